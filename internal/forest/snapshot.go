@@ -1,0 +1,266 @@
+package forest
+
+import (
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// ID numbers an object within one Snapshot. Objects are numbered depth-first in
+// the order of their names, so that an object's subtree is the range
+// [id, Snapshot.SubtreeEnd(id)); the same content has the same numbers whatever
+// order it was read in.
+type ID uint32
+
+// None is the ID of no object.
+const None = ^ID(0)
+
+// A State says what is known about a fact.
+type State uint8
+
+// States of a fact. The zero value is Unreadable, so that a fact that nobody set
+// is never mistaken for a known absence.
+const (
+	Unreadable State = iota // not collected, not readable, or malformed: Snapshot.Why
+	Absent                  // known not to exist
+	Known
+)
+
+// Info describes how a snapshot came about.
+type Info struct {
+	Source   string    // "scan", "ldif", "fixture", …
+	Tool     string    // name and version of the program that made it
+	Started  time.Time // UTC, seconds
+	Finished time.Time // UTC, seconds: the reference for ages
+	Domain   string    // DNS name of the domain asked for
+	Servers  []string  // "partition DN = host" for each partition read
+	Reader   string    // account that read it; empty if unknown
+}
+
+// A Snapshot is everything that was read of a forest. It is immutable and safe
+// for concurrent use. Make one with a Builder or ReadFrom.
+type Snapshot struct {
+	info      Info
+	parent    []ID
+	end       []ID
+	rdn       []string // as the directory wrote it; the whole DN if parent is None
+	class     []uint16 // index into classes
+	classes   [][]string
+	guid      []secdesc.GUID
+	sid       []secdesc.SID
+	desc      []uint32 // index into descs, or noDesc
+	descs     []lazyDescriptor
+	cols      [numAttrs]*column
+	links     [numAttrs]*linkTable
+	collected [numAttrs]bool
+	problems  map[problemKey]string // unreadable attributes of single objects
+	files     []File
+	coverage  []Coverage
+	meta      metaTable
+	domains   []Domain
+	schema    *Schema
+	bySID     func() map[secdesc.SID]ID
+	byGUID    func() map[secdesc.GUID]ID
+	bySAM     func() map[string][]ID
+	bySPN     func() map[string][]ID
+}
+
+const noDesc = ^uint32(0)
+
+type problemKey struct {
+	id   ID
+	attr Attr
+}
+
+// Info returns how the snapshot came about.
+func (s *Snapshot) Info() Info { return s.info }
+
+// Len returns the number of objects; their IDs are 0 … Len()-1.
+func (s *Snapshot) Len() int { return len(s.parent) }
+
+// Parent returns the object that contains id, or None if that is not part of the
+// snapshot.
+func (s *Snapshot) Parent(id ID) ID { return s.parent[id] }
+
+// SubtreeEnd returns the first ID behind the subtree of id.
+func (s *Snapshot) SubtreeEnd(id ID) ID { return s.end[id] }
+
+// Children calls yield for each direct child of id, in order.
+func (s *Snapshot) Children(id ID) func(yield func(ID) bool) {
+	return func(yield func(ID) bool) {
+		for c := id + 1; c < s.end[id]; c = s.end[c] {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// DN returns the distinguished name as the directory writes it.
+func (s *Snapshot) DN(id ID) string {
+	if s.parent[id] == None {
+		return s.rdn[id]
+	}
+	var b strings.Builder
+	for ; id != None; id = s.parent[id] {
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(s.rdn[id])
+	}
+	return b.String()
+}
+
+// Name returns the unescaped value of the object's relative name.
+func (s *Snapshot) Name(id ID) string {
+	parts, err := ParseDN(s.rdn[id])
+	if err != nil || len(parts) == 0 {
+		return s.rdn[id]
+	}
+	return parts[0].Value
+}
+
+// Class returns the most specific structural class, in the schema's spelling, or
+// "" if objectClass could not be read.
+func (s *Snapshot) Class(id ID) string {
+	c := s.classes[s.class[id]]
+	if len(c) == 0 {
+		return ""
+	}
+	return c[len(c)-1]
+}
+
+// Classes returns objectClass, from top to the most specific class. The caller
+// must not change it.
+func (s *Snapshot) Classes(id ID) []string { return s.classes[s.class[id]] }
+
+// IsA reports whether class is one of the object's classes, ignoring case. Note
+// that computers and managed service accounts are users in this sense.
+func (s *Snapshot) IsA(id ID, class string) bool {
+	for _, c := range s.classes[s.class[id]] {
+		if strings.EqualFold(c, class) {
+			return true
+		}
+	}
+	return false
+}
+
+// GUID returns objectGUID, zero if unreadable.
+func (s *Snapshot) GUID(id ID) secdesc.GUID { return s.guid[id] }
+
+// SID returns objectSid, zero if the object has none or it was unreadable.
+func (s *Snapshot) SID(id ID) secdesc.SID { return s.sid[id] }
+
+// Descriptor returns the security descriptor of id. The state is Unreadable if it
+// was not collected or not granted to the reader. Objects share descriptors: do
+// not change it.
+func (s *Snapshot) Descriptor(id ID) (*secdesc.Descriptor, State) {
+	i := s.desc[id]
+	if i == noDesc {
+		return nil, Unreadable
+	}
+	d, err := s.descs[i].get()
+	if err != nil {
+		return nil, Unreadable
+	}
+	return d, Known
+}
+
+// DescriptorIndex numbers the distinct descriptors: two objects with the same
+// index have the same bytes. ok is false if the descriptor was unreadable.
+func (s *Snapshot) DescriptorIndex(id ID) (i uint32, ok bool) {
+	return s.desc[id], s.desc[id] != noDesc
+}
+
+// NumDescriptors returns the number of distinct descriptors.
+func (s *Snapshot) NumDescriptors() int { return len(s.descs) }
+
+// lazyDescriptor is a descriptor whose bytes are parsed when first asked for.
+type lazyDescriptor struct {
+	raw string
+	get func() (*secdesc.Descriptor, error)
+}
+
+func newLazyDescriptor(raw string) lazyDescriptor {
+	return lazyDescriptor{raw, sync.OnceValues(func() (*secdesc.Descriptor, error) {
+		return secdesc.Parse([]byte(raw))
+	})}
+}
+
+// Lookup finds an object by distinguished name, in any spelling of it; None if it
+// is not part of the snapshot or dn is malformed.
+func (s *Snapshot) Lookup(dn string) ID {
+	key, err := dnKey(dn)
+	if err != nil {
+		return None
+	}
+	i := sort.Search(s.Len(), func(i int) bool { return s.key(ID(i)) >= key })
+	if i < s.Len() && s.key(ID(i)) == key {
+		return ID(i)
+	}
+	return None
+}
+
+// key returns the sort key of id; names in a snapshot are well-formed.
+func (s *Snapshot) key(id ID) string {
+	k, err := dnKey(s.DN(id))
+	if err != nil {
+		return ""
+	}
+	return k
+}
+
+// BySID finds an object by its current SID (not SID history); None if there is
+// none. A foreign security principal is found by the SID it stands for unless
+// the principal itself is part of the snapshot.
+func (s *Snapshot) BySID(sid secdesc.SID) ID {
+	if id, ok := s.bySID()[sid]; ok {
+		return id
+	}
+	return None
+}
+
+// ByGUID finds an object by objectGUID; None if there is none.
+func (s *Snapshot) ByGUID(g secdesc.GUID) ID {
+	if id, ok := s.byGUID()[g]; ok {
+		return id
+	}
+	return None
+}
+
+// BySAMAccountName finds objects by sAMAccountName, ignoring case; one per domain
+// at most. The caller must not change the slice.
+func (s *Snapshot) BySAMAccountName(name string) []ID { return s.bySAM()[strings.ToLower(name)] }
+
+// BySPN finds the objects that carry a service principal name, ignoring case.
+// The caller must not change the slice.
+func (s *Snapshot) BySPN(spn string) []ID { return s.bySPN()[strings.ToLower(spn)] }
+
+// Coverage returns what was and was not read, in a fixed order. The caller must
+// not change it.
+func (s *Snapshot) Coverage() []Coverage { return s.coverage }
+
+// Domains returns the domains of the forest that the snapshot knows, root first.
+func (s *Snapshot) Domains() []Domain { return s.domains }
+
+// DomainOf returns the domain whose naming context holds id; ok is false for
+// objects of other partitions.
+func (s *Snapshot) DomainOf(id ID) (d Domain, ok bool) {
+	for ; id != None; id = s.parent[id] {
+		for _, d := range s.domains {
+			if d.Head == id {
+				return d, true
+			}
+		}
+		if v, st := s.Int(id, InstanceType); st == Known && v&1 != 0 {
+			return Domain{}, false // head of another partition
+		}
+	}
+	return Domain{}, false
+}
+
+// Schema returns classes, attributes and extended rights of the forest.
+func (s *Snapshot) Schema() *Schema { return s.schema }

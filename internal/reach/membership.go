@@ -1,0 +1,326 @@
+package reach
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// Bits of groupType ([MS-ADTS] 2.2.12).
+const (
+	groupDomainLocal     = 0x4
+	groupSecurityEnabled = 0x80000000
+)
+
+// Well-known identities that a token holds without any link.
+var (
+	everyone         = secdesc.MustSID("S-1-1-0")
+	network          = secdesc.MustSID("S-1-5-2")
+	authenticated    = secdesc.MustSID("S-1-5-11")
+	thisOrganization = secdesc.MustSID("S-1-5-15")
+	enterpriseDCs    = secdesc.MustSID("S-1-5-9")
+)
+
+const (
+	ridGuest             = 501
+	ridDomainControllers = 516
+)
+
+// An Index holds the effective memberships of a snapshot. Make one with New.
+type Index struct {
+	s       *forest.Snapshot
+	group   []groupKind   // by ID
+	domain  []int16       // by ID: index into s.Domains(), or -1
+	primary []forest.ID   // by ID: the primary group, or None
+	pupils  [][]forest.ID // by index of pupilOf: accounts that have the group as primary group
+	pupilOf map[forest.ID]int
+	foreign map[secdesc.SID][]forest.ID // foreign security principals by the SID they stand for
+	groups  map[secdesc.SID][]forest.ID // security groups by SID; a built-in one in each domain
+	above   map[forest.ID][]forest.ID   // by group or foreign principal: itself and every group above it, in ID order
+}
+
+// A groupKind says how a group counts in a token.
+type groupKind uint8
+
+const (
+	notGroup     groupKind = iota
+	distribution           // not security-enabled, or groupType unreadable: carries nothing
+	global                 // global or universal: counts everywhere
+	domainLocal            // counts in its own domain
+)
+
+// New computes the memberships of s.
+func New(s *forest.Snapshot) *Index {
+	x := &Index{
+		s:       s,
+		group:   make([]groupKind, s.Len()),
+		domain:  make([]int16, s.Len()),
+		primary: make([]forest.ID, s.Len()),
+		pupilOf: map[forest.ID]int{},
+		foreign: map[secdesc.SID][]forest.ID{},
+		groups:  map[secdesc.SID][]forest.ID{},
+		above:   map[forest.ID][]forest.ID{},
+	}
+	x.placeDomains()
+	for id := range forest.ID(s.Len()) {
+		x.primary[id] = forest.None
+		x.classify(id)
+	}
+	for _, id := range s.With(forest.PrimaryGroupID) {
+		x.addPrimary(id)
+	}
+	for id := range forest.ID(s.Len()) {
+		if x.group[id] > distribution || s.Class(id) == "foreignSecurityPrincipal" {
+			x.above[id] = x.climb(id)
+		}
+	}
+	return x
+}
+
+// placeDomains notes the domain of every object: that of the nearest naming
+// context head above it.
+func (x *Index) placeDomains() {
+	heads := map[forest.ID]int16{}
+	for i, d := range x.s.Domains() {
+		if d.Head != forest.None {
+			heads[d.Head] = int16(i)
+		}
+	}
+	for id := range forest.ID(x.s.Len()) {
+		x.domain[id] = -1
+		if d, ok := heads[id]; ok {
+			x.domain[id] = d
+			continue
+		}
+		if it, st := x.s.Int(id, forest.InstanceType); st == forest.Known && it&1 != 0 {
+			continue // head of another partition
+		}
+		if p := x.s.Parent(id); p != forest.None {
+			x.domain[id] = x.domain[p]
+		}
+	}
+}
+
+func (x *Index) classify(id forest.ID) {
+	if x.s.SID(id).IsZero() {
+		return
+	}
+	if x.s.IsA(id, "foreignSecurityPrincipal") {
+		x.foreign[x.s.SID(id)] = append(x.foreign[x.s.SID(id)], id)
+		return
+	}
+	if !x.s.IsA(id, "group") {
+		return
+	}
+	x.group[id] = distribution
+	t, st := x.s.Int(id, forest.GroupType)
+	if st != forest.Known || t&groupSecurityEnabled == 0 {
+		return
+	}
+	x.group[id] = global
+	if t&groupDomainLocal != 0 {
+		x.group[id] = domainLocal
+	}
+	x.groups[x.s.SID(id)] = append(x.groups[x.s.SID(id)], id)
+}
+
+func (x *Index) addPrimary(id forest.ID) {
+	rid, _ := x.s.Int(id, forest.PrimaryGroupID)
+	g := x.s.BySID(x.s.SID(id).Domain().Child(uint32(rid)))
+	if g == forest.None || x.group[g] == notGroup {
+		return
+	}
+	x.primary[id] = g
+	i, ok := x.pupilOf[g]
+	if !ok {
+		i = len(x.pupils)
+		x.pupilOf[g] = i
+		x.pupils = append(x.pupils, nil)
+	}
+	x.pupils[i] = append(x.pupils[i], id)
+}
+
+// up calls yield for each object that directly holds what id holds: groups that
+// list it, its primary group, and the foreign principals that stand for it.
+func (x *Index) up(id forest.ID, yield func(to forest.ID, how How) bool) bool {
+	for _, g := range x.s.Backlinks(id, forest.Member) {
+		if x.group[g] > distribution && !yield(g, ByMember) {
+			return false
+		}
+	}
+	if g := x.primary[id]; g != forest.None && x.group[g] > distribution && !yield(g, ByPrimaryGroup) {
+		return false
+	}
+	for _, f := range x.foreign[x.s.SID(id)] {
+		if f != id && !yield(f, ByForeignPrincipal) {
+			return false
+		}
+	}
+	return true
+}
+
+// climb returns id and everything above it, in ID order.
+func (x *Index) climb(id forest.ID) []forest.ID {
+	out := []forest.ID{id}
+	seen := map[forest.ID]bool{id: true}
+	for i := 0; i < len(out); i++ {
+		x.up(out[i], func(to forest.ID, _ How) bool {
+			if !seen[to] {
+				seen[to] = true
+				out = append(out, to)
+			}
+			return true
+		})
+	}
+	slices.Sort(out)
+	return out
+}
+
+// GroupsOf returns every group that id is effectively a member of by links,
+// primary group and foreign principals, in ID order, whatever its scope and
+// domain. A group is not among its own groups unless a cycle makes it so.
+func (x *Index) GroupsOf(id forest.ID) []forest.ID {
+	return x.collect(func(add func(forest.ID)) {
+		x.up(id, func(to forest.ID, _ How) bool { add(to); return true })
+	})
+}
+
+// collect merges what lies above a set of direct groups, keeping only groups.
+func (x *Index) collect(direct func(add func(forest.ID))) []forest.ID {
+	var out []forest.ID
+	direct(func(g forest.ID) { out = append(out, x.above[g]...) })
+	slices.Sort(out)
+	out = slices.Compact(out)
+	return slices.DeleteFunc(out, func(g forest.ID) bool { return x.group[g] <= distribution })
+}
+
+// TokenGroups returns the SIDs that the directory's own constructed attribute
+// tokenGroups has for id ([MS-ADTS] 3.1.1.4.5.19), ordered: security groups
+// through nesting and primary group; domain-local ones of the account's own
+// domain only; no identity that is given without a link.
+func (x *Index) TokenGroups(id forest.ID) []secdesc.SID {
+	var out []secdesc.SID
+	for _, g := range x.GroupsOf(id) {
+		if x.counts(g, x.domain[id]) {
+			out = append(out, x.s.SID(g))
+		}
+	}
+	return sortSIDs(out)
+}
+
+// counts reports whether group g is part of a token used in domain d.
+func (x *Index) counts(g forest.ID, d int16) bool {
+	return x.group[g] == global || x.group[g] == domainLocal && x.domain[g] == d
+}
+
+// Token returns every SID that id's access token holds when it talks to a domain
+// controller of its own domain, ordered: its own, its SID history, its groups and
+// theirs, Everyone, Authenticated Users and the like, and the groups that those
+// are members of. For a group it is what membership of the group brings.
+func (x *Index) Token(id forest.ID) []secdesc.SID {
+	out := []secdesc.SID{x.s.SID(id)}
+	out = append(out, x.history(id)...)
+	implied := x.Implied(id)
+	out = append(out, implied...)
+	groups := x.collect(func(add func(forest.ID)) {
+		x.up(id, func(to forest.ID, _ How) bool { add(to); return true })
+		for _, sid := range implied {
+			for _, f := range x.foreign[sid] {
+				add(f)
+			}
+		}
+	})
+	for _, g := range groups {
+		if x.counts(g, x.domain[id]) {
+			out = append(out, x.s.SID(g))
+			out = append(out, x.history(g)...)
+		}
+	}
+	return sortSIDs(out)
+}
+
+// history returns the SIDs of sIDHistory; malformed values are left out, as they
+// cannot be part of a token.
+func (x *Index) history(id forest.ID) []secdesc.SID {
+	vals, _ := x.s.Strs(id, forest.SIDHistory)
+	var out []secdesc.SID
+	for _, v := range vals {
+		if sid, err := secdesc.SIDFromBytes([]byte(v)); err == nil {
+			out = append(out, sid)
+		}
+	}
+	return out
+}
+
+// Implied returns the well-known identities that id holds without any link: all
+// accounts are Everyone and come over the network; all but Guest are
+// authenticated; domain controllers are Enterprise Domain Controllers. Groups and
+// foreign principals have none.
+func (x *Index) Implied(id forest.ID) []secdesc.SID {
+	if !x.isAccount(id) {
+		return nil
+	}
+	if rid, _ := x.s.SID(id).RID(); rid == ridGuest {
+		return []secdesc.SID{everyone, network}
+	}
+	out := []secdesc.SID{everyone, network, authenticated, thisOrganization}
+	if g := x.primary[id]; g != forest.None {
+		if rid, _ := x.s.SID(g).RID(); rid == ridDomainControllers {
+			out = append(out, enterpriseDCs)
+		}
+	}
+	return out
+}
+
+// isAccount reports whether id can log on: users, computers, service accounts.
+func (x *Index) isAccount(id forest.ID) bool {
+	return x.s.IsA(id, "user") && !x.s.SID(id).IsZero()
+}
+
+// Holds reports whether sid is part of Token(id), without building it.
+func (x *Index) Holds(id forest.ID, sid secdesc.SID) bool {
+	if x.s.SID(id) == sid || slices.Contains(x.history(id), sid) {
+		return true
+	}
+	implied := x.Implied(id)
+	if slices.Contains(implied, sid) {
+		return true
+	}
+	for _, g := range x.groups[sid] {
+		if x.holdsGroup(id, implied, g) {
+			return true
+		}
+	}
+	return false
+}
+
+func (x *Index) holdsGroup(id forest.ID, implied []secdesc.SID, g forest.ID) bool {
+	if !x.counts(g, x.domain[id]) {
+		return false
+	}
+	has := func(to forest.ID) bool {
+		_, ok := slices.BinarySearch(x.above[to], g)
+		return ok
+	}
+	if !x.up(id, func(to forest.ID, _ How) bool { return !has(to) }) {
+		return true
+	}
+	for _, sid := range implied {
+		if slices.ContainsFunc(x.foreign[sid], has) {
+			return true
+		}
+	}
+	return false
+}
+
+func sortSIDs(s []secdesc.SID) []secdesc.SID {
+	slices.SortFunc(s, secdesc.SID.Compare)
+	return slices.Compact(s)
+}
+
+// nameLess orders objects by name for people.
+func (x *Index) nameLess(a, b forest.ID) int {
+	return strings.Compare(strings.ToLower(x.s.Name(a)), strings.ToLower(x.s.Name(b)))
+}

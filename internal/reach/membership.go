@@ -99,8 +99,23 @@ func (x *Index) placeDomains() {
 		}
 		if p := x.s.Parent(id); p != forest.None {
 			x.domain[id] = x.domain[p]
+		} else {
+			x.domain[id] = x.domainByName(id)
 		}
 	}
+}
+
+// domainByName finds the domain of an object whose container could not be read:
+// the one with the longest name that ends the object's.
+func (x *Index) domainByName(id forest.ID) int16 {
+	best, length := int16(-1), 0
+	dn := strings.ToLower(x.s.DN(id))
+	for i, d := range x.s.Domains() {
+		if len(d.DN) > length && strings.HasSuffix(dn, ","+strings.ToLower(d.DN)) {
+			best, length = int16(i), len(d.DN)
+		}
+	}
+	return best
 }
 
 func (x *Index) classify(id forest.ID) {

@@ -1,0 +1,128 @@
+package gpo
+
+import (
+	"fmt"
+
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// Rights and classes that security filtering looks at.
+var (
+	applyGroupPolicy = secdesc.MustGUID("edacfd8f-ffb3-11d1-b41d-00a0c968f939")
+	classGPC         = secdesc.MustGUID("f30e3bc2-9ff0-11d1-b603-0000f80367c1")
+	classContainer   = secdesc.MustGUID("bf967a8b-0de6-11d0-a285-00aa003049e2")
+	classTop         = secdesc.MustGUID("bf967ab7-0de6-11d0-a285-00aa003049e2")
+)
+
+// filter is the security filter of a policy ([MS-GPOL] 3.2.5.1.6): what its
+// descriptor says about Read and Apply-Group-Policy, in the order of the list.
+type filter struct {
+	everyone bool // NULL DACL
+	steps    []filterStep
+}
+
+// filterStep is an entry of the DACL that grants or denies Read or Apply.
+type filterStep struct {
+	index       int // in the DACL
+	sid         secdesc.SID
+	deny        bool
+	read, apply bool
+	conditional bool // callback entry: its condition is not evaluated
+}
+
+// newFilter picks out the entries of d that count.
+func newFilter(d *secdesc.Descriptor) *filter {
+	if d.DACL == nil {
+		return &filter{everyone: true}
+	}
+	f := &filter{}
+	for i, a := range d.DACL.ACEs {
+		if !a.Type.IsAllow() && !a.Type.IsDeny() || a.Flags.Has(secdesc.InheritOnly) {
+			continue
+		}
+		if t := a.InheritedObjectType; !t.IsZero() && t != classGPC && t != classContainer && t != classTop {
+			continue
+		}
+		m := a.Mask.MapGeneric()
+		whole := a.ObjectType.IsZero() || a.ObjectType == classGPC
+		s := filterStep{index: i, sid: a.SID, deny: a.Type.IsDeny(), conditional: a.Type.IsCallback()}
+		s.read = m&secdesc.ReadProperty != 0 && whole
+		s.apply = m&secdesc.ControlAccess != 0 && (whole || a.ObjectType == applyGroupPolicy)
+		if s.read || s.apply {
+			f.steps = append(f.steps, s)
+		}
+	}
+	return f
+}
+
+// verdict is the outcome of a filter for one token.
+type verdict struct {
+	pass   Truth
+	reason Reason
+	ace    int // index in the DACL of the entry that denied, or -1
+	sid    secdesc.SID
+	text   string // why it is unknown
+}
+
+// decide walks the DACL for a token: for each of Read and Apply-Group-Policy the
+// first entry that matches decides ([MS-ADTS] 5.1.3.3).
+func (f *filter) decide(holds func(secdesc.SID) bool) verdict {
+	if f.everyone {
+		return verdict{pass: Yes, ace: -1}
+	}
+	var read, apply Truth // Unknown: not decided yet
+	var unsure string
+	for _, s := range f.steps {
+		if !holds(s.sid) || (!s.read || read != Unknown) && (!s.apply || apply != Unknown) {
+			continue
+		}
+		if s.conditional {
+			unsure = fmt.Sprintf("entry %d of its descriptor has a condition", s.index)
+			continue
+		}
+		if s.deny {
+			return f.denied(s, unsure)
+		}
+		if s.read {
+			read = Yes
+		}
+		if s.apply {
+			apply = Yes
+		}
+	}
+	switch {
+	case unsure != "":
+		return verdict{pass: Unknown, ace: -1, text: unsure}
+	case apply != Yes:
+		return verdict{pass: No, reason: FilteredNoApply, ace: -1}
+	case read != Yes:
+		return verdict{pass: No, reason: FilteredNoRead, ace: -1}
+	}
+	return verdict{pass: Yes, ace: -1}
+}
+
+// denied is the verdict where an entry denies what was not granted before it. A
+// condition before it may have granted it.
+func (f *filter) denied(s filterStep, unsure string) verdict {
+	if unsure != "" {
+		return verdict{pass: Unknown, ace: -1, text: unsure}
+	}
+	return verdict{pass: No, reason: FilteredDenied, ace: s.index, sid: s.sid}
+}
+
+// sids lists the trustees of the filter.
+func (f *filter) sids() []secdesc.SID {
+	out := make([]secdesc.SID, 0, len(f.steps))
+	for _, s := range f.steps {
+		out = append(out, s.sid)
+	}
+	return out
+}
+
+// entry is a link of a scope with what is known about it so far.
+type entry struct {
+	policy   *Policy // nil: whatever an unreadable container links
+	link     Link
+	when     []string
+	rejected *Rejected
+}

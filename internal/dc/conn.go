@@ -41,7 +41,6 @@ type conn struct {
 	server  Server
 	timeout time.Duration
 	lastID  int64
-	used    bool // a request has succeeded on it
 	broken  bool
 	tls     *tls.ConnectionState
 	sealed  bool

@@ -2,6 +2,7 @@ package dc
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,6 +23,11 @@ type Reader struct {
 	root    RootDSE
 	idle    []*conn
 	closed  bool
+
+	security struct {
+		sealed bool
+		tls    string
+	}
 }
 
 // maxIdle bounds the connections that wait for another search.
@@ -129,6 +135,10 @@ func (r *Reader) use(c *conn, root RootDSE) {
 		r.idle = nil
 	}
 	r.server, r.root = c.server, root
+	r.security.sealed = c.sealed
+	if c.tls != nil {
+		r.security.tls = tls.VersionName(c.tls.Version)
+	}
 	// The candidate may have been an address without a name.
 	for i, s := range r.servers {
 		if s.Addr == c.server.Addr {

@@ -329,6 +329,9 @@ func (a Attr) String() string {
 // Syntax returns how values of a are stored.
 func (a Attr) Syntax() Syntax { return attrs[a].syntax }
 
+// isText reports whether values are stored as bytes.
+func (a Attr) isText() bool { s := a.Syntax(); return s == Text || s == Octets }
+
 // attrByName maps lower-case lDAPDisplayNames to attributes.
 var attrByName = func() map[string]Attr {
 	m := make(map[string]Attr, numAttrs)

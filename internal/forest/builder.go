@@ -1,10 +1,9 @@
 package forest
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"slices"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -12,8 +11,20 @@ import (
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
-// ErrDuplicate reports two entries with one distinguished name.
-var ErrDuplicate = errors.New("two entries have the same distinguished name")
+// Errors of building a snapshot.
+var (
+	// ErrDuplicate reports two entries with one distinguished name.
+	ErrDuplicate = errors.New("two entries have the same distinguished name")
+	// ErrTooLarge reports content beyond what a snapshot can hold.
+	ErrTooLarge = errors.New("too large for a snapshot")
+)
+
+// Limits of a snapshot.
+const (
+	maxObjects    = math.MaxUint32 - 1
+	maxClassLists = math.MaxUint16
+	maxColumn     = math.MaxUint32 // bytes of text in one column
+)
 
 // An Entry is one object as LDAP returns it.
 type Entry struct {
@@ -33,38 +44,47 @@ type Values struct {
 // safe for concurrent use.
 type Builder struct {
 	info      Info
-	dns       []string
-	keys      []string
+	name      []uint32 // entry number → index into names
+	names     []nameRec
+	nameIdx   map[string]uint32
+	text      arena
 	class     []uint16
 	classes   [][]string
 	classIdx  map[string]uint16
 	guid      []secdesc.GUID
 	sid       []secdesc.SID
+	sidIdx    map[string]secdesc.SID
 	desc      []uint32
 	descs     []string
 	descIdx   map[string]uint32
-	cells     [numAttrs][]cell
-	links     [numAttrs][]linkCell
+	cells     [numAttrs]cells
 	collected [numAttrs]bool
 	problems  map[problemCell]string
 	files     []File
 	coverage  []Coverage
 	metaAttrs []metaCell
 	metaLinks []metaLinkCell
+	dsas      dsaTable
+	ldif      *ldifTally
+	scratch   []byte
 }
 
-// Values wait here under the number of the entry, in arrival order.
+// A nameRec is a distinguished name that an entry has or a link names.
+type nameRec struct {
+	dn  string
+	key string // dnKey of dn
+}
+
+// Values wait here under the number of the entry. Entries come one after the
+// other, so rows ascend.
 type (
-	cell struct {
-		row uint32
-		int int64
-		str string
-	}
-	linkCell struct {
-		row     uint32
-		key     string // dnKey of the target
-		dn      string
-		expires int64 // seconds since 1970; 0 for standing links
+	cells struct {
+		rows    []uint32
+		ints    []int64          // numbers; descriptors: index into descs
+		end     []uint32         // text: end of each value in blob
+		blob    []byte           //
+		to      []uint32         // links: index into names
+		expires map[uint32]int64 // time-bound links: position in to → seconds since 1970
 	}
 	problemCell struct {
 		row  uint32
@@ -72,24 +92,42 @@ type (
 	}
 	metaCell struct {
 		row    uint32
-		attr   Attr
-		change Change
+		change metaEntry // id is not yet set
 	}
 	metaLinkCell struct {
 		row    uint32
-		attr   Attr
-		key    string
-		change Change
+		to     uint32 // index into names
+		change metaLink
 	}
 )
+
+// An arena keeps many small strings in few allocations.
+type arena struct{ chunk *strings.Builder }
+
+const arenaChunk = 64 << 10
+
+func (a *arena) add(b []byte) string {
+	if len(b) > arenaChunk/4 {
+		return string(b)
+	}
+	if a.chunk == nil || a.chunk.Cap()-a.chunk.Len() < len(b) {
+		a.chunk = &strings.Builder{}
+		a.chunk.Grow(arenaChunk)
+	}
+	from := a.chunk.Len()
+	a.chunk.Write(b)
+	return a.chunk.String()[from:]
+}
 
 // NewBuilder returns an empty Builder. The attributes that are collected are
 // those given to Collected and those that any entry has.
 func NewBuilder(info Info) *Builder {
 	return &Builder{
 		info:     info,
+		nameIdx:  map[string]uint32{},
 		classes:  [][]string{nil},
 		classIdx: map[string]uint16{"": 0},
+		sidIdx:   map[string]secdesc.SID{},
 		descIdx:  map[string]uint32{},
 		problems: map[problemCell]string{},
 	}
@@ -114,101 +152,118 @@ func (b *Builder) Cover(c Coverage) { b.coverage = append(b.coverage, c) }
 // AddFile adds a SYSVOL file, or the statement that it could not be read.
 func (b *Builder) AddFile(f File) { b.files = append(b.files, f) }
 
+// Len returns the number of entries added so far.
+func (b *Builder) Len() int { return len(b.name) }
+
 // Add takes an entry. Attributes that snapshots do not hold are passed over; a
-// value that does not have its attribute's syntax becomes Unreadable with the
-// reason and never fails the whole. A malformed or repeated name is an error.
+// value that does not have its attribute's syntax makes the attribute of that
+// object Unreadable with the reason and never fails the whole. A malformed name
+// is an error (ErrDN), as is more than a snapshot can hold (ErrTooLarge); the
+// entry is then not part of the snapshot, or only in part.
 func (b *Builder) Add(e Entry) error {
-	key, err := dnKey(e.DN)
+	if e.DN == "" {
+		return fmt.Errorf("%w: empty", ErrDN)
+	}
+	if len(b.name) >= maxObjects {
+		return fmt.Errorf("%w: more than %d objects", ErrTooLarge, maxObjects)
+	}
+	name, err := b.internName(e.DN)
 	if err != nil {
 		return err
 	}
-	if key == "" {
-		return fmt.Errorf("%w: empty", ErrDN)
-	}
-	row := uint32(len(b.dns))
-	b.dns = append(b.dns, e.DN)
-	b.keys = append(b.keys, key)
+	row := uint32(len(b.name))
+	b.name = append(b.name, name)
 	b.class = append(b.class, 0)
 	b.guid = append(b.guid, secdesc.GUID{})
 	b.sid = append(b.sid, secdesc.SID{})
 	b.desc = append(b.desc, noDesc)
 	for _, v := range e.Attrs {
-		b.addValues(row, v)
+		if err := b.addValues(row, v); err != nil {
+			return fmt.Errorf("%s: %w", e.DN, err)
+		}
 	}
 	return nil
 }
 
-func (b *Builder) addValues(row uint32, v Values) {
+// addValues returns an error only if the snapshot cannot hold the values.
+func (b *Builder) addValues(row uint32, v Values) error {
 	if len(v.Vals) == 0 {
-		return
+		return nil
 	}
-	switch strings.ToLower(v.Name) {
-	case "objectclass":
-		b.class[row] = b.internClass(v.Vals)
-	case "objectguid":
-		if g, err := secdesc.GUIDFromBytes(v.Vals[0]); err == nil {
-			b.guid[row] = g
-		}
-	case "objectsid":
-		if s, err := secdesc.SIDFromBytes(v.Vals[0]); err == nil {
-			b.sid[row] = s
-		}
-	case "ntsecuritydescriptor":
-		b.desc[row] = b.internDescriptor(v.Vals[0])
-	default:
-		a, ok := AttrByName(v.Name)
-		if !ok {
-			return
-		}
+	if a, ok := AttrByName(v.Name); ok {
 		b.collected[a] = true
 		for _, raw := range v.Vals {
-			if err := b.addValue(row, a, raw); err != nil {
+			err := b.addValue(row, a, raw)
+			if errors.Is(err, ErrTooLarge) {
+				return err
+			}
+			if err != nil {
 				b.problems[problemCell{row, a}] = "malformed value: " + err.Error()
 			}
 		}
+		return nil
 	}
+	var err error
+	switch strings.ToLower(v.Name) {
+	case "objectclass":
+		b.class[row], err = b.internClass(v.Vals)
+	case "objectguid":
+		b.guid[row], _ = secdesc.GUIDFromBytes(v.Vals[0]) // malformed is "no GUID"
+	case "objectsid":
+		b.sid[row] = b.internSID(v.Vals[0])
+	case "ntsecuritydescriptor":
+		b.desc[row] = b.internDescriptor(v.Vals[0])
+	}
+	return err
 }
 
 func (b *Builder) addValue(row uint32, a Attr, raw []byte) error {
+	c := &b.cells[a]
 	switch a.Syntax() {
 	case Link:
 		return b.addLink(row, a, string(raw))
 	case Descriptor:
-		b.cells[a] = append(b.cells[a], cell{row: row, int: int64(b.internDescriptor(raw))})
+		c.ints = append(c.ints, int64(b.internDescriptor(raw)))
 	case Text, Octets:
-		b.cells[a] = append(b.cells[a], cell{row: row, str: string(raw)})
+		if len(c.blob)+len(raw) > maxColumn {
+			return fmt.Errorf("%w: more than 4 GiB of %s", ErrTooLarge, a)
+		}
+		c.blob = append(c.blob, raw...)
+		c.end = append(c.end, uint32(len(c.blob)))
 	default:
-		n, err := parseNumber(a.Syntax(), string(raw))
+		n, err := parseNumber(a.Syntax(), raw)
 		if err != nil {
 			return err
 		}
-		b.cells[a] = append(b.cells[a], cell{row: row, int: n})
+		c.ints = append(c.ints, n)
 	}
+	c.rows = append(c.rows, row)
 	return nil
 }
 
 // parseNumber reads the LDAP string form of a value that is stored as a number.
-func parseNumber(s Syntax, raw string) (int64, error) {
+func parseNumber(s Syntax, raw []byte) (int64, error) {
+	text := string(raw)
 	switch s {
 	case Boolean:
-		switch strings.ToUpper(raw) {
+		switch strings.ToUpper(text) {
 		case "TRUE":
 			return 1, nil
 		case "FALSE":
 			return 0, nil
 		}
-		return 0, fmt.Errorf("%q is not TRUE or FALSE", raw)
+		return 0, fmt.Errorf("%s is not TRUE or FALSE", clip(text))
 	case Time:
-		for _, layout := range []string{"20060102150405.0Z", "20060102150405Z"} {
-			if t, err := time.Parse(layout, raw); err == nil {
+		for _, layout := range []string{"20060102150405.0Z", "20060102150405Z", "20060102150405.999999Z"} {
+			if t, err := time.Parse(layout, text); err == nil {
 				return t.Unix(), nil
 			}
 		}
-		return 0, fmt.Errorf("%q is not a generalized time", raw)
+		return 0, fmt.Errorf("%s is not a generalized time", clip(text))
 	default:
-		n, err := strconv.ParseInt(raw, 10, 64)
+		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("%q is not an integer", raw)
+			return 0, fmt.Errorf("%s is not an integer", clip(text))
 		}
 		return n, nil
 	}
@@ -220,21 +275,51 @@ func (b *Builder) addLink(row uint32, a Attr, dn string) error {
 	var expires int64
 	if rest, ok := strings.CutPrefix(dn, "<TTL="); ok {
 		n, tail, ok := strings.Cut(rest, ">,")
-		secs, err := strconv.ParseInt(n, 10, 64)
-		if !ok || err != nil {
-			return fmt.Errorf("time to live of %q", dn)
+		secs, err := strconv.ParseInt(n, 10, 40)
+		if !ok || err != nil || secs < 0 {
+			return fmt.Errorf("time to live of %s", clip(dn))
 		}
 		dn, expires = tail, b.info.Started.Unix()+secs
 	}
-	key, err := dnKey(dn)
+	if dn == "" {
+		return fmt.Errorf("%w: empty", ErrDN)
+	}
+	to, err := b.internName(dn)
 	if err != nil {
 		return err
 	}
-	b.links[a] = append(b.links[a], linkCell{row, key, dn, expires})
+	c := &b.cells[a]
+	if expires != 0 {
+		if c.expires == nil {
+			c.expires = map[uint32]int64{}
+		}
+		c.expires[uint32(len(c.to))] = expires
+	}
+	c.rows = append(c.rows, row)
+	c.to = append(c.to, to)
 	return nil
 }
 
-func (b *Builder) internClass(vals [][]byte) uint16 {
+func (b *Builder) internName(dn string) (uint32, error) {
+	if i, ok := b.nameIdx[dn]; ok {
+		return i, nil
+	}
+	key, err := appendDNKey(b.scratch[:0], dn)
+	b.scratch = key
+	if err != nil {
+		return 0, err
+	}
+	if len(b.names) >= maxObjects {
+		return 0, fmt.Errorf("%w: more than %d names", ErrTooLarge, maxObjects)
+	}
+	i := uint32(len(b.names))
+	r := nameRec{dn: b.text.add([]byte(dn)), key: b.text.add(key)}
+	b.names = append(b.names, r)
+	b.nameIdx[r.dn] = i
+	return i, nil
+}
+
+func (b *Builder) internClass(vals [][]byte) (uint16, error) {
 	names := make([]string, len(vals))
 	for i, v := range vals {
 		names[i] = string(v)
@@ -242,11 +327,26 @@ func (b *Builder) internClass(vals [][]byte) uint16 {
 	key := strings.Join(names, "\x00")
 	i, ok := b.classIdx[key]
 	if !ok {
+		if len(b.classes) > maxClassLists {
+			return 0, fmt.Errorf("%w: more than %d combinations of object classes", ErrTooLarge, maxClassLists)
+		}
 		i = uint16(len(b.classes))
 		b.classes = append(b.classes, names)
 		b.classIdx[key] = i
 	}
-	return i
+	return i, nil
+}
+
+// internSID returns the SID of raw, zero if it is malformed.
+func (b *Builder) internSID(raw []byte) secdesc.SID {
+	s, ok := b.sidIdx[string(raw)]
+	if !ok {
+		s, _ = secdesc.SIDFromBytes(raw) // malformed is "no SID"
+		if len(raw) <= 16 {              // only well-known ones occur more than once
+			b.sidIdx[string(raw)] = s
+		}
+	}
+	return s
 }
 
 func (b *Builder) internDescriptor(raw []byte) uint32 {
@@ -254,168 +354,33 @@ func (b *Builder) internDescriptor(raw []byte) uint32 {
 	if !ok {
 		i = uint32(len(b.descs))
 		b.descs = append(b.descs, string(raw))
-		b.descIdx[string(raw)] = i
+		b.descIdx[b.descs[i]] = i
 	}
 	return i
 }
 
 // MarkUnreadable records that attribute a of the entry added last could not be
-// read, and why.
+// read, or only in part, and why. Values that were added stay reachable through
+// the methods that return several, with the state Unreadable.
 func (b *Builder) MarkUnreadable(a Attr, why string) {
-	b.problems[problemCell{uint32(len(b.dns) - 1), a}] = why
+	if n := len(b.name); n > 0 {
+		b.problems[problemCell{uint32(n - 1), a}] = why
+	}
 }
 
 // Changed records replication metadata of an attribute of the entry added last.
 func (b *Builder) Changed(a Attr, c Change) {
-	b.metaAttrs = append(b.metaAttrs, metaCell{uint32(len(b.dns) - 1), a, c})
+	if n := len(b.name); n > 0 {
+		b.metaAttrs = append(b.metaAttrs, metaCell{uint32(n - 1), b.dsas.entry(a, c)})
+	}
 }
 
-// LinkChanged records replication metadata of one link value of the entry added last.
+// LinkChanged records replication metadata of one link value of the entry added
+// last. It is dropped by Build if the target is not part of the snapshot.
 func (b *Builder) LinkChanged(a Attr, target string, c Change) error {
-	key, err := dnKey(target)
-	if err == nil {
-		b.metaLinks = append(b.metaLinks, metaLinkCell{uint32(len(b.dns) - 1), a, key, c})
+	to, err := b.internName(target)
+	if n := len(b.name); err == nil && n > 0 {
+		b.metaLinks = append(b.metaLinks, metaLinkCell{uint32(n - 1), to, b.dsas.link(a, c)})
 	}
 	return err
-}
-
-// Build makes the Snapshot. The Builder must not be used afterwards.
-func (b *Builder) Build() (*Snapshot, error) {
-	order := make([]uint32, len(b.dns))
-	for i := range order {
-		order[i] = uint32(i)
-	}
-	slices.SortFunc(order, func(x, y uint32) int { return strings.Compare(b.keys[x], b.keys[y]) })
-	idOf := make([]ID, len(order)) // entry number → ID
-	byKey := make(map[string]ID, len(order))
-	for i, row := range order {
-		if i > 0 && b.keys[order[i-1]] == b.keys[row] {
-			return nil, fmt.Errorf("%w: %s", ErrDuplicate, b.dns[row])
-		}
-		idOf[row] = ID(i)
-		byKey[b.keys[row]] = ID(i)
-	}
-	s := &Snapshot{info: b.info, classes: b.classes, collected: b.collected, files: b.files, coverage: b.coverage}
-	b.buildTree(s, order, byKey)
-	for _, raw := range b.descs {
-		s.descs = append(s.descs, newLazyDescriptor(raw))
-	}
-	for a := range numAttrs {
-		if len(b.cells[a]) > 0 {
-			s.cols[a] = buildColumn(a, b.cells[a], idOf)
-		}
-		if len(b.links[a]) > 0 {
-			s.links[a] = buildLinks(b.links[a], idOf, byKey)
-		}
-	}
-	s.problems = make(map[problemKey]string, len(b.problems))
-	for k, why := range b.problems {
-		s.problems[problemKey{idOf[k.row], k.attr}] = why
-	}
-	b.buildMeta(s, idOf, byKey)
-	s.finish()
-	return s, nil
-}
-
-// buildTree fills the columns that every object has, in ID order.
-func (b *Builder) buildTree(s *Snapshot, order []uint32, byKey map[string]ID) {
-	n := len(order)
-	s.parent, s.end, s.rdn = make([]ID, n), make([]ID, n), make([]string, n)
-	s.class, s.guid = make([]uint16, n), make([]secdesc.GUID, n)
-	s.sid, s.desc = make([]secdesc.SID, n), make([]uint32, n)
-	for i, row := range order {
-		s.class[i], s.guid[i], s.sid[i], s.desc[i] = b.class[row], b.guid[row], b.sid[row], b.desc[row]
-		s.parent[i], s.rdn[i] = None, b.dns[row]
-		key := b.keys[row]
-		cut := strings.LastIndexByte(key[:len(key)-1], 0) + 1
-		if p, ok := byKey[key[:cut]]; ok && cut > 0 {
-			s.parent[i] = p
-			s.rdn[i] = b.dns[row][:componentEnd(b.dns[row])]
-		}
-	}
-	for i := n - 1; i >= 0; i-- {
-		s.end[i] = max(s.end[i], ID(i)+1)
-		if p := s.parent[i]; p != None {
-			s.end[p] = max(s.end[p], s.end[i])
-		}
-	}
-}
-
-func buildColumn(a Attr, cells []cell, idOf []ID) *column {
-	slices.SortStableFunc(cells, func(x, y cell) int {
-		return cmp.Or(cmp.Compare(idOf[x.row], idOf[y.row]), strings.Compare(x.str, y.str), cmp.Compare(x.int, y.int))
-	})
-	c := &column{}
-	text := a.Syntax() == Text || a.Syntax() == Octets
-	var blob strings.Builder
-	for i, v := range cells {
-		if i == 0 || cells[i-1].row != v.row {
-			c.ids = append(c.ids, idOf[v.row])
-			c.first = append(c.first, uint32(i))
-		}
-		if text {
-			c.off = append(c.off, uint32(blob.Len()))
-			blob.WriteString(v.str)
-		} else {
-			c.ints = append(c.ints, v.int)
-		}
-	}
-	c.first = append(c.first, uint32(len(cells)))
-	if text {
-		c.off = append(c.off, uint32(blob.Len()))
-		c.blob = blob.String()
-	}
-	return c
-}
-
-func buildLinks(cells []linkCell, idOf []ID, byKey map[string]ID) *linkTable {
-	l := &linkTable{outside: map[ID][]string{}, expiry: map[[2]ID]int64{}}
-	var pairs [][2]ID
-	for _, c := range cells {
-		from := idOf[c.row]
-		to, ok := byKey[c.key]
-		if !ok {
-			l.outside[from] = append(l.outside[from], c.dn)
-			continue
-		}
-		pairs = append(pairs, [2]ID{from, to})
-		if c.expires != 0 {
-			l.expiry[[2]ID{from, to}] = c.expires
-		}
-	}
-	for _, dns := range l.outside {
-		slices.Sort(dns)
-	}
-	l.ids, l.first, l.to = index(pairs, 0)
-	l.backIDs, l.backFirst, l.back = index(pairs, 1)
-	return l
-}
-
-// index sorts pairs by their element side and cuts them into rows.
-func index(pairs [][2]ID, side int) (ids []ID, first []uint32, to []ID) {
-	slices.SortFunc(pairs, func(x, y [2]ID) int {
-		return cmp.Or(cmp.Compare(x[side], y[side]), cmp.Compare(x[1-side], y[1-side]))
-	})
-	pairs = slices.Compact(pairs)
-	for i, p := range pairs {
-		if i == 0 || pairs[i-1][side] != p[side] {
-			ids = append(ids, p[side])
-			first = append(first, uint32(i))
-		}
-		to = append(to, p[1-side])
-	}
-	return ids, append(first, uint32(len(pairs))), to
-}
-
-func (b *Builder) buildMeta(s *Snapshot, idOf []ID, byKey map[string]ID) {
-	s.meta.attrs = make(map[problemKey]Change, len(b.metaAttrs))
-	for _, m := range b.metaAttrs {
-		s.meta.attrs[problemKey{idOf[m.row], m.attr}] = m.change
-	}
-	s.meta.links = make(map[linkKey]Change, len(b.metaLinks))
-	for _, m := range b.metaLinks {
-		if to, ok := byKey[m.key]; ok {
-			s.meta.links[linkKey{idOf[m.row], m.attr, to}] = m.change
-		}
-	}
 }

@@ -4,7 +4,7 @@ package forest
 type Coverage struct {
 	Area    Area   `json:"area"`
 	Subject string `json:"subject"`          // partition DN, container DN, attribute name or file path
-	State   string `json:"state"`            // "complete", "partial", "unreadable", "not collected"
+	State   string `json:"state"`            // "complete", "partial", "unreadable", "not collected", "not read"
 	Reason  string `json:"reason,omitempty"` // why it is not complete, and what would help
 	Count   int    `json:"count"`            // objects, values or files read (partial: that are missing)
 }
@@ -22,6 +22,7 @@ const (
 	AreaMetadata   Area = "metadata"
 	AreaFile       Area = "file"
 	AreaHost       Area = "host"
+	AreaSnapshot   Area = "snapshot" // parts of the snapshot file itself
 )
 
 // Complete reports whether everything asked for was read.

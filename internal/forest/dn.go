@@ -1,14 +1,18 @@
 package forest
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // ErrDN reports text that is not a distinguished name.
 var ErrDN = errors.New("not a distinguished name")
+
+// maxComponents bounds the depth of a name; Active Directory's own limit on the
+// length of names keeps real ones far below it.
+const maxComponents = 512
 
 // An RDN is one component of a distinguished name, unescaped.
 type RDN struct {
@@ -18,24 +22,41 @@ type RDN struct {
 
 // ParseDN splits a distinguished name (RFC 4514) into its components, leaf first.
 // The empty name has none. Escapes (\, and \2C) are resolved; a component with
-// several values (a+b) is kept as one value, as Active Directory has none.
+// several values (a+b) is kept as one value, as Active Directory has none. The
+// quoted and #hexadecimal forms, which no domain controller writes, are read as
+// plain text.
 func ParseDN(dn string) ([]RDN, error) {
 	var out []RDN
-	for rest := dn; rest != ""; {
-		i := componentEnd(rest)
-		r, err := parseRDN(rest[:i])
-		if err != nil {
-			return nil, fmt.Errorf("%w: %q: %w", ErrDN, dn, err)
-		}
+	err := eachComponent(dn, func(c string) error {
+		r, err := parseRDN(c)
 		out = append(out, r)
-		if i == len(rest) {
-			return out, nil
-		}
-		if rest = rest[i+1:]; rest == "" {
-			return nil, fmt.Errorf("%w: %q: ends with a comma", ErrDN, dn)
-		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
+}
+
+// eachComponent calls f for each component of dn, escaped, leaf first.
+func eachComponent(dn string, f func(component string) error) error {
+	count := 0
+	for rest := dn; rest != ""; {
+		i := componentEnd(rest)
+		if count++; count > maxComponents {
+			return fmt.Errorf("%w: %s: more than %d components", ErrDN, clip(dn), maxComponents)
+		}
+		if err := f(rest[:i]); err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrDN, clip(dn), err)
+		}
+		if i == len(rest) {
+			return nil
+		}
+		if rest = rest[i+1:]; rest == "" {
+			return fmt.Errorf("%w: %s: ends with a comma", ErrDN, clip(dn))
+		}
+	}
+	return nil
 }
 
 // componentEnd returns the index of the first unescaped comma, or the length.
@@ -51,13 +72,29 @@ func componentEnd(s string) int {
 	return len(s)
 }
 
-func parseRDN(s string) (RDN, error) {
+// splitRDN cuts a component into its type and its value, still escaped and with
+// trailing spaces.
+func splitRDN(s string) (typ, val string, err error) {
 	typ, val, ok := strings.Cut(s, "=")
-	typ = strings.TrimSpace(typ)
+	typ = strings.Trim(typ, " ")
 	if !ok || typ == "" {
-		return RDN{}, fmt.Errorf("component %q has no type", s)
+		return "", "", fmt.Errorf("component %s has no type", clip(s))
 	}
-	v, err := unescape(strings.TrimLeft(val, " "))
+	for i := range len(typ) {
+		c := typ[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' {
+			return "", "", fmt.Errorf("component %s: type contains %q", clip(s), c)
+		}
+	}
+	return typ, strings.TrimLeft(val, " "), nil
+}
+
+func parseRDN(s string) (RDN, error) {
+	typ, val, err := splitRDN(s)
+	if err != nil {
+		return RDN{}, err
+	}
+	v, err := unescape(val)
 	return RDN{typ, v}, err
 }
 
@@ -77,8 +114,9 @@ func unescape(s string) (string, error) {
 			return "", errors.New("ends in a backslash")
 		}
 		if i+2 < len(s) {
-			if h, err := hex.DecodeString(s[i+1 : i+3]); err == nil {
-				b = append(b, h[0])
+			hi, lo := hexDigit(s[i+1]), hexDigit(s[i+2])
+			if hi >= 0 && lo >= 0 {
+				b = append(b, byte(hi<<4|lo))
 				i += 2
 				keep = len(b)
 				continue
@@ -88,11 +126,22 @@ func unescape(s string) (string, error) {
 		i++
 		keep = len(b)
 	}
-	t := strings.TrimRight(string(b), " ")
-	if len(t) < keep {
-		t = string(b[:keep])
+	for len(b) > keep && b[len(b)-1] == ' ' {
+		b = b[:len(b)-1]
 	}
-	return t, nil
+	return string(b), nil
+}
+
+func hexDigit(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
 }
 
 // EscapeRDN returns value as it is written inside a distinguished name (RFC 4514
@@ -117,25 +166,77 @@ func EscapeRDN(value string) string {
 
 // dnKey returns the form under which two spellings of one name are equal: types
 // and values in lower case, escapes resolved, root first (so that the keys of a
-// subtree share a prefix and sort together). Components are separated by NUL.
+// subtree share a prefix and sort together). Each component ends with NUL.
 func dnKey(dn string) (string, error) {
-	parts, err := ParseDN(dn)
-	if err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	b.Grow(len(dn) + 4)
-	for i := len(parts) - 1; i >= 0; i-- {
-		b.WriteString(rdnKey(parts[i]))
-		b.WriteByte(0)
-	}
-	return b.String(), nil
+	b, err := appendDNKey(make([]byte, 0, len(dn)+8), dn)
+	return string(b), err
 }
 
-func rdnKey(r RDN) string {
-	v := strings.ToLower(r.Value)
-	if strings.IndexByte(v, 0) >= 0 {
-		v = strings.ReplaceAll(v, "\x00", "\x01\x01")
+// appendDNKey appends the key of dn to b.
+func appendDNKey(b []byte, dn string) ([]byte, error) {
+	var few [24]string
+	parts := few[:0]
+	err := eachComponent(dn, func(c string) error {
+		parts = append(parts, c)
+		return nil
+	})
+	for i := len(parts) - 1; i >= 0 && err == nil; i-- {
+		if b, err = appendRDNKey(b, parts[i]); err != nil {
+			err = fmt.Errorf("%w: %s: %w", ErrDN, clip(dn), err)
+		}
 	}
-	return strings.ToLower(r.Type) + "=" + v
+	return b, err
+}
+
+// appendRDNKey appends the key of one component. NUL and SOH inside values are
+// written as SOH and a second byte, so that NUL only ends components and two
+// names never get one key.
+func appendRDNKey(b []byte, component string) ([]byte, error) {
+	typ, val, err := splitRDN(component)
+	if err != nil {
+		return b, err
+	}
+	for i := range len(typ) {
+		b = append(b, lowerASCII(typ[i]))
+	}
+	b = append(b, '=')
+	if val, err = unescape(val); err != nil {
+		return b, err
+	}
+	if !isASCII(val) && utf8.ValidString(val) {
+		val = strings.ToLower(val)
+	}
+	for i := range len(val) {
+		switch c := val[i]; c {
+		case 0, 1:
+			b = append(b, 1, c+1)
+		default:
+			b = append(b, lowerASCII(c))
+		}
+	}
+	return append(b, 0), nil
+}
+
+func lowerASCII(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// clip quotes s for a message, at most its first 120 bytes.
+func clip(s string) string {
+	if len(s) > 120 {
+		return fmt.Sprintf("%q…", s[:120])
+	}
+	return fmt.Sprintf("%q", s)
 }

@@ -15,8 +15,13 @@ type File struct {
 func (s *Snapshot) Files() []File { return s.files }
 
 // File finds a file by domain and path, ignoring case. State Absent means that
-// the folder was listed and has no such file; Unreadable, that the file or the
-// domain's SYSVOL could not be read (Reason).
+// the folder was listed and has no such file; Unreadable, that the file, a folder
+// that holds it or the domain's SYSVOL could not be read (Reason).
+//
+// What was listed is said by coverage of AreaFile: its subject is a domain
+// ("contoso.test") or a folder ("contoso.test/Policies/{…}"), the nearest one
+// counts. A folder that could not be listed is also recognised as an Unreadable
+// File of its path.
 func (s *Snapshot) File(domain, path string) File {
 	return s.findFile(domain, path)
 }

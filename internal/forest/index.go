@@ -9,14 +9,23 @@ import (
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
-// finish derives what is not stored: order of files, domains, schema, indexes.
+// finish derives what is not stored: ends of subtrees, order of files, domains,
+// schema, indexes.
 func (s *Snapshot) finish() {
-	slices.SortFunc(s.files, compareFiles)
+	s.findEnds()
+	slices.SortStableFunc(s.files, compareFiles)
 	slices.SortStableFunc(s.coverage, func(a, b Coverage) int {
-		return cmp.Or(cmp.Compare(a.Area, b.Area), cmp.Compare(a.Subject, b.Subject))
+		return cmp.Or(cmp.Compare(a.Area, b.Area), cmp.Compare(a.Subject, b.Subject),
+			cmp.Compare(a.State, b.State), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Count, b.Count))
 	})
+	s.flawed = [numAttrs]bool{}
+	for k := range s.problems {
+		s.flawed[k.attr] = true
+	}
 	s.domains = findDomains(s)
+	s.heads = findHeads(s)
 	s.schema = readSchema(s)
+	s.byName = sync.OnceValue(s.indexNames)
 	s.bySID = sync.OnceValue(s.indexSIDs)
 	s.byGUID = sync.OnceValue(func() map[secdesc.GUID]ID {
 		m := make(map[secdesc.GUID]ID, s.Len())
@@ -31,19 +40,38 @@ func (s *Snapshot) finish() {
 	s.bySPN = sync.OnceValue(func() map[string][]ID { return s.indexText(ServicePrincipalName) })
 }
 
+// findEnds derives ends of subtrees and orphans from up.
+func (s *Snapshot) findEnds() {
+	n := s.Len()
+	s.end, s.orphans = make([]ID, n), map[ID]struct{}{}
+	for i := n - 1; i >= 0; i-- {
+		s.end[i] = max(s.end[i], ID(i)+1)
+		up := s.up[i]
+		if up == None {
+			continue
+		}
+		s.end[up] = max(s.end[up], s.end[i])
+		if rel := s.rel.at(uint32(i)); componentEnd(rel) < len(rel) {
+			s.orphans[ID(i)] = struct{}{}
+		}
+	}
+}
+
 func (s *Snapshot) indexSIDs() map[secdesc.SID]ID {
 	m := make(map[secdesc.SID]ID, s.Len())
 	for i, sid := range s.sid {
 		if sid.IsZero() {
 			continue
 		}
-		if old, ok := m[sid]; ok && !s.IsA(old, "foreignSecurityPrincipal") {
+		if old, ok := m[sid]; ok && (!s.isForeign(old) || s.isForeign(ID(i))) {
 			continue
 		}
 		m[sid] = ID(i)
 	}
 	return m
 }
+
+func (s *Snapshot) isForeign(id ID) bool { return s.IsA(id, "foreignSecurityPrincipal") }
 
 func (s *Snapshot) indexText(a Attr) map[string][]ID {
 	ids := s.With(a)
@@ -52,7 +80,9 @@ func (s *Snapshot) indexText(a Attr) map[string][]ID {
 		vals, _ := s.Strs(id, a)
 		for _, v := range vals {
 			k := strings.ToLower(v)
-			m[k] = append(m[k], id)
+			if l := m[k]; len(l) == 0 || l[len(l)-1] != id { // two spellings on one object
+				m[k] = append(l, id)
+			}
 		}
 	}
 	return m
@@ -68,69 +98,39 @@ func (s *Snapshot) findFile(domain, path string) File {
 	if i, ok := slices.BinarySearchFunc(s.files, want, compareFiles); ok {
 		return s.files[i]
 	}
+	if f, ok := s.unreadFolder(domain, path); ok {
+		want.Reason = f.Reason
+		return want
+	}
+	best := -1
+	want.Reason = "SYSVOL of " + domain + " is not part of this snapshot"
 	for _, c := range s.coverage {
-		if c.Area == AreaFile && strings.EqualFold(c.Subject, domain) {
-			want.State, want.Reason = Absent, ""
-			if !c.Complete() && c.State != "partial" {
-				want.State, want.Reason = Unreadable, c.Reason
-			}
-			return want
+		n := len(c.Subject)
+		if c.Area != AreaFile || n <= best || !holds(c.Subject, domain+"/"+path) {
+			continue
+		}
+		best = n
+		want.State, want.Reason = Absent, ""
+		if c.State != "complete" && c.State != "partial" {
+			want.State, want.Reason = Unreadable, c.Reason
 		}
 	}
-	want.Reason = "SYSVOL of " + domain + " is not part of this snapshot"
 	return want
 }
 
-// findDomains lists the domains from their cross-references ([MS-ADTS]
-// 6.1.1.2.1.1), or, in a snapshot without configuration partition, from their
-// root objects.
-func findDomains(s *Snapshot) []Domain {
-	var out []Domain
-	seen := map[ID]bool{}
-	for _, ref := range s.With(NETBIOSName) {
-		if !s.IsA(ref, "crossRef") {
-			continue
-		}
-		d := Domain{Head: None}
-		d.NetBIOS, _ = s.Str(ref, NETBIOSName)
-		d.DNS, _ = s.Str(ref, DNSRoot)
-		if heads, _ := s.Links(ref, NCName); len(heads) > 0 {
-			d.Head = heads[0]
-			d.DN, d.SID = s.DN(d.Head), s.SID(d.Head)
-			seen[d.Head] = true
-		} else if dns := s.LinksOutside(ref, NCName); len(dns) > 0 {
-			d.DN = dns[0]
-		}
-		parent, _ := s.Links(ref, TrustParent)
-		d.Root = len(parent) == 0 && len(s.LinksOutside(ref, TrustParent)) == 0
-		out = append(out, d)
-	}
-	for id := range ID(s.Len()) {
-		if s.Class(id) == "domainDNS" && !s.SID(id).IsZero() && !seen[id] {
-			out = append(out, domainFromHead(s, id, len(out) == 0))
+// unreadFolder finds the statement that a folder which holds path could not be read.
+func (s *Snapshot) unreadFolder(domain, path string) (File, bool) {
+	for i := strings.LastIndexByte(path, '/'); i > 0; i = strings.LastIndexByte(path[:i], '/') {
+		want := File{Domain: domain, Path: path[:i]}
+		if j, ok := slices.BinarySearchFunc(s.files, want, compareFiles); ok && s.files[j].State == Unreadable {
+			return s.files[j], true
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Domain) int {
-		return cmp.Or(boolFirst(a.Root, b.Root), strings.Compare(a.DNS, b.DNS))
-	})
-	return out
+	return File{}, false
 }
 
-func domainFromHead(s *Snapshot, id ID, root bool) Domain {
-	var labels []string
-	parts, _ := ParseDN(s.DN(id)) // well-formed: it is in a snapshot
-	for _, p := range parts {
-		labels = append(labels, p.Value)
-	}
-	return Domain{Head: id, DN: s.DN(id), DNS: strings.Join(labels, "."), NetBIOS: strings.ToUpper(labels[0]), SID: s.SID(id), Root: root}
-}
-
-func boolFirst(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return -1
-	}
-	return 1
+// holds reports whether path is folder or lies in it, ignoring case.
+func holds(folder, path string) bool {
+	n := len(folder)
+	return len(path) >= n && strings.EqualFold(path[:n], folder) && (len(path) == n || path[n] == '/')
 }

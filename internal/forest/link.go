@@ -1,7 +1,9 @@
 package forest
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,34 +13,126 @@ type linkTable struct {
 	ids, backIDs     []ID
 	first, backFirst []uint32
 	to, back         []ID
-	outside          map[ID][]string // targets that are not part of the snapshot
-	expiry           map[[2]ID]int64 // time-bound links: seconds since 1970
+	any              []ID          // ids and those with links that leave the snapshot
+	outside          []outsideLink // ordered by object and name
+	expiry           []linkExpiry  // time-bound links, ordered
+}
+
+type idPair struct{ from, to ID }
+
+func comparePairs(a, b idPair) int {
+	return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))
+}
+
+// An outsideLink has a target that is not part of the snapshot.
+type outsideLink struct {
+	from    ID
+	dn      string
+	expires int64 // seconds since 1970, 0 for standing links
+}
+
+type linkExpiry struct {
+	idPair
+	at int64
+}
+
+// finish derives what follows from pairs, outside and expiry.
+func (l *linkTable) finish(pairs []idPair) {
+	slices.SortFunc(pairs, comparePairs)
+	pairs = slices.Compact(pairs)
+	l.ids, l.first, l.to = indexPairs(pairs)
+	l.turn()
+	slices.SortFunc(l.outside, func(a, b outsideLink) int {
+		return cmp.Or(cmp.Compare(a.from, b.from), strings.Compare(a.dn, b.dn), cmp.Compare(a.expires, b.expires))
+	})
+	l.outside = slices.CompactFunc(l.outside, func(a, b outsideLink) bool { return a.from == b.from && a.dn == b.dn })
+	slices.SortFunc(l.expiry, func(a, b linkExpiry) int {
+		return cmp.Or(comparePairs(a.idPair, b.idPair), cmp.Compare(a.at, b.at))
+	})
+	l.expiry = slices.CompactFunc(l.expiry, func(a, b linkExpiry) bool { return a.idPair == b.idPair })
+	l.findAny()
+}
+
+func (l *linkTable) findAny() {
+	l.any = l.ids
+	if len(l.outside) == 0 {
+		return
+	}
+	l.any = slices.Clone(l.ids)
+	for _, o := range l.outside {
+		l.any = append(l.any, o.from)
+	}
+	slices.Sort(l.any)
+	l.any = slices.Compact(l.any)
+}
+
+// indexPairs cuts sorted pairs into rows.
+func indexPairs(pairs []idPair) (ids []ID, first []uint32, to []ID) {
+	to = make([]ID, len(pairs))
+	for i, p := range pairs {
+		if i == 0 || pairs[i-1].from != p.from {
+			ids = append(ids, p.from)
+			first = append(first, uint32(i))
+		}
+		to[i] = p.to
+	}
+	return ids, append(first, uint32(len(pairs))), to
+}
+
+// turn derives the back links.
+func (l *linkTable) turn() {
+	pairs := make([]idPair, 0, len(l.to))
+	for i, id := range l.ids {
+		for _, to := range l.to[l.first[i]:l.first[i+1]] {
+			pairs = append(pairs, idPair{to, id})
+		}
+	}
+	slices.SortFunc(pairs, comparePairs)
+	l.backIDs, l.backFirst, l.back = indexPairs(pairs)
 }
 
 // Links returns the objects that link attribute a of id names, in ID order.
-// Targets outside the snapshot are not among them: LinksOutside. The caller must
-// not change the slice.
+// Targets outside the snapshot are not among them: LinksOutside. If some values
+// could not be read, the state is Unreadable and the targets are those that are
+// known. The caller must not change the slice.
 func (s *Snapshot) Links(id ID, a Attr) ([]ID, State) {
 	l := s.links[a]
 	if l == nil {
 		return nil, s.missing(id, a)
 	}
 	if i, ok := slices.BinarySearch(l.ids, id); ok {
-		return l.to[l.first[i]:l.first[i+1]], Known
+		return l.to[l.first[i]:l.first[i+1]], s.known(id, a)
 	}
-	if len(l.outside[id]) > 0 {
-		return nil, Known
+	if lo, hi := l.outsideOf(id); lo < hi {
+		return nil, s.known(id, a)
 	}
 	return nil, s.missing(id, a)
 }
 
-// LinksOutside returns the distinguished names that link attribute a of id names
-// and that are not part of the snapshot.
-func (s *Snapshot) LinksOutside(id ID, a Attr) []string {
-	if l := s.links[a]; l != nil {
-		return l.outside[id]
+func (l *linkTable) outsideOf(id ID) (lo, hi int) {
+	at := func(id ID) int {
+		i, _ := slices.BinarySearchFunc(l.outside, id, func(o outsideLink, id ID) int { return cmp.Compare(o.from, id) })
+		return i
 	}
-	return nil
+	if len(l.outside) == 0 {
+		return 0, 0
+	}
+	return at(id), at(id + 1)
+}
+
+// LinksOutside returns the distinguished names that link attribute a of id names
+// and that are not part of the snapshot, sorted.
+func (s *Snapshot) LinksOutside(id ID, a Attr) []string {
+	l := s.links[a]
+	if l == nil {
+		return nil
+	}
+	var out []string
+	lo, hi := l.outsideOf(id)
+	for _, o := range l.outside[lo:hi] {
+		out = append(out, o.dn)
+	}
+	return out
 }
 
 // Backlinks returns the objects whose link attribute a names id, in ID order. The
@@ -61,6 +155,26 @@ func (s *Snapshot) LinkExpires(from ID, a Attr, to ID) (t time.Time, ok bool) {
 	if l == nil {
 		return time.Time{}, false
 	}
-	v, ok := l.expiry[[2]ID{from, to}]
-	return time.Unix(v, 0).UTC(), ok
+	i, ok := slices.BinarySearchFunc(l.expiry, idPair{from, to}, func(e linkExpiry, p idPair) int {
+		return comparePairs(e.idPair, p)
+	})
+	if !ok {
+		return time.Time{}, false
+	}
+	return time.Unix(l.expiry[i].at, 0).UTC(), true
+}
+
+// OutsideLinkExpires is LinkExpires for one of the names that LinksOutside returns.
+func (s *Snapshot) OutsideLinkExpires(from ID, a Attr, dn string) (t time.Time, ok bool) {
+	l := s.links[a]
+	if l == nil {
+		return time.Time{}, false
+	}
+	lo, hi := l.outsideOf(from)
+	for _, o := range l.outside[lo:hi] {
+		if o.dn == dn && o.expires != 0 {
+			return time.Unix(o.expires, 0).UTC(), true
+		}
+	}
+	return time.Time{}, false
 }

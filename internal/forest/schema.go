@@ -69,6 +69,9 @@ func readSchema(s *Snapshot) *Schema {
 		byGUID:  map[secdesc.GUID]string{},
 	}
 	for _, id := range s.With(LDAPDisplayName) {
+		if dead, _ := s.Bool(id, IsDefunct); dead {
+			continue // its name and GUID may belong to a successor ([MS-ADTS] 3.1.1.2.3)
+		}
 		switch {
 		case s.IsA(id, "classSchema"):
 			out.addClass(s, id)
@@ -90,7 +93,7 @@ func (out *Schema) addClass(s *Snapshot, id ID) {
 	c.Auxiliary = bothStrs(s, id, AuxiliaryClass, SystemAuxiliaryClass)
 	c.Superiors = bothStrs(s, id, PossSuperiors, SystemPossSuperiors)
 	out.classes[strings.ToLower(c.Name)] = c
-	out.byGUID[c.GUID] = c.Name
+	out.name(c.GUID, c.Name)
 }
 
 func (out *Schema) addAttr(s *Snapshot, id ID) {
@@ -99,7 +102,7 @@ func (out *Schema) addAttr(s *Snapshot, id ID) {
 	a.SearchFlags, _ = s.Int(id, SearchFlags)
 	a.LinkID, _ = s.Int(id, LinkID)
 	out.attrs[strings.ToLower(a.Name)] = a
-	out.byGUID[a.GUID] = a.Name
+	out.name(a.GUID, a.Name)
 }
 
 func (out *Schema) addRight(s *Snapshot, id ID) {
@@ -118,8 +121,14 @@ func (out *Schema) addRight(s *Snapshot, id ID) {
 		}
 	}
 	out.rights[g] = r
-	if _, taken := out.byGUID[g]; !taken {
-		out.byGUID[g] = r.Name
+	out.name(g, r.Name)
+}
+
+// name gives g a name unless it has one: validated writes share the GUID of their
+// attribute. A definition whose GUID could not be read has none.
+func (out *Schema) name(g secdesc.GUID, name string) {
+	if _, taken := out.byGUID[g]; !taken && !g.IsZero() {
+		out.byGUID[g] = name
 	}
 }
 

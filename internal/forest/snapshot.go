@@ -1,7 +1,8 @@
 package forest
 
 import (
-	"sort"
+	"cmp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,20 @@ const (
 	Known
 )
 
+// String returns "unreadable", "absent" or "known".
+func (s State) String() string {
+	switch s {
+	case Absent:
+		return "absent"
+	case Known:
+		return "known"
+	}
+	return "unreadable"
+}
+
+// MarshalText implements encoding.TextMarshaler with String.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // Info describes how a snapshot came about.
 type Info struct {
 	Source   string    // "scan", "ldif", "fixture", …
@@ -41,13 +56,14 @@ type Info struct {
 }
 
 // A Snapshot is everything that was read of a forest. It is immutable and safe
-// for concurrent use. Make one with a Builder or ReadFrom.
+// for concurrent use. Make one with a Builder or Read.
 type Snapshot struct {
 	info      Info
-	parent    []ID
-	end       []ID
-	rdn       []string // as the directory wrote it; the whole DN if parent is None
-	class     []uint16 // index into classes
+	up        []ID            // nearest containing object that is part of the snapshot
+	end       []ID            // behind the subtree
+	orphans   map[ID]struct{} // objects whose direct parent is missing although up is not None
+	rel       texts           // name relative to up, as the directory wrote it; all of it if up is None
+	class     []uint16        // index into classes
 	classes   [][]string
 	guid      []secdesc.GUID
 	sid       []secdesc.SID
@@ -56,12 +72,15 @@ type Snapshot struct {
 	cols      [numAttrs]*column
 	links     [numAttrs]*linkTable
 	collected [numAttrs]bool
-	problems  map[problemKey]string // unreadable attributes of single objects
+	problems  map[problemKey]string // attributes of single objects that were not or not fully readable
+	flawed    [numAttrs]bool        // attributes that problems names
 	files     []File
 	coverage  []Coverage
 	meta      metaTable
 	domains   []Domain
+	heads     []ncHead
 	schema    *Schema
+	byName    func() *nameIndex
 	bySID     func() map[secdesc.SID]ID
 	byGUID    func() map[secdesc.GUID]ID
 	bySAM     func() map[string][]ID
@@ -79,48 +98,47 @@ type problemKey struct {
 func (s *Snapshot) Info() Info { return s.info }
 
 // Len returns the number of objects; their IDs are 0 … Len()-1.
-func (s *Snapshot) Len() int { return len(s.parent) }
+func (s *Snapshot) Len() int { return len(s.up) }
 
 // Parent returns the object that contains id, or None if that is not part of the
 // snapshot.
-func (s *Snapshot) Parent(id ID) ID { return s.parent[id] }
+func (s *Snapshot) Parent(id ID) ID {
+	if len(s.orphans) > 0 {
+		if _, ok := s.orphans[id]; ok {
+			return None
+		}
+	}
+	return s.up[id]
+}
 
-// SubtreeEnd returns the first ID behind the subtree of id.
+// Ancestor returns the nearest object of the snapshot that contains id, by name;
+// None if there is none. It differs from Parent below containers that could not
+// be read.
+func (s *Snapshot) Ancestor(id ID) ID { return s.up[id] }
+
+// SubtreeEnd returns the first ID behind the subtree of id. Everything whose name
+// is below that of id is in it, also below containers that could not be read.
 func (s *Snapshot) SubtreeEnd(id ID) ID { return s.end[id] }
 
 // Children calls yield for each direct child of id, in order.
 func (s *Snapshot) Children(id ID) func(yield func(ID) bool) {
 	return func(yield func(ID) bool) {
 		for c := id + 1; c < s.end[id]; c = s.end[c] {
-			if !yield(c) {
+			if s.Parent(c) == id && !yield(c) {
 				return
 			}
 		}
 	}
 }
 
-// DN returns the distinguished name as the directory writes it.
-func (s *Snapshot) DN(id ID) string {
-	if s.parent[id] == None {
-		return s.rdn[id]
-	}
-	var b strings.Builder
-	for ; id != None; id = s.parent[id] {
-		if b.Len() > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(s.rdn[id])
-	}
-	return b.String()
-}
-
 // Name returns the unescaped value of the object's relative name.
 func (s *Snapshot) Name(id ID) string {
-	parts, err := ParseDN(s.rdn[id])
-	if err != nil || len(parts) == 0 {
-		return s.rdn[id]
+	rel := s.rel.at(uint32(id))
+	r, err := parseRDN(rel[:componentEnd(rel)])
+	if err != nil {
+		return rel // cannot be: names in a snapshot are well-formed
 	}
-	return parts[0].Value
+	return r.Value
 }
 
 // Class returns the most specific structural class, in the schema's spelling, or
@@ -136,6 +154,11 @@ func (s *Snapshot) Class(id ID) string {
 // Classes returns objectClass, from top to the most specific class. The caller
 // must not change it.
 func (s *Snapshot) Classes(id ID) []string { return s.classes[s.class[id]] }
+
+// ClassIndex numbers the distinct values of objectClass: two objects with the
+// same index have the same Classes. Answers that depend on the class alone can be
+// kept per index.
+func (s *Snapshot) ClassIndex(id ID) int { return int(s.class[id]) }
 
 // IsA reports whether class is one of the object's classes, ignoring case. Note
 // that computers and managed service accounts are users in this sense.
@@ -178,39 +201,27 @@ func (s *Snapshot) DescriptorIndex(id ID) (i uint32, ok bool) {
 // NumDescriptors returns the number of distinct descriptors.
 func (s *Snapshot) NumDescriptors() int { return len(s.descs) }
 
+// DescriptorError says why the descriptor of id is Unreadable although it was
+// collected: its bytes are malformed. It is nil in all other cases.
+func (s *Snapshot) DescriptorError(id ID) error {
+	if s.desc[id] == noDesc {
+		return nil
+	}
+	_, err := s.descs[s.desc[id]].get()
+	return err
+}
+
 // lazyDescriptor is a descriptor whose bytes are parsed when first asked for.
 type lazyDescriptor struct {
-	raw string
-	get func() (*secdesc.Descriptor, error)
+	raw  string
+	once sync.Once
+	d    *secdesc.Descriptor
+	err  error
 }
 
-func newLazyDescriptor(raw string) lazyDescriptor {
-	return lazyDescriptor{raw, sync.OnceValues(func() (*secdesc.Descriptor, error) {
-		return secdesc.Parse([]byte(raw))
-	})}
-}
-
-// Lookup finds an object by distinguished name, in any spelling of it; None if it
-// is not part of the snapshot or dn is malformed.
-func (s *Snapshot) Lookup(dn string) ID {
-	key, err := dnKey(dn)
-	if err != nil {
-		return None
-	}
-	i := sort.Search(s.Len(), func(i int) bool { return s.key(ID(i)) >= key })
-	if i < s.Len() && s.key(ID(i)) == key {
-		return ID(i)
-	}
-	return None
-}
-
-// key returns the sort key of id; names in a snapshot are well-formed.
-func (s *Snapshot) key(id ID) string {
-	k, err := dnKey(s.DN(id))
-	if err != nil {
-		return ""
-	}
-	return k
+func (l *lazyDescriptor) get() (*secdesc.Descriptor, error) {
+	l.once.Do(func() { l.d, l.err = secdesc.Parse([]byte(l.raw)) })
+	return l.d, l.err
 }
 
 // BySID finds an object by its current SID (not SID history); None if there is
@@ -249,14 +260,16 @@ func (s *Snapshot) Domains() []Domain { return s.domains }
 // DomainOf returns the domain whose naming context holds id; ok is false for
 // objects of other partitions.
 func (s *Snapshot) DomainOf(id ID) (d Domain, ok bool) {
-	for ; id != None; id = s.parent[id] {
-		for _, d := range s.domains {
-			if d.Head == id {
-				return d, true
+	i, found := slices.BinarySearchFunc(s.heads, id, func(h ncHead, id ID) int { return cmp.Compare(h.id, id) })
+	if !found {
+		i--
+	}
+	for ; i >= 0; i = s.heads[i].outer {
+		if h := s.heads[i]; id < s.end[h.id] {
+			if h.domain < 0 {
+				return Domain{}, false
 			}
-		}
-		if v, st := s.Int(id, InstanceType); st == Known && v&1 != 0 {
-			return Domain{}, false // head of another partition
+			return s.domains[h.domain], true
 		}
 	}
 	return Domain{}, false

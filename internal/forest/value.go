@@ -7,15 +7,37 @@ import (
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
+// texts are strings cut out of one: string i is blob[off[i]:off[i+1]].
+type texts struct {
+	off  []uint32 // number of strings + 1
+	blob string
+}
+
+func (t *texts) at(i uint32) string { return t.blob[t.off[i]:t.off[i+1]] }
+
 // A column holds the values of one attribute that is not a link. Values of object
-// ids[i] are the elements first[i] … first[i+1]-1 of ints, or of the strings that
-// off cuts out of blob, according to the syntax.
+// ids[i] are the elements first[i] … first[i+1]-1 of ints or text, according to
+// the syntax; first is nil if every object has exactly one.
 type column struct {
 	ids   []ID
-	first []uint32 // len(ids)+1
+	first []uint32
 	ints  []int64
-	off   []uint32 // number of strings + 1
-	blob  string
+	text  texts
+}
+
+// compact drops first if it says nothing.
+func (c *column) compact() {
+	if n := len(c.ids); int(c.first[n]) == n {
+		c.first = nil // ascending strictly from 0 to n
+	}
+}
+
+// bounds returns the range of values of ids[i].
+func (c *column) bounds(i int) (lo, hi uint32) {
+	if c.first == nil {
+		return uint32(i), uint32(i) + 1
+	}
+	return c.first[i], c.first[i+1]
 }
 
 // span returns the range of values of id.
@@ -23,24 +45,37 @@ func (c *column) span(id ID) (lo, hi uint32, ok bool) {
 	if c == nil {
 		return 0, 0, false
 	}
+	n := len(c.ids)
+	if n == 0 || id > c.ids[n-1] {
+		return 0, 0, false
+	}
 	i, ok := slices.BinarySearch(c.ids, id)
 	if !ok {
 		return 0, 0, false
 	}
-	return c.first[i], c.first[i+1], true
+	lo, hi = c.bounds(i)
+	return lo, hi, true
 }
-
-func (c *column) str(i uint32) string { return c.blob[c.off[i]:c.off[i+1]] }
 
 // state of an attribute that has no value on id.
 func (s *Snapshot) missing(id ID, a Attr) State {
 	if !s.collected[a] {
 		return Unreadable
 	}
-	if _, bad := s.problems[problemKey{id, a}]; bad {
+	if s.known(id, a) != Known {
 		return Unreadable
 	}
 	return Absent
+}
+
+// known is the state of an attribute that has values on id.
+func (s *Snapshot) known(id ID, a Attr) State {
+	if s.flawed[a] {
+		if _, bad := s.problems[problemKey{id, a}]; bad {
+			return Unreadable
+		}
+	}
+	return Known
 }
 
 // Collected reports whether the snapshot was made with attribute a at all.
@@ -57,13 +92,16 @@ func (s *Snapshot) Why(id ID, a Attr) string {
 	return ""
 }
 
-// Int returns the first value of an Integer, Time (seconds since 1970) or Boolean
+// Int returns the first (least) value of an Integer, Time (seconds since 1970) or Boolean
 // (0, 1) attribute.
 func (s *Snapshot) Int(id ID, a Attr) (int64, State) {
 	c := s.cols[a]
-	lo, hi, ok := c.span(id)
-	if !ok || lo == hi || len(c.ints) == 0 {
+	lo, _, ok := c.span(id)
+	if !ok || c.ints == nil {
 		return 0, s.missing(id, a)
+	}
+	if s.known(id, a) != Known {
+		return 0, Unreadable
 	}
 	return c.ints[lo], Known
 }
@@ -93,35 +131,40 @@ func (s *Snapshot) Time(id ID, a Attr) (time.Time, State) {
 	return time.Unix(v/1e7-filetimeEpoch, v%1e7*100).UTC(), Known
 }
 
-// Str returns the first value of a Text or Octets attribute.
+// Str returns the first (least) value of a Text or Octets attribute.
 func (s *Snapshot) Str(id ID, a Attr) (string, State) {
 	c := s.cols[a]
-	lo, hi, ok := c.span(id)
-	if !ok || lo == hi || len(c.off) == 0 {
+	lo, _, ok := c.span(id)
+	if !ok || c.text.off == nil {
 		return "", s.missing(id, a)
 	}
-	return c.str(lo), Known
+	if s.known(id, a) != Known {
+		return "", Unreadable
+	}
+	return c.text.at(lo), Known
 }
 
-// Strs returns all values of a Text or Octets attribute, sorted as bytes.
+// Strs returns all values of a Text or Octets attribute, sorted as bytes. If some
+// could not be read, the state is Unreadable and the values are those that are
+// known.
 func (s *Snapshot) Strs(id ID, a Attr) ([]string, State) {
 	c := s.cols[a]
 	lo, hi, ok := c.span(id)
-	if !ok || lo == hi || len(c.off) == 0 {
+	if !ok || c.text.off == nil {
 		return nil, s.missing(id, a)
 	}
 	out := make([]string, 0, hi-lo)
 	for i := lo; i < hi; i++ {
-		out = append(out, c.str(i))
+		out = append(out, c.text.at(i))
 	}
-	return out, Known
+	return out, s.known(id, a)
 }
 
 // Desc returns an attribute of syntax Descriptor.
 func (s *Snapshot) Desc(id ID, a Attr) (*secdesc.Descriptor, State) {
 	c := s.cols[a]
-	lo, hi, ok := c.span(id)
-	if !ok || lo == hi {
+	lo, _, ok := c.span(id)
+	if !ok || a.Syntax() != Descriptor {
 		return nil, s.missing(id, a)
 	}
 	d, err := s.descs[c.ints[lo]].get()
@@ -136,7 +179,7 @@ func (s *Snapshot) Desc(id ID, a Attr) (*secdesc.Descriptor, State) {
 func (s *Snapshot) With(a Attr) []ID {
 	if a.Syntax() == Link {
 		if l := s.links[a]; l != nil {
-			return l.ids
+			return l.any
 		}
 		return nil
 	}

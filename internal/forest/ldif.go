@@ -1,0 +1,5 @@
+package forest
+
+type ldifTally struct{}
+
+func (b *Builder) coverLDIF() {}

@@ -205,9 +205,8 @@ func (e RegistryEntry) Text() string {
 // Registry Policy File Format).
 const (
 	polDel          = "**del."
-	polDelVals      = "**delvals"
+	polDelVals      = "**delvals."
 	polDeleteValues = "**deletevalues"
 	polDeleteKeys   = "**deletekeys"
 	polSoft         = "**soft."
-	polSecureKey    = "**securekey"
 )

@@ -259,7 +259,7 @@ func (r *Result) setting(sec section, name string) Setting {
 	if s, ok := r.settings[settingKey(sec, name)]; ok {
 		return *s
 	}
-	return r.undefined(name)
+	return r.undefined(sec, name)
 }
 
 func (r *Result) all(sec section) []Setting {

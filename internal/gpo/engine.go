@@ -1,0 +1,260 @@
+package gpo
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// Tokens tells what the access tokens of computers hold. It must answer for
+// groups through any nesting and for the primary group. It is asked neither for
+// the computer's own SID nor for identities that every computer holds.
+type Tokens interface {
+	Holds(computer forest.ID, sid secdesc.SID) bool
+}
+
+// Identities that the token of every domain computer holds.
+var everyToken = map[secdesc.SID]bool{
+	secdesc.MustSID("S-1-1-0"):  true, // Everyone
+	secdesc.MustSID("S-1-5-2"):  true, // NETWORK
+	secdesc.MustSID("S-1-5-11"): true, // Authenticated Users
+	secdesc.MustSID("S-1-5-15"): true, // This Organization
+	secdesc.MustSID("S-1-18-1"): true, // Authentication authority asserted identity
+}
+
+var enterpriseDCs = secdesc.MustSID("S-1-5-9")
+
+// Flags of userAccountControl ([MS-ADTS] 2.2.16).
+const (
+	serverTrustAccount    = 0x2000
+	partialSecretsAccount = 0x4000000
+)
+
+// An Option changes how an Engine sees the forest.
+type Option func(*Engine)
+
+// WithSites declares the sites of computers, which the directory does not tell:
+// site returns the site object of a computer, or forest.None if it is unknown.
+// Sites of domain controllers, and the site of a forest that has only one, are
+// known without it.
+func WithSites(site func(computer forest.ID) forest.ID) Option {
+	return func(e *Engine) { e.declared = site }
+}
+
+// An Engine answers for the computers of one snapshot. It is safe for concurrent
+// use.
+type Engine struct {
+	s        *forest.Snapshot
+	tokens   Tokens
+	declared func(forest.ID) forest.ID
+	names    *resolver
+	policies map[string]*Policy // by lower-case DN as linked, and as stored
+	sites    []forest.ID
+	dcSites  map[forest.ID]forest.ID
+	chains   map[forest.ID]*chain // by container of computers
+	plans    map[planKey]*plan
+
+	scopes    []*scope
+	scopeOf   map[forest.ID]ScopeID
+	interning map[scopeKey]ScopeID
+}
+
+// scope is a set of computers that policy treats alike.
+type scope struct {
+	plan      *plan
+	dc        bool
+	verdicts  []verdict // by number of the policy in plan.filtered
+	computers []forest.ID
+	result    func() *Result
+}
+
+type scopeKey struct {
+	plan     *plan
+	dc       bool
+	verdicts string
+}
+
+// New prepares the answers for all computers of s. It panics if t is nil.
+func New(s *forest.Snapshot, t Tokens, options ...Option) *Engine {
+	if t == nil {
+		panic("gpo.New: nil Tokens")
+	}
+	e := &Engine{
+		s: s, tokens: t,
+		policies:  map[string]*Policy{},
+		chains:    map[forest.ID]*chain{},
+		plans:     map[planKey]*plan{},
+		scopeOf:   map[forest.ID]ScopeID{},
+		interning: map[scopeKey]ScopeID{},
+	}
+	for _, o := range options {
+		o(e)
+	}
+	e.names = newResolver(s)
+	e.findSites()
+	e.placeComputers()
+	return e
+}
+
+// Scopes returns the number of scopes: their IDs are 0 … Scopes()-1.
+func (e *Engine) Scopes() int { return len(e.scopes) }
+
+// Computers returns the computers of a scope, in ID order. The caller must not
+// change the slice.
+func (e *Engine) Computers(id ScopeID) []forest.ID { return e.scopes[id].computers }
+
+// ScopeOf returns the scope of a computer; ok is false if the object is not a
+// computer of a domain.
+func (e *Engine) ScopeOf(computer forest.ID) (id ScopeID, ok bool) {
+	id, ok = e.scopeOf[computer]
+	return id, ok
+}
+
+// Result returns the resultant set of policy of a scope. It is computed when it
+// is first asked for.
+func (e *Engine) Result(id ScopeID) *Result { return e.scopes[id].result() }
+
+// Policies returns the policies that any container of the scopes links, ordered
+// by distinguished name.
+func (e *Engine) Policies() []*Policy {
+	out := make([]*Policy, 0, len(e.policies))
+	for _, p := range e.policies {
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Policy) int { return strings.Compare(strings.ToLower(a.DN), strings.ToLower(b.DN)) })
+	return out
+}
+
+// policy returns the policy that a link names.
+func (e *Engine) policy(dn string) *Policy {
+	key := strings.ToLower(dn)
+	if p, ok := e.policies[key]; ok {
+		return p
+	}
+	if id := e.s.Lookup(dn); id != forest.None {
+		stored := strings.ToLower(e.s.DN(id))
+		if p, ok := e.policies[stored]; ok {
+			e.policies[key] = p
+			return p
+		}
+		key = stored
+	}
+	p := loadPolicy(e.s, dn)
+	e.policies[key] = p
+	return p
+}
+
+// placeComputers finds the scope of every computer.
+func (e *Engine) placeComputers() {
+	kinds := map[*string]bool{} // first element of a class list, which objects share → is a host
+	var buf []byte
+	memo := map[tokenKey]ScopeID{}
+	for id := range forest.ID(e.s.Len()) {
+		classes := e.s.Classes(id)
+		if len(classes) == 0 {
+			continue
+		}
+		host, seen := kinds[&classes[0]]
+		if !seen {
+			host = isHost(classes)
+			kinds[&classes[0]] = host
+		}
+		if !host {
+			continue
+		}
+		if gone, _ := e.s.Bool(id, forest.IsDeleted); gone {
+			continue
+		}
+		e.place(id, &buf, memo)
+	}
+}
+
+// isHost reports whether a class list is that of a computer that runs policy,
+// which managed service accounts, though computers, do not.
+func isHost(classes []string) bool {
+	host := false
+	for _, c := range classes {
+		switch strings.ToLower(c) {
+		case "computer":
+			host = true
+		case "msds-managedserviceaccount", "msds-groupmanagedserviceaccount", "msds-delegatedmanagedserviceaccount":
+			return false
+		}
+	}
+	return host
+}
+
+// tokenKey is a plan and what a token holds of the SIDs that its filters name.
+type tokenKey struct {
+	plan *plan
+	dc   bool
+	bits string
+}
+
+func (e *Engine) place(id forest.ID, buf *[]byte, memo map[tokenKey]ScopeID) {
+	uac, _ := e.s.Int(id, forest.UserAccountControl)
+	dc := uac&(serverTrustAccount|partialSecretsAccount) != 0
+	p := e.planFor(id, dc)
+	if p == nil {
+		return
+	}
+	bits := (*buf)[:0]
+	self := e.s.SID(id)
+	for i, sid := range p.sids {
+		if i%8 == 0 {
+			bits = append(bits, 0)
+		}
+		if e.holds(id, self, uac, sid) {
+			bits[i/8] |= 1 << (i % 8)
+		}
+	}
+	*buf = bits
+	sc, ok := memo[tokenKey{p, dc, string(bits)}]
+	if !ok {
+		sc = e.intern(p, dc, bits)
+		memo[tokenKey{p, dc, string(bits)}] = sc
+	}
+	e.scopeOf[id] = sc
+	e.scopes[sc].computers = append(e.scopes[sc].computers, id)
+}
+
+func (e *Engine) holds(id forest.ID, self secdesc.SID, uac int64, sid secdesc.SID) bool {
+	switch {
+	case everyToken[sid] || sid == self && !self.IsZero():
+		return true
+	case sid == enterpriseDCs && uac&serverTrustAccount != 0:
+		return true
+	}
+	return e.tokens.Holds(id, sid)
+}
+
+// intern finds or makes the scope for a token.
+func (e *Engine) intern(p *plan, dc bool, bits []byte) ScopeID {
+	held := make(map[secdesc.SID]bool, len(p.sids))
+	for i, sid := range p.sids {
+		held[sid] = bits[i/8]&(1<<(i%8)) != 0
+	}
+	verdicts := make([]verdict, len(p.filtered))
+	var key strings.Builder
+	for i, pol := range p.filtered {
+		v := pol.filter.decide(func(s secdesc.SID) bool { return held[s] })
+		verdicts[i] = v
+		key.WriteByte(byte(v.pass))
+		key.WriteByte(byte(v.reason))
+	}
+	k := scopeKey{p, dc, key.String()}
+	if id, ok := e.interning[k]; ok {
+		return id
+	}
+	id := ScopeID(len(e.scopes))
+	sc := &scope{plan: p, dc: dc, verdicts: verdicts}
+	sc.result = sync.OnceValue(func() *Result { return e.compute(id, sc) })
+	e.scopes = append(e.scopes, sc)
+	e.interning[k] = id
+	return id
+}

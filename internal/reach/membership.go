@@ -334,8 +334,3 @@ func sortSIDs(s []secdesc.SID) []secdesc.SID {
 	slices.SortFunc(s, secdesc.SID.Compare)
 	return slices.Compact(s)
 }
-
-// nameLess orders objects by name for people.
-func (x *Index) nameLess(a, b forest.ID) int {
-	return strings.Compare(strings.ToLower(x.s.Name(a)), strings.ToLower(x.s.Name(b)))
-}

@@ -1,0 +1,335 @@
+package collect
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/leastwise/leastwise/internal/dc"
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// LDAP leaves out what the reader may not see, exactly as it leaves out what does
+// not exist. So for the attributes whose absence engines judge, the descriptor of
+// each object is evaluated with the reader's own token ([MS-ADTS] 3.1.1.4.3,
+// 3.1.1.4.4), once per distinct (descriptor, class).
+
+// judged lists, by class, the attributes whose absence means something. Computers
+// and managed service accounts are users.
+var judged = []struct {
+	class string
+	attrs []forest.Attr
+}{
+	{"user", []forest.Attr{
+		forest.AccountExpires, forest.AdminCount, forest.AltSecurityIdentities, forest.LastLogonTimestamp,
+		forest.MsDSAllowedToActOnBehalfOfOtherIdentity, forest.MsDSAllowedToDelegateTo, forest.MsDSAssignedAuthNPolicy,
+		forest.MsDSAssignedAuthNPolicySilo, forest.MsDSSupportedEncryptionTypes, forest.PrimaryGroupID, forest.PwdLastSet,
+		forest.ServicePrincipalName, forest.SIDHistory, forest.UserAccountControl, forest.UserPrincipalName,
+	}},
+	{"computer", []forest.Attr{
+		forest.DNSHostName, forest.MsLAPSPasswordExpirationTime, forest.MsMcsAdmPwdExpirationTime,
+		forest.OperatingSystem, forest.MsDSHostServiceAccount,
+	}},
+	{"group", []forest.Attr{forest.AdminCount, forest.GroupType, forest.Member, forest.SIDHistory}},
+	{"organizationalUnit", []forest.Attr{forest.GPLink, forest.GPOptions}},
+	{"domainDNS", []forest.Attr{forest.GPLink, forest.MsDSMachineAccountQuota, forest.MaxPwdAge}},
+	{"site", []forest.Attr{forest.GPLink}},
+	{"groupPolicyContainer", []forest.Attr{
+		forest.Flags, forest.GPCFileSysPath, forest.GPCMachineExtensionNames, forest.GPCWQLFilter, forest.VersionNumber,
+	}},
+	{"nTDSService", []forest.Attr{forest.DSHeuristics, forest.TombstoneLifetime}},
+	{"msDS-AuthNPolicySilo", []forest.Attr{forest.MsDSAuthNPolicySiloEnforced, forest.MsDSAuthNPolicySiloMembers}},
+	{"msPKI-Enterprise-Oid", []forest.Attr{forest.MsDSOIDToGroupLink}},
+}
+
+// A schemaView is what reading rights and metadata needs of the schema.
+type schemaView struct {
+	attrs   map[forest.Attr]attrView
+	attids  map[uint32]forest.Attr
+	classes map[string]secdesc.GUID // by lower-case lDAPDisplayName
+}
+
+type attrView struct {
+	guid, set    secdesc.GUID
+	confidential bool
+}
+
+func newSchemaView() *schemaView {
+	return &schemaView{map[forest.Attr]attrView{}, map[uint32]forest.Attr{}, map[string]secdesc.GUID{}}
+}
+
+// learn takes an object of the schema partition.
+func (v *schemaView) learn(e dc.Entry) {
+	name := e.Value("lDAPDisplayName")
+	guid, err := secdesc.GUIDFromBytes([]byte(e.Value("schemaIDGUID")))
+	if name == "" || err != nil {
+		return
+	}
+	if e.Value("attributeID") == "" { // a class
+		v.classes[strings.ToLower(name)] = guid
+		return
+	}
+	a, ok := forest.AttrByName(name)
+	if !ok {
+		return
+	}
+	view := attrView{guid: guid, confidential: hasBit(e.Value("searchFlags"), 0x80)}
+	if set, err := secdesc.GUIDFromBytes([]byte(e.Value("attributeSecurityGUID"))); err == nil {
+		view.set = set
+	}
+	v.attrs[a] = view
+	if id, ok := attid(e.Value("attributeID"), e.Value("msDS-IntId")); ok {
+		v.attids[id] = a
+	}
+}
+
+// hasBit reports whether the decimal number s has a bit of mask set.
+func hasBit(s string, mask int64) bool {
+	var n int64
+	_, err := fmt.Sscan(s, &n)
+	return err == nil && n&mask != 0
+}
+
+// A readerToken holds the SIDs of the account that reads.
+type readerToken struct{ sids map[secdesc.SID]bool }
+
+func (t *readerToken) holds(s secdesc.SID) bool { return t.sids[s] }
+
+// readToken asks the domain controller for the SIDs of the session ([MS-ADTS]
+// 3.1.1.3.2.22). It is nil if the server does not tell.
+func readToken(ctx context.Context, src Source) (*readerToken, error) {
+	t := &readerToken{map[secdesc.SID]bool{}}
+	_, err := src.Search(ctx, dc.Request{Scope: dc.ScopeBase, Attributes: []string{"tokenGroups"}}, func(e dc.Entry) error {
+		for _, v := range e.Values("tokenGroups") {
+			if sid, err := secdesc.SIDFromBytes(v); err == nil {
+				t.sids[sid] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the token of the account: %w", err)
+	}
+	if len(t.sids) == 0 {
+		return nil, nil
+	}
+	return t, nil
+}
+
+// A gapCount counts what could not be read.
+type gapCount struct {
+	descriptors int
+	classless   int
+	attrs       map[forest.Attr]int
+	containers  []string
+	cache       map[string]readable
+}
+
+func newGapCount() gapCount {
+	return gapCount{attrs: map[forest.Attr]int{}, cache: map[string]readable{}}
+}
+
+// readable is what the reader may see of objects with one descriptor and class.
+type readable struct {
+	denied   []forest.Attr
+	unlisted bool // the contents of the container are hidden
+}
+
+// markGaps marks the judged attributes of the entry added last that have no value
+// and may not be read, and counts them.
+func (sc *scan) markGaps(nc string, e dc.Entry) {
+	classes := e.Values("objectClass")
+	raw := e.Values("nTSecurityDescriptor")
+	if len(classes) == 0 {
+		sc.gaps.classless++
+	}
+	if len(raw) == 0 {
+		sc.gaps.descriptors++
+		for _, a := range judgedFor(classes) {
+			sc.mark(e, a, "neither the attribute nor the permissions of the object are readable")
+		}
+		return
+	}
+	if sc.token == nil || nc == sc.root.SchemaNC || len(classes) == 0 {
+		return
+	}
+	r := sc.readable(string(raw[0]), classes)
+	for _, a := range r.denied {
+		sc.mark(e, a, "the account that scanned may not read it")
+	}
+	if r.unlisted {
+		sc.gaps.containers = append(sc.gaps.containers, e.DN)
+	}
+}
+
+func (sc *scan) mark(e dc.Entry, a forest.Attr, why string) {
+	if len(e.Values(a.String())) == 0 {
+		sc.b.MarkUnreadable(a, why)
+		sc.gaps.attrs[a]++
+	}
+}
+
+func judgedFor(classes [][]byte) []forest.Attr {
+	var out []forest.Attr
+	for _, j := range judged {
+		if slices.ContainsFunc(classes, func(c []byte) bool { return strings.EqualFold(string(c), j.class) }) {
+			out = append(out, j.attrs...)
+		}
+	}
+	return out
+}
+
+// readable evaluates a descriptor for objects of the given classes. A malformed
+// descriptor hides nothing here: the snapshot has it as Unreadable.
+func (sc *scan) readable(raw string, classes [][]byte) readable {
+	leaf := string(classes[len(classes)-1])
+	key := leaf + "\x00" + raw
+	if r, ok := sc.gaps.cache[key]; ok {
+		return r
+	}
+	var r readable
+	if d, err := secdesc.Parse([]byte(raw)); err == nil {
+		target := secdesc.ReadTarget{}
+		for _, c := range classes {
+			if g, ok := sc.schema.classes[strings.ToLower(string(c))]; ok {
+				target.Classes = append(target.Classes, g)
+			}
+		}
+		for _, a := range judgedFor(classes) {
+			view, ok := sc.schema.attrs[a]
+			if !ok {
+				continue // the schema does not have it: nobody has a value
+			}
+			target.Attribute, target.PropertySet, target.Confidential = view.guid, view.set, view.confidential
+			if granted, _ := secdesc.CanRead(d, sc.token.holds, target); !granted {
+				r.denied = append(r.denied, a)
+			}
+		}
+		list := d.Access(sc.token.holds, secdesc.Request{Mask: secdesc.ListContents, Types: target.Classes})
+		r.unlisted = list.Outcome != secdesc.Granted && isContainer(leaf)
+	}
+	sc.gaps.cache[key] = r
+	return r
+}
+
+// isContainer reports whether objects of the class are there to hold others. Most
+// classes may hold some child; for a user or a service connection point that does
+// not matter here.
+func isContainer(class string) bool {
+	switch strings.ToLower(class) {
+	case "domaindns", "organizationalunit", "container", "builtindomain", "configuration", "lostandfound",
+		"sitescontainer", "site", "serverscontainer", "subnetcontainer", "grouppolicycontainer",
+		"crossrefcontainer", "msds-passwordsettingscontainer", "msds-authnpolicysilos", "msds-authnpolicies":
+		return true
+	}
+	return false
+}
+
+// addMetadata records the last changes of the attributes that findings cite.
+// Ordinary objects keep that of userAccountControl alone.
+func (sc *scan) addMetadata(e dc.Entry, raw []byte) {
+	if raw == nil {
+		return
+	}
+	changes, err := parseMetadata(raw)
+	if err != nil {
+		sc.b.Cover(forest.Coverage{Area: forest.AreaMetadata, Subject: e.DN, State: "unreadable", Reason: err.Error()})
+		return
+	}
+	full := citedInFull(e)
+	for _, c := range changes {
+		a, ok := sc.schema.attids[c.attid]
+		if ok && (full || a == forest.UserAccountControl) && a != forest.WhenCreated && a != forest.InstanceType {
+			sc.b.Changed(a, c.change)
+		}
+	}
+}
+
+// citedInFull reports whether findings cite more than the account control of e.
+func citedInFull(e dc.Entry) bool {
+	if e.Value("adminCount") == "1" || e.Value("gPLink") != "" {
+		return true
+	}
+	classes := e.Values("objectClass")
+	if len(classes) == 0 {
+		return false
+	}
+	switch string(classes[len(classes)-1]) {
+	case "group", "groupPolicyContainer", "domainDNS", "organizationalUnit":
+		return true
+	}
+	return strings.HasPrefix(strings.ToLower(e.DN), "cn=adminsdholder,")
+}
+
+// cover states what was not read, apart from what is stated where it happened.
+func (sc *scan) cover() {
+	g := sc.gaps
+	put := func(area forest.Area, subject, state, reason string, n int) {
+		sc.b.Cover(forest.Coverage{Area: area, Subject: subject, State: state, Reason: reason, Count: n})
+	}
+	if g.descriptors > 0 {
+		put(forest.AreaDescriptor, "nTSecurityDescriptor", "partial", "the account may not read the permissions of these objects (READ_CONTROL)", g.descriptors)
+	} else {
+		put(forest.AreaDescriptor, "nTSecurityDescriptor", "complete", "", 0)
+	}
+	switch {
+	case sc.sacl:
+		put(forest.AreaSACL, "nTSecurityDescriptor", "complete", "", 0)
+	case sc.opt.SACL:
+		put(forest.AreaSACL, "nTSecurityDescriptor", "unreadable", "audit entries need the right to manage auditing (SeSecurityPrivilege) on the domain controller", 0)
+	default:
+		put(forest.AreaSACL, "nTSecurityDescriptor", "not collected", "audit entries were not asked for", 0)
+	}
+	if g.classless > 0 {
+		put(forest.AreaAttribute, "objectClass", "partial", "the account sees that these objects exist and nothing else", g.classless)
+	}
+	for _, a := range sortedAttrs(g.attrs) {
+		put(forest.AreaAttribute, a.String(), "partial", "the account may not read it on these objects", g.attrs[a])
+	}
+	slices.Sort(g.containers)
+	for _, dn := range g.containers {
+		put(forest.AreaContainer, dn, "unreadable", "the account may not list what the container holds (LIST_CONTENTS)", 0)
+	}
+	if sc.token == nil {
+		put(forest.AreaAttribute, "*", "partial", "the domain controller did not tell the account's groups: absent and unreadable attributes cannot be told apart", 0)
+	}
+	sc.coverOthers(put)
+}
+
+// coverOthers states which partitions of the forest were left out.
+func (sc *scan) coverOthers(put func(forest.Area, string, string, string, int)) {
+	seen := func(dn string) bool { return slices.Contains(sc.read, strings.ToLower(dn)) }
+	for _, dn := range sc.other {
+		if !seen(dn) {
+			put(forest.AreaPartition, dn, "not collected", "another domain of the forest: scan it too and assess both", 0)
+			sc.read = append(sc.read, strings.ToLower(dn))
+		}
+	}
+	for _, nc := range sc.root.NamingContexts {
+		if !seen(nc) {
+			put(forest.AreaPartition, nc, "not collected", "application partition: no control needs it", 0)
+		}
+	}
+}
+
+func sortedAttrs(m map[forest.Attr]int) []forest.Attr {
+	out := make([]forest.Attr, 0, len(m))
+	for a := range m {
+		out = append(out, a)
+	}
+	slices.SortFunc(out, func(a, b forest.Attr) int { return cmp.Compare(a.String(), b.String()) })
+	return out
+}
+
+// hasSACL reports whether the descriptor of e came, and with its audit entries.
+func hasSACL(e dc.Entry) bool {
+	raw := e.Values("nTSecurityDescriptor")
+	if len(raw) == 0 {
+		return false
+	}
+	d, err := secdesc.Parse(raw[0])
+	return err == nil && d.Control&secdesc.SACLPresent != 0
+}

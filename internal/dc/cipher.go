@@ -12,63 +12,8 @@ import (
 
 	"github.com/jcmturner/gokrb5/v8/crypto"
 	"github.com/jcmturner/gokrb5/v8/crypto/common"
-	"github.com/jcmturner/gokrb5/v8/iana/etypeID"
 	"github.com/jcmturner/gokrb5/v8/types"
 )
-
-// A messageCipher encrypts or decrypts messages under one key and key usage. It
-// is used by one goroutine at a time.
-//
-// gokrb5 derives the keys anew for each message, which costs more than the
-// encryption itself when every entry of a scan is a message of its own; this
-// type derives them once. The ciphers are the standard library's.
-type messageCipher interface {
-	seal(plain []byte) ([]byte, error)
-	open(cipher []byte) ([]byte, error) // may overwrite its argument
-	// overhead is how much longer a sealed message is than the plain one.
-	overhead() int
-}
-
-func newMessageCipher(key types.EncryptionKey, usage uint32) (messageCipher, error) {
-	switch key.KeyType {
-	case etypeID.AES256_CTS_HMAC_SHA1_96, etypeID.AES128_CTS_HMAC_SHA1_96:
-		return newAESCipher(key, usage)
-	}
-	et, err := crypto.GetEtype(key.KeyType)
-	if err != nil {
-		return nil, err
-	}
-	return &slowCipher{key: key, usage: usage, extra: et.GetConfounderByteSize() + et.GetHMACBitLength()/8}, nil
-}
-
-// slowCipher is any other encryption type, as gokrb5 has it.
-type slowCipher struct {
-	key   types.EncryptionKey
-	usage uint32
-	extra int
-}
-
-func (c *slowCipher) overhead() int { return c.extra }
-
-func (c *slowCipher) seal(plain []byte) ([]byte, error) {
-	et, err := crypto.GetEtype(c.key.KeyType)
-	if err != nil {
-		return nil, err
-	}
-	_, out, err := et.EncryptMessage(c.key.KeyValue, plain, c.usage)
-	return out, err
-}
-
-func (c *slowCipher) open(b []byte) (plain []byte, err error) {
-	if len(b) < c.extra {
-		return nil, errShortCipher
-	}
-	err = guard("decrypting", func() error {
-		plain, err = crypto.DecryptMessage(b, c.key, c.usage)
-		return err
-	})
-	return plain, err
-}
 
 var (
 	errShortCipher = errors.New("encrypted message is too short")
@@ -80,14 +25,22 @@ const (
 	macSize = 12 // HMAC-SHA1-96
 )
 
-// aesCipher is aes128-cts-hmac-sha1-96 or aes256-cts-hmac-sha1-96 (RFC 3962).
+// An aesCipher is aes128-cts-hmac-sha1-96 or aes256-cts-hmac-sha1-96 (RFC 3962)
+// under one key and key usage. It is used by one goroutine at a time.
+//
+// gokrb5 derives the keys anew for each message, which costs more than the
+// encryption itself when every entry of a scan is a message of its own; this
+// type derives them once. The ciphers are the standard library's.
 type aesCipher struct {
 	block cipher.Block
 	mac   hash.Hash
 	sum   [sha1.Size]byte
 }
 
-func newAESCipher(key types.EncryptionKey, usage uint32) (*aesCipher, error) {
+func newCipher(key types.EncryptionKey, usage uint32) (*aesCipher, error) {
+	if !strong(key.KeyType) {
+		return nil, fmt.Errorf("encryption type %d is not supported", key.KeyType)
+	}
 	et, err := crypto.GetEtype(key.KeyType)
 	if err != nil {
 		return nil, err
@@ -110,7 +63,8 @@ func newAESCipher(key types.EncryptionKey, usage uint32) (*aesCipher, error) {
 	return &aesCipher{block: b, mac: hmac.New(sha1.New, ki)}, nil
 }
 
-func (c *aesCipher) overhead() int { return block + macSize }
+// sealOverhead is how much longer a sealed message is than the plain one.
+const sealOverhead = block + macSize
 
 func (c *aesCipher) tag(plain []byte) []byte {
 	c.mac.Reset()

@@ -43,8 +43,8 @@ type gssContext struct {
 	acceptorSubkey bool
 	sendSeq        uint64
 	recvSeq        uint64
-	sealer         messageCipher
-	opener         messageCipher
+	sealer         *aesCipher
+	opener         *aesCipher
 }
 
 // newGSS returns a context and its first token, an AP-REQ (RFC 4121 4.1).
@@ -119,10 +119,10 @@ func (g *gssContext) accept(token []byte) error {
 		return &Error{Kind: ErrNoStrongKey, Op: "agreeing on a key", Detail: fmt.Sprintf("the server chose encryption type %d", g.key.KeyType)}
 	}
 	g.recvSeq = uint64(uint32(part.SequenceNumber)) //nolint:gosec // some servers encode it as a negative number
-	if g.sealer, err = newMessageCipher(g.key, keyusage.GSSAPI_INITIATOR_SEAL); err != nil {
+	if g.sealer, err = newCipher(g.key, keyusage.GSSAPI_INITIATOR_SEAL); err != nil {
 		return err
 	}
-	g.opener, err = newMessageCipher(g.key, keyusage.GSSAPI_ACCEPTOR_SEAL)
+	g.opener, err = newCipher(g.key, keyusage.GSSAPI_ACCEPTOR_SEAL)
 	return err
 }
 

@@ -25,13 +25,11 @@ import (
 	"github.com/jcmturner/gokrb5/v8/types"
 )
 
-// strongTypes are the encryption types in use, best first. RC4 and DES are not
-// among them.
+// strongTypes are the encryption types in use, best first: those that Windows
+// and Samba share ([MS-KILE] 3.1.5.2), without RC4 and DES.
 var strongTypes = [...]int32{
 	etypeID.AES256_CTS_HMAC_SHA1_96,
 	etypeID.AES128_CTS_HMAC_SHA1_96,
-	etypeID.AES256_CTS_HMAC_SHA384_192,
-	etypeID.AES128_CTS_HMAC_SHA256_128,
 }
 
 // A ticket is a Kerberos ticket with its session key.

@@ -193,7 +193,7 @@ func (s *sealedConn) fill() error {
 // Write encrypts p, in as many frames as the server's limit demands.
 func (s *sealedConn) Write(p []byte) (int, error) {
 	size := len(p)
-	if room := s.limit - wrapHeader*2 - s.g.sealer.overhead(); s.limit > 0 && room > 0 {
+	if room := s.limit - wrapHeader*2 - sealOverhead; s.limit > 0 && room > 0 {
 		size = min(size, room)
 	}
 	sent := 0

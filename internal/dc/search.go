@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -396,14 +397,15 @@ func rangeOption(name string) (base string, first, last int, ok bool) {
 	if !found || len(opt) < 6 || !strings.EqualFold(opt[:6], "range=") {
 		return name, 0, 0, false
 	}
-	var star string
-	if n, err := fmt.Sscanf(opt[6:], "%d-%s", &first, &star); err != nil || n != 2 {
+	from, to, found := strings.Cut(opt[6:], "-")
+	first, err := strconv.Atoi(from)
+	if !found || err != nil || first < 0 {
 		return name, 0, 0, false
 	}
-	if star == "*" {
+	if to == "*" {
 		return base, first, -1, true
 	}
-	if n, err := fmt.Sscanf(star, "%d", &last); err != nil || n != 1 || first < 0 || last < first {
+	if last, err = strconv.Atoi(to); err != nil || last < first {
 		return name, 0, 0, false
 	}
 	return base, first, last, true

@@ -106,7 +106,7 @@ func fit(head []string, rows [][]string, width int) {
 	}
 	for _, r := range rows {
 		for i := range r {
-			r[i] = ansi.Wrap(r[i], widths[i], `,\/`)
+			r[i] = ansi.Hardwrap(ansi.Wrap(r[i], widths[i], `,\/`), widths[i], false)
 		}
 	}
 }

@@ -74,9 +74,13 @@ type regItem struct {
 func (p *Policy) load(s *forest.Snapshot) {
 	c := &content{items: map[string]item{}}
 	p.data = c
+	ini := s.File(p.Domain, p.Folder+"/GPT.INI")
 	for f := range numFiles {
 		file := s.File(p.Domain, p.Folder+"/"+policyFiles[f].path)
 		switch {
+		case file.State == forest.Absent && ini.State == forest.Absent && f.runs(p.ext):
+			c.unread[f] = fmt.Sprintf("neither GPT.INI nor %s of policy %s exists: clients stop with an error and keep what they had", policyFiles[f].path, p)
+			continue
 		case file.State == forest.Absent:
 			if f == templateFile && f.runs(p.ext) {
 				p.problem("lists the security extension but has no GptTmpl.inf: clients set nothing from it")

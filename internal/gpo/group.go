@@ -102,7 +102,7 @@ func (x *LocalGroup) put(p Principal, in bool, d edit) {
 		case !in && p.Kind == HostAccount && p.RID == 500 && x.Group.Is(administrators):
 			return // Windows refuses
 		case d.certain():
-			*m = Member{Principal: m.Principal, In: want, Default: m.Default && m.In == want, Source: d.source}
+			*m = Member{Principal: m.Principal, In: want, Source: d.source}
 		case m.In != want:
 			m.In, m.Default = Unknown, false
 			m.Source, m.Reasons = d.source, dedupe(append(slices.Clone(m.Reasons), d.when...))

@@ -125,8 +125,11 @@ func (r *resolver) qualified(p Principal, domain, name string, h host) Principal
 		}
 		p.Note = "no such built-in name in English"
 		return p
-	case ".", "%computername%":
-		return r.hostAccount(p, name, h)
+	case ".":
+		if p = r.hostAccount(p, name, h); p.Kind == UnresolvedName && p.Note == "" {
+			p.Note = "a local account that hosts may have"
+		}
+		return p
 	}
 	d, ok := r.domains[strings.ToLower(domain)]
 	if !ok {
@@ -218,7 +221,6 @@ func (r *resolver) hostAccount(p Principal, name string, h host) Principal {
 	}
 	rid, ok := hostAccounts[low]
 	if !ok {
-		p.Note = "hosts may have a local account with this name"
 		return p
 	}
 	switch ren := h.renamed[rid]; ren.state {

@@ -184,6 +184,10 @@ func FuzzParse(f *testing.F) {
 	f.Add(unhex(f, `01 00 04 80 30 00 00 00 40 00 00 00 00 00 00 00 14 00 00 00 02 00 1c 00 01 00 00 00
 		00 02 14 00 ff 01 0f 00 01 01 00 00 00 00 00 01 00 00 00 00
 		01 02 00 00 00 00 00 05 20 00 00 00 20 02 00 00 01 02 00 00 00 00 00 05 20 00 00 00 20 02 00 00`))
+	_, raw, _ := contoso(f)
+	for _, b := range raw {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := Parse(b)
 		if err != nil {
@@ -191,6 +195,14 @@ func FuzzParse(f *testing.F) {
 		}
 		if got := d.Bytes(); !bytes.Equal(got, b) {
 			t.Fatalf("round trip:\n got %x\nwant %x", got, b)
+		}
+		text := d.SDDL(testDomain)
+		read, err := ParseSDDL(text, testDomain, testDomain)
+		if err != nil {
+			t.Fatalf("%x became %s: %v", b, text, err)
+		}
+		if got := read.SDDL(testDomain); got != text {
+			t.Fatalf("%x became %s and then %s", b, text, got)
 		}
 	})
 }

@@ -6,12 +6,13 @@ import (
 	"strings"
 )
 
-// noAccessControl stands for a list that is NULL ([MS-DTYP] 2.5.1.1).
+// noAccessControl stands for a DACL that is NULL ([MS-DTYP] 2.5.1.1).
 const noAccessControl = "NO_ACCESS_CONTROL"
 
 // SDDL returns the text form of d ([MS-DTYP] 2.5.1), with aliases of the given
 // domain. The control flags that say how a part came about (defaulted, trusted,
-// resource manager) have no text form.
+// resource manager) have no text form, and a SACL that is NULL has none either: it
+// audits nothing, as one that is absent.
 //
 // The text is the one that Samba writes, wherever Samba can write one: rights are
 // listed in its order and unnamed ones as 0x with eight digits. Windows reads it,
@@ -30,8 +31,11 @@ func (d *Descriptor) SDDL(domain SID) string {
 	if !d.Group.IsZero() {
 		w.WriteString("G:" + d.Group.SDDL(domain))
 	}
-	w.acl("D:", d.DACL, d.Control.Has(DACLPresent), aclFlagsText(d.Control))
-	w.acl("S:", d.SACL, d.Control.Has(SACLPresent), aclFlagsText(d.Control>>1))
+	w.acl("D:", d.DACL, aclFlagsText(d.Control))
+	if d.HasNullDACL() {
+		w.WriteString("D:" + aclFlagsText(d.Control) + noAccessControl)
+	}
+	w.acl("S:", d.SACL, aclFlagsText(d.Control>>1))
 	return w.String()
 }
 
@@ -63,15 +67,13 @@ type sddlWriter struct {
 	domain SID
 }
 
-func (w *sddlWriter) acl(prefix string, a *ACL, present bool, flags string) {
-	switch {
-	case a != nil:
-		w.WriteString(prefix + flags)
-		for i := range a.ACEs {
-			w.ace(&a.ACEs[i])
-		}
-	case present:
-		w.WriteString(prefix + flags + noAccessControl)
+func (w *sddlWriter) acl(prefix string, a *ACL, flags string) {
+	if a == nil {
+		return
+	}
+	w.WriteString(prefix + flags)
+	for i := range a.ACEs {
+		w.ace(&a.ACEs[i])
 	}
 }
 

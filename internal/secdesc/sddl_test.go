@@ -36,9 +36,9 @@ func TestSDDLText(t *testing.T) {
 			"",
 		},
 		{
-			"NULL lists", "D:PNO_ACCESS_CONTROLS:NO_ACCESS_CONTROL",
+			"NULL lists", "D:PNO_ACCESS_CONTROLS:NO_ACCESS_CONTROL", // of which the latter is not written
 			Descriptor{Control: SelfRelative | DACLPresent | SACLPresent | DACLProtected},
-			"",
+			"D:PNO_ACCESS_CONTROL",
 		},
 		{
 			"flags of lists", "D:PARAIS:PARAI",
@@ -192,7 +192,7 @@ func TestSDDLErrors(t *testing.T) {
 		{"D:(XA;;GA;;;BA;(x == \"123))", 21, "without end"},
 		{"D:(XA;;GA;;;BA;(@host.x))", 16, "expected @USER."},
 		{"D:(XA;;GA;;;BA;(x%12))", 17, "expected %XXXX"},
-		{"S:(RA;;;;;WD)", 12, "needs a seventh field"},
+		{"S:(0x7E;;;;;)", 12, "needs a seventh field"},
 		{"S:(RA;;;;;WD;(\"n\",TQ,0))", 18, "type of a claim"},
 		{"S:(RA;;;;;WD;(\"n\",TB,0,2))", 23, "0 or 1"},
 		{"D:NO_ACCESS_CONTROL(A;;GA;;;BA)", 19, "entry after"},
@@ -331,6 +331,10 @@ func FuzzParseSDDL(f *testing.F) {
 		`S:(ML;;NWNR;;;HI)(RA;;;;;WD;("n",TI,0x10,-1,2))(RA;;;;;WD;("n",TD,0,SID(BA)))(RA;;;;;WD;("n",TX,0,00ff))(RA;;;;;WD;("n",TB,0,1,0))`,
 		"D:NO_ACCESS_CONTROLS:P",
 	} {
+		f.Add(s)
+	}
+	_, _, texts := contoso(f)
+	for _, s := range texts {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

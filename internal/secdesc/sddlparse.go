@@ -281,7 +281,7 @@ func (p *sddlParser) ace() (a ACE, err error) {
 		if err := p.data(&a); err != nil {
 			return a, err
 		}
-	} else if !a.Type.Known() || a.Type == ResourceAttribute {
+	} else if !a.Type.Known() {
 		return a, p.bad("type %v needs a seventh field", a.Type)
 	}
 	if err := p.next(')'); err != nil {

@@ -167,7 +167,7 @@ func (w *walker) conditional(a *ACE, i int) bool {
 // against it.
 func (w *walker) walk(want Mask, hopeful bool) Decision {
 	missing := want &^ w.ownerRights()
-	if missing == 0 {
+	if missing == 0 { // also if nothing is wanted
 		return Decision{Outcome: Granted, Reason: OwnerDecides, Index: -1}
 	}
 	for i := range w.d.DACL.ACEs {

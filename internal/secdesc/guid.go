@@ -65,3 +65,22 @@ func (g GUID) String() string {
 	h := hex.EncodeToString(raw[:])
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
+
+// MarshalText implements encoding.TextMarshaler: the form of [GUID.String], or
+// empty text for "no GUID".
+func (g GUID) MarshalText() ([]byte, error) {
+	if g.IsZero() {
+		return nil, nil
+	}
+	return []byte(g.String()), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler; empty text is "no GUID".
+func (g *GUID) UnmarshalText(b []byte) (err error) {
+	if len(b) == 0 {
+		*g = GUID{}
+		return nil
+	}
+	*g, err = ParseGUID(string(b))
+	return err
+}

@@ -450,8 +450,8 @@ func checkChanged(t *testing.T, domain SID, job labJob, a labAnswer) {
 	}
 }
 
-// labAccess draws descriptors of objects that the test's user asks about. They
-// keep the owner away from it, and grant what makes the object visible.
+// labAccess draws descriptors of objects that the test's user asks about. Some
+// are owned by a group that it is in.
 func labAccess(g generator, domain SID) []string {
 	g.masks = []Mask{
 		ReadProperty, WriteProperty, ReadProperty | WriteProperty, GenericRead, WriteDAC, WriteOwner,
@@ -473,6 +473,9 @@ func labAccess(g generator, domain SID) []string {
 			Control: SelfRelative | DACLPresent | DACLProtected,
 			Owner:   domain.Child(RIDDomainAdmins), Group: domain.Child(RIDDomainAdmins),
 			DACL: g.acl(1 + g.IntN(8)),
+		}
+		if g.IntN(5) == 0 {
+			d.Owner = domain.Child(RIDDomainUsers)
 		}
 		out = append(out, d.hex())
 	}

@@ -114,6 +114,19 @@ func (s SID) String() string {
 	return string(b)
 }
 
+// MarshalText implements encoding.TextMarshaler with the form of [SID.String].
+func (s SID) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler; empty text is "no SID".
+func (s *SID) UnmarshalText(b []byte) (err error) {
+	if len(b) == 0 {
+		*s = SID{}
+		return nil
+	}
+	*s, err = ParseSID(string(b))
+	return err
+}
+
 // RID returns the last sub-authority; ok is false if there is none.
 func (s SID) RID() (rid uint32, ok bool) {
 	n := s.count()

@@ -36,7 +36,8 @@ const readBuffer = 64 << 10
 // A conn is one LDAP connection. It serves one request at a time and starts no
 // goroutine; a request that ends early leaves it unusable (broken).
 type conn struct {
-	nc      net.Conn
+	nc      net.Conn // with the security layers
+	raw     net.Conn // without them
 	br      *bufio.Reader
 	server  Server
 	timeout time.Duration
@@ -59,7 +60,7 @@ func dialConn(ctx context.Context, cfg Config, s Server) (*conn, error) {
 	if err != nil {
 		return nil, dialError(ctx, "connecting to port "+strconv.Itoa(int(port)), s, err)
 	}
-	c := &conn{nc: nc, br: bufio.NewReaderSize(nc, readBuffer), server: s, timeout: cfg.Timeout}
+	c := &conn{nc: nc, raw: nc, br: bufio.NewReaderSize(nc, readBuffer), server: s, timeout: cfg.Timeout}
 	switch cfg.Transport {
 	case LDAPS:
 		err = c.startTLS(ctx, cfg)
@@ -240,7 +241,8 @@ func (c *conn) roundTrip(ctx context.Context, doing string, op []byte, controls 
 	return m, nil
 }
 
-// close says goodbye and closes the connection.
+// close says goodbye and closes the connection. It closes the bare one: a TLS
+// farewell could wait for a server that reads no more.
 func (c *conn) close() {
 	if !c.broken {
 		c.broken = true
@@ -248,7 +250,7 @@ func (c *conn) close() {
 		_ = c.nc.SetDeadline(time.Now().Add(time.Second))
 		_, _ = c.nc.Write(encodeMessage(c.lastID, []byte{opUnbindRequest, 0}, nil))
 	}
-	_ = c.nc.Close()
+	_ = c.raw.Close()
 }
 
 // stale reports whether an idle connection was closed by the server.

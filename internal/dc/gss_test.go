@@ -298,7 +298,7 @@ func TestSimpleBindNeedsTLS(t *testing.T) {
 	defer func() { _ = a.Close() }()
 	sent := make(chan int)
 	go func() { n, _ := io.Copy(io.Discard, b); sent <- int(n) }()
-	c := &conn{nc: a, br: bufio.NewReader(a)}
+	c := &conn{nc: a, raw: a, br: bufio.NewReader(a)}
 	if err := c.simpleBind(context.Background(), Password("u", "p")); !errors.Is(err, ErrPlaintext) {
 		t.Errorf("%v, want %v", err, ErrPlaintext)
 	}

@@ -107,7 +107,7 @@ func (r *Reader) Search(ctx context.Context, q Request, fn func(Entry) error) (R
 		s := &search{r: r, q: q, filter: filter, fn: fn}
 		err := s.run(ctx)
 		s.res.Restarts = restarts
-		if err == nil || !r.mayRestart(ctx, q, err, len(restarts)) {
+		if err == nil || s.callerFailed || !r.mayRestart(ctx, q, err, len(restarts)) {
 			return s.res, err
 		}
 		from := s.res.Server
@@ -125,8 +125,7 @@ func (r *Reader) Search(ctx context.Context, q Request, fn func(Entry) error) (R
 
 // mayRestart reports whether a failed search may begin again elsewhere.
 func (r *Reader) mayRestart(ctx context.Context, q Request, err error, restarts int) bool {
-	var cb *callbackError
-	return q.Restart != nil && !r.cfg.NoFailover && ctx.Err() == nil && !errors.As(err, &cb) &&
+	return q.Restart != nil && !r.cfg.NoFailover && ctx.Err() == nil &&
 		tryElsewhere(err) && restarts < len(r.Servers())
 }
 
@@ -151,6 +150,9 @@ type search struct {
 	res    Result
 	lastDN string
 	ranges *conn // second connection, for ranged values
+
+	callerFailed bool // fn returned an error
+	begun        bool // an entry had arrived that was not handed over
 }
 
 // A batch is a run of entries with what ended it. Batches carry entries from
@@ -162,9 +164,6 @@ type batch struct {
 	pages   int // that ended in this batch
 	err     error
 }
-
-// A callbackError marks an error of the caller's own function.
-type callbackError struct{ error }
 
 func (s *search) position() Position {
 	return Position{Partition: s.q.Base, Entries: s.res.Entries, LastDN: s.lastDN}
@@ -198,14 +197,10 @@ func (s *search) run(ctx context.Context) error {
 	if s.ranges != nil {
 		s.r.release(s.ranges)
 	}
-	var cb *callbackError
-	switch {
-	case errors.As(err, &cb):
-		return cb.error
-	case err != nil:
-		return s.cut(ctx, err)
+	if err == nil || s.callerFailed {
+		return err
 	}
-	return nil
+	return s.cut(ctx, err)
 }
 
 // cut says where the search stopped. Refusals before the first page, about the
@@ -218,7 +213,7 @@ func (s *search) cut(ctx context.Context, err error) error {
 	}
 	switch e.Kind {
 	case ErrNoSuchObject, ErrAccessDenied, ErrReferral, ErrUnsupported, ErrConfig, ErrServer, ErrStrongAuthRequired:
-		if s.res.Entries == 0 && s.res.Pages == 0 {
+		if s.res.Entries == 0 && s.res.Pages == 0 && !s.begun {
 			return err
 		}
 	}
@@ -256,10 +251,12 @@ func (s *search) consume(ctx context.Context, batches <-chan batch) error {
 	for b := range batches {
 		for _, e := range b.entries {
 			if err := s.complete(ctx, &e); err != nil {
+				s.begun = true
 				return err
 			}
 			if err := s.fn(e); err != nil {
-				return &callbackError{err}
+				s.callerFailed = true
+				return err
 			}
 			s.res.Entries++
 			s.lastDN = e.DN

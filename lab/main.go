@@ -13,15 +13,18 @@ import (
 	"os/signal"
 	"path/filepath"
 	"sort"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/leastwise/leastwise/internal/forest/fixture"
 	"github.com/leastwise/leastwise/lab/samba"
 )
 
 const usage = `Usage: go run ./lab COMMAND [flags]
 
   up      build the forest contoso.test, or start what of it does not run
+  seed    load a fixture (docs/FORMATS.md): seed FILE [flags]
   status  ask every host; exit code 1 if something does not answer
   down    end the lab's processes and remove its folder
 
@@ -56,7 +59,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fs.Usage()
 		return 2
 	}
-	if err := fs.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
+	words := args[1:]
+	if args[0] == "seed" && len(words) > 0 && !strings.HasPrefix(words[0], "-") {
+		c.file, words = words[0], words[1:]
+	}
+	if err := fs.Parse(words); errors.Is(err, flag.ErrHelp) {
 		return 0
 	} else if err != nil {
 		return 2
@@ -65,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "lab:", err)
 		return 2
 	}
-	commands := map[string]func(context.Context, []string) error{"up": c.up, "status": c.status, "down": c.down}
+	commands := map[string]func(context.Context, []string) error{"up": c.up, "seed": c.seed, "status": c.status, "down": c.down}
 	do, ok := commands[args[0]]
 	if !ok {
 		fs.Usage()
@@ -87,7 +94,7 @@ var errUnwell = errors.New("the lab is not well")
 
 // A command is one invocation.
 type command struct {
-	dir, net       string
+	dir, net, file string
 	single, json   bool
 	stdout, stderr io.Writer
 }
@@ -128,6 +135,31 @@ func (c *command) up(ctx context.Context, _ []string) error {
 		return c.printJSON(l)
 	}
 	return c.printLab(l)
+}
+
+// seed loads a fixture into a lab that runs.
+func (c *command) seed(ctx context.Context, more []string) error {
+	if c.file == "" && len(more) == 1 {
+		c.file = more[0]
+	}
+	if c.file == "" {
+		return errors.New("seed: name the fixture to load")
+	}
+	began := time.Now()
+	f, err := fixture.ParseFS(os.DirFS(filepath.Dir(c.file)), filepath.Base(c.file))
+	if err != nil {
+		return err
+	}
+	l, err := samba.Open(c.dir)
+	if err != nil {
+		return err
+	}
+	progress := func(s string) { fmt.Fprintf(c.stderr, "%5.1fs %s\n", time.Since(began).Seconds(), s) }
+	if err := l.Seed(ctx, f, began, progress); err != nil {
+		return err
+	}
+	progress("the lab holds " + c.file)
+	return nil
 }
 
 func (c *command) printJSON(v any) error {

@@ -1,0 +1,93 @@
+"""Write a fixture into the database of a domain controller that may be running.
+
+Reads one JSON object on standard input: {"dir": host's folder, "changes": [...],
+"passwords": {account: password}}, with values in base64. Prints the SID of every
+object that has one, by distinguished name. All or nothing: one transaction.
+"""
+import base64
+import json
+import os
+import sys
+
+import ldb
+from samba.auth import system_session
+from samba.dcerpc import security
+from samba.ndr import ndr_unpack
+from samba.param import LoadParm
+from samba.samdb import SamDB
+
+RELAX = {"": [], "password": ["local_oid:1.3.6.1.4.1.7165.4.3.12:0"], "foreign": ["provision:0"]}
+
+
+def message(sam, c, flag):
+    m = ldb.Message(ldb.Dn(sam, c["dn"]))
+    for name, vals in c.get("attrs", {}).items():
+        vals = [base64.b64decode(v) for v in vals or []]
+        m[name] = ldb.MessageElement(vals, flag, name)
+    return m
+
+
+def have(sam, c):
+    """The object exists, perhaps elsewhere: move it."""
+    sam_name = base64.b64decode(c["attrs"]["sAMAccountName"][0]).decode()
+    found = sam.search(base=sam.domain_dn(), scope=ldb.SCOPE_SUBTREE, attrs=["dn"],
+                       expression="(sAMAccountName=%s)" % ldb.binary_encode(sam_name))
+    if len(found) != 1:
+        raise SystemExit("the lab has no %s" % sam_name)
+    if found[0].dn != ldb.Dn(sam, c["dn"]):
+        sam.rename(found[0].dn, ldb.Dn(sam, c["dn"]))
+
+
+def primary(sam, c):
+    group = ldb.Dn(sam, c["values"])
+    res = sam.search(base=group, scope=ldb.SCOPE_BASE, attrs=["objectSid"])
+    rid = str(ndr_unpack(security.dom_sid, bytes(res[0]["objectSid"][0]))).rsplit("-", 1)[1]
+    m = ldb.Message(group)
+    m["member"] = ldb.MessageElement([c["dn"]], ldb.FLAG_MOD_ADD, "member")
+    try:
+        sam.modify(m)
+    except ldb.LdbError as e:
+        if e.args[0] != ldb.ERR_ENTRY_ALREADY_EXISTS:
+            raise
+    m = ldb.Message(ldb.Dn(sam, c["dn"]))
+    m["primaryGroupID"] = ldb.MessageElement([rid], ldb.FLAG_MOD_REPLACE, "primaryGroupID")
+    sam.modify(m)
+
+
+def apply(sam, c):
+    controls = RELAX[c.get("relax", "")]
+    if c["verb"] == "add":
+        sam.add(message(sam, c, ldb.FLAG_MOD_ADD), controls=controls)
+    elif c["verb"] == "have":
+        have(sam, c)
+    elif c["verb"] == "primary":
+        primary(sam, c)
+    else:
+        if "nTSecurityDescriptor" in c["attrs"]:
+            controls = controls + ["sd_flags:1:7"]
+        sam.modify(message(sam, c, ldb.FLAG_MOD_REPLACE), controls=controls)
+
+
+def main():
+    job = json.load(sys.stdin)
+    lp = LoadParm()
+    lp.load(os.path.join(job["dir"], "etc", "smb.conf"))
+    lp.set("log level", "0")
+    sam = SamDB(url=os.path.join(job["dir"], "private", "sam.ldb"), session_info=system_session(), lp=lp)
+    for name, password in job.get("passwords", {}).items():
+        sam.setpassword("(sAMAccountName=%s)" % ldb.binary_encode(name), password)
+    sam.transaction_start()
+    for c in job["changes"]:
+        try:
+            apply(sam, c)
+        except ldb.LdbError as e:
+            sam.transaction_cancel()
+            raise SystemExit("%s %s: %s" % (c["verb"], c["dn"], e.args[1]))
+    sam.transaction_commit()
+    sids = {str(m.dn): str(ndr_unpack(security.dom_sid, bytes(m["objectSid"][0])))
+            for m in sam.search(base=sam.domain_dn(), scope=ldb.SCOPE_SUBTREE,
+                                expression="(objectSid=*)", attrs=["objectSid"])}
+    json.dump(sids, sys.stdout)
+
+
+main()

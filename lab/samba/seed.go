@@ -1,0 +1,141 @@
+package samba
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/forest/fixture"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+//go:embed scripts/seed.py
+var seedScript string
+
+// seedJob is what scripts/seed.py reads.
+type seedJob struct {
+	Dir       string            `json:"dir"`
+	Changes   []seedChange      `json:"changes"`
+	Passwords map[string]string `json:"passwords,omitempty"`
+}
+
+type seedChange struct {
+	DN     string              `json:"dn"`
+	Verb   fixture.Verb        `json:"verb"`
+	Attrs  map[string][][]byte `json:"attrs,omitempty"` // base64 in JSON
+	Values string              `json:"values,omitempty"`
+	Relax  fixture.Relax       `json:"relax,omitempty"`
+}
+
+// Seed loads a fixture into the lab: its objects into the directory of the first
+// domain controller, its policies' files into SYSVOL of all. now is the moment
+// that the fixture's ages count from. Seed returns once every domain controller
+// has everything. A lab can be seeded once; what went in before a failure stays.
+func (l *Lab) Seed(ctx context.Context, f *fixture.Forest, now time.Time, progress func(string)) error {
+	if l.Seeded != "" {
+		return fmt.Errorf("the lab in %s holds a fixture already (%s): take it down first", l.Dir, l.Seeded)
+	}
+	adds, err := f.Adds(now)
+	if err != nil {
+		return err
+	}
+	progress(fmt.Sprintf("adding %d objects", len(adds)))
+	sids, err := l.seed(ctx, adds, nil)
+	if err != nil {
+		return fmt.Errorf("adding objects: %w", err)
+	}
+	rest, err := f.Finish(now, sids)
+	if err != nil {
+		return err
+	}
+	passwords := map[string]string{}
+	for _, name := range rest.Passwords {
+		passwords[name] = newPassword()
+		if err := writeFile(l.path("secrets", name), passwords[name], 0o600); err != nil {
+			return err
+		}
+	}
+	progress(fmt.Sprintf("making %d changes", len(rest.Changes)))
+	if _, err := l.seed(ctx, rest.Changes, passwords); err != nil {
+		return fmt.Errorf("changing objects: %w", err)
+	}
+	progress(fmt.Sprintf("writing %d files to SYSVOL", len(rest.Files)))
+	if err := l.seedSysvol(ctx, rest.Files); err != nil {
+		return err
+	}
+	progress("waiting for replication")
+	if err := l.Converge(ctx); err != nil {
+		return err
+	}
+	l.Seeded = now.UTC().Format(time.RFC3339)
+	return l.save()
+}
+
+// seed has scripts/seed.py carry out changes; it returns the SIDs of all objects.
+func (l *Lab) seed(ctx context.Context, changes []fixture.Change, passwords map[string]string) (map[string]secdesc.SID, error) {
+	job := seedJob{Dir: l.DCs()[0].Dir, Passwords: passwords}
+	for _, c := range changes {
+		s := seedChange{DN: c.DN, Verb: c.Verb, Values: c.Values, Relax: c.Relax, Attrs: map[string][][]byte{}}
+		for _, v := range c.Attrs {
+			s.Attrs[v.Name] = v.Vals
+		}
+		job.Changes = append(job.Changes, s)
+	}
+	in, err := json.Marshal(job)
+	if err != nil {
+		return nil, fmt.Errorf("describing the changes: %w", err)
+	}
+	out, err := l.Python(ctx, seedScript, in)
+	if err != nil {
+		return nil, err
+	}
+	text := map[string]string{}
+	if err := json.Unmarshal(out, &text); err != nil {
+		return nil, fmt.Errorf("reading the SIDs of the new objects: %w", err)
+	}
+	sids := make(map[string]secdesc.SID, len(text))
+	for dn, s := range text {
+		if sids[dn], err = secdesc.ParseSID(s); err != nil {
+			return nil, fmt.Errorf("reading the SID of %s: %w", dn, err)
+		}
+	}
+	return sids, nil
+}
+
+// seedSysvol replaces the policies' folders, gives them the permissions that
+// their objects have, and copies them to the other domain controllers.
+func (l *Lab) seedSysvol(ctx context.Context, files []forest.File) error {
+	dcs := l.DCs()
+	root := filepath.Join(dcs[0].Dir, "state", "sysvol", l.Domain)
+	if err := os.RemoveAll(filepath.Join(root, "Policies")); err != nil {
+		return fmt.Errorf("emptying SYSVOL: %w", err)
+	}
+	for _, f := range files {
+		path := filepath.Join(root, filepath.FromSlash(f.Path))
+		if !strings.HasPrefix(path, root+string(filepath.Separator)) {
+			return fmt.Errorf("file %q lies outside SYSVOL", f.Path)
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("writing SYSVOL: %w", err)
+		}
+		if err := os.WriteFile(path, f.Data, 0o644); err != nil {
+			return fmt.Errorf("writing SYSVOL: %w", err)
+		}
+	}
+	// A policy whose folder is missing on purpose would make sysvolreset fail.
+	if _, err := run(l.AsAdmin(l.Command(ctx, "samba-tool", "ntacl", "sysvolreset", "-s", dcs[0].SmbConf))); err != nil {
+		return fmt.Errorf("setting permissions of SYSVOL: %w", err)
+	}
+	for _, to := range dcs[1:] {
+		if err := l.copySysvol(ctx, dcs[0], to); err != nil {
+			return err
+		}
+	}
+	return nil
+}

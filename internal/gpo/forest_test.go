@@ -4,6 +4,7 @@ import (
 	"crypto/md5"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +46,8 @@ type caseObject struct {
 // Enterprise Domain Controllers.
 const defaultPolicySDDL = "O:BAG:SYD:PAI(A;CI;RPWPCCDCLCLORCWOWDSDDTSW;;;BA)(A;CI;RPWPCCDCLCLORCWOWDSDDTSW;;;SY)" +
 	"(A;CI;RPLCLORC;;;AU)(OA;CI;CR;edacfd8f-ffb3-11d1-b41d-00a0c968f939;;AU)(A;CI;RPLCLORC;;;ED)"
+
+var braces = regexp.MustCompile(`\{[A-Za-z0-9-]+\}`)
 
 func newCaseForest(c *policyCase, dns string, sid secdesc.SID) *caseForest {
 	w := &caseForest{
@@ -141,10 +144,13 @@ func (w *caseForest) accounts() {
 // names replaces {name} by the policy's name in link texts, and by the SID of a
 // group or computer in descriptors and files.
 func (w *caseForest) names(s string) string {
-	for n, sid := range w.sids {
-		s = strings.ReplaceAll(s, "{"+n+"}", sid.String())
-	}
-	return strings.ReplaceAll(s, "{D}", w.domainSID.String())
+	s = strings.ReplaceAll(s, "{D}", w.domainSID.String())
+	return braces.ReplaceAllStringFunc(s, func(m string) string {
+		if sid, ok := w.sids[m[1:len(m)-1]]; ok {
+			return sid.String()
+		}
+		return m
+	})
 }
 
 // attributesOf the containers that carry links or block inheritance.
@@ -157,11 +163,12 @@ func (w *caseForest) somAttributes() map[string]map[string][]string {
 		return out[name]
 	}
 	for _, l := range w.c.links {
-		text := l.text
-		for n, dn := range w.dn {
-			text = strings.ReplaceAll(text, "LDAP://{"+n+"}", "LDAP://"+dn)
-		}
-		at(l.at)["gPLink"] = []string{text}
+		at(l.at)["gPLink"] = []string{braces.ReplaceAllStringFunc(l.text, func(m string) string {
+			if dn, ok := w.dn[m[1:len(m)-1]]; ok {
+				return dn
+			}
+			return m
+		})}
 	}
 	for _, o := range w.c.ous {
 		if o.gpOptions != "" {

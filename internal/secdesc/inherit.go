@@ -324,3 +324,58 @@ func (t ACEType) plain() ACEType {
 func (a ACE) AppliesTo(classes []GUID) bool {
 	return a.InheritedObjectType.IsZero() || slices.Contains(classes, a.InheritedObjectType)
 }
+
+// A Link is an object on the way from an object to the head of its naming
+// context.
+type Link struct {
+	Descriptor *Descriptor
+	Classes    []GUID // as for Create
+}
+
+// Origin finds where an inherited entry was set: chain is the object, its parent,
+// and so on; index is that of the entry in the object's DACL. It returns the
+// position in chain of the nearest ancestor that has the entry as its own, and
+// the entry's index there. An entry that is not inherited is its own origin.
+//
+// ok is false if no such entry is found: the chain is too short, an ancestor's
+// DACL was not read, or inheritance has not been propagated yet.
+func Origin(chain []Link, index int) (level, at int, ok bool) {
+	at = index
+	for ; level < len(chain); level++ {
+		d := chain[level].Descriptor
+		if d == nil || d.DACL == nil || at < 0 || at >= len(d.DACL.ACEs) {
+			return 0, 0, false
+		}
+		a := d.DACL.ACEs[at]
+		if !a.IsInherited() {
+			return level, at, true
+		}
+		if level+1 == len(chain) {
+			break
+		}
+		in := inheritance{owner: d.Owner, group: d.Group, classes: chain[level].Classes}
+		at = in.source(chain[level+1].Descriptor, a)
+	}
+	return 0, 0, false
+}
+
+// source returns the index of the parent's entry that hands a down, or -1. An
+// explicit one is preferred, because it is nearer.
+func (in inheritance) source(parent *Descriptor, a ACE) int {
+	found := -1
+	if parent == nil || parent.DACL == nil {
+		return found
+	}
+	for i, p := range parent.DACL.ACEs {
+		if !slices.ContainsFunc(in.fromParent(parent.DACL.ACEs[i:i+1]), a.Equal) {
+			continue
+		}
+		if !p.IsInherited() {
+			return i
+		}
+		if found < 0 {
+			found = i
+		}
+	}
+	return found
+}

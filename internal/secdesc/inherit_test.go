@@ -229,3 +229,80 @@ func TestInheritanceSettles(t *testing.T) {
 		}
 	})
 }
+
+func TestOrigin(t *testing.T) {
+	ou := []GUID{MustGUID("bf967aa5-0de6-11d0-a285-00aa003049e2")}
+	def := Defaults{User: testDomain.Child(1104), PrimaryGroup: testDomain.Child(513)}
+	top := mustSDDL(t, "O:DAG:DAD:(A;CI;GA;;;BA)(A;CIIO;RP;;;CO)(A;;WP;;;AU)")
+	middle := Create(top, mustSDDL(t, "O:DAD:(A;CI;WD;;;AO)"), ou, def)
+	leaf := Create(middle, mustSDDL(t, "O:LAD:(A;;RP;;;PS)"), []GUID{classUser}, def)
+	chain := []Link{{leaf, []GUID{classUser}}, {middle, ou}, {top, nil}}
+	for _, tt := range []struct {
+		entry     string
+		level, at int
+	}{
+		{"(A;;RP;;;PS)", 0, 0},
+		{"(A;CIID;WD;;;AO)", 1, 0},
+		{"(A;ID;RPWPCRCCDCLCLORCWOWDSDDTSW;;;BA)", 2, 0},
+		{"(A;CIIOID;GA;;;BA)", 2, 0},
+		{"(A;ID;RP;;;LA)", 2, 1},
+		{"(A;CIIOID;RP;;;CO)", 2, 1},
+	} {
+		found := false
+		for i, a := range leaf.DACL.ACEs {
+			if a.SDDL(testDomain) != tt.entry {
+				continue
+			}
+			found = true
+			if level, at, ok := Origin(chain, i); !ok || level != tt.level || at != tt.at {
+				t.Errorf("%s: got %d of %d, %v; want %d of %d", tt.entry, at, level, ok, tt.at, tt.level)
+			}
+			if level, at, ok := Origin(chain[:1], i); ok != (tt.level == 0) {
+				t.Errorf("%s without ancestors: got %d of %d", tt.entry, at, level)
+			}
+		}
+		if !found {
+			t.Errorf("no %s in %s", tt.entry, leaf.SDDL(testDomain))
+		}
+	}
+	stale := mustSDDL(t, "D:AI(A;CIID;GA;;;WD)")
+	for name, c := range map[string][]Link{
+		"not propagated": {{stale, ou}, {top, nil}},
+		"not read":       {{stale, ou}, {&Descriptor{}, nil}},
+		"missing":        {{stale, ou}, {}},
+		"empty":          nil,
+	} {
+		if level, at, ok := Origin(c, 0); ok {
+			t.Errorf("%s: got %d of %d", name, at, level)
+		}
+	}
+	if _, _, ok := Origin(chain, 99); ok {
+		t.Error("an entry that does not exist has an origin")
+	}
+}
+
+// TestOriginAlwaysFound: whatever is handed down can be traced.
+func TestOriginAlwaysFound(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		top, ask := drawDescriptor(t), drawDescriptor(t)
+		if top.DACL == nil {
+			return
+		}
+		for i := range top.DACL.ACEs {
+			top.DACL.ACEs[i].Flags &^= Inherited
+		}
+		def := Defaults{User: testDomain.Child(1), PrimaryGroup: testDomain.Child(2)}
+		middle := Create(top, ask, []GUID{classGroup}, def)
+		leaf := Create(middle, nil, []GUID{classUser}, def)
+		if leaf.DACL == nil {
+			return
+		}
+		chain := []Link{{leaf, []GUID{classUser}}, {middle, []GUID{classGroup}}, {top, nil}}
+		for i, a := range leaf.DACL.ACEs {
+			level, at, ok := Origin(chain, i)
+			if !ok || chain[level].Descriptor.DACL.ACEs[at].IsInherited() {
+				t.Fatalf("%s: %d of %d, %v", a.SDDL(testDomain), at, level, ok)
+			}
+		}
+	})
+}

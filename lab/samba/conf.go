@@ -12,6 +12,9 @@ import (
 //go:embed scripts/host.py
 var hostScript string
 
+//go:embed scripts/tool.py
+var toolScript string
+
 //go:embed scripts/init.sh
 var initScript string
 
@@ -92,6 +95,7 @@ func (l *Lab) writeShared() error {
 		{"krb5.conf", krb, 0o644},
 		{"client/smb.conf", client, 0o644},
 		{"host.py", hostScript, 0o644},
+		{"tool.py", toolScript, 0o644},
 		{"init.sh", initScript, 0o755},
 		{"enter.sh", enterScript, 0o755},
 	}

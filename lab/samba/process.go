@@ -74,6 +74,21 @@ func (l *Lab) start(h Host, leash *os.File) error {
 	return nil
 }
 
+// StartHost starts h, if it does not run, and waits until it serves. If leash is
+// not nil the host ends when every writing end of that pipe is closed.
+func (l *Lab) StartHost(ctx context.Context, h Host, leash *os.File) error {
+	if err := l.start(h, leash); err != nil {
+		return err
+	}
+	return l.waitHost(ctx, h)
+}
+
+// StopHost ends h, gently or at once as a failing machine would, and waits until
+// nothing of it is left.
+func (l *Lab) StopHost(ctx context.Context, h Host, gently bool) error {
+	return l.stop(ctx, h, gently)
+}
+
 // clearRun removes the sockets and process numbers of an earlier run of h: the
 // numbers start again at 1 in each namespace, and Samba would take them for
 // living processes.

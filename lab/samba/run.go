@@ -70,14 +70,15 @@ func (l *Lab) As(cmd *exec.Cmd, a Account) *exec.Cmd {
 }
 
 // SambaTool runs samba-tool against the first domain controller as its
-// Administrator and returns its standard output.
+// Administrator and returns its standard output. Commands that need a target
+// (-H) get it; those that name their server as an argument (drs, dns) do not.
 func (l *Lab) SambaTool(ctx context.Context, args ...string) ([]byte, error) {
-	dc := l.DCs()[0]
-	argv := append(append([]string{}, args...), "-s", l.ClientConf)
-	if !hasFlag(args, "-H", "--URL") && takesURL(args) {
-		argv = append(argv, "-H", "ldaps://"+dc.FQDN)
+	argv := append([]string{l.path("tool.py")}, args...)
+	argv = append(argv, "-s", l.ClientConf)
+	if takesURL(args) && !hasFlag(args, "-H", "--URL") {
+		argv = append(argv, "-H", "ldap://"+l.DCs()[0].FQDN)
 	}
-	return run(l.AsAdmin(l.Command(ctx, "samba-tool", argv...)))
+	return run(l.AsAdmin(l.Command(ctx, "/usr/bin/python3", argv...)))
 }
 
 // takesURL tells whether a samba-tool command knows -H.
@@ -122,5 +123,32 @@ func (l *Lab) Python(ctx context.Context, program string, stdin []byte, args ...
 	cmd := l.AsAdmin(l.Command(ctx, "/usr/bin/python3", append([]string{f.Name()}, args...)...))
 	cmd.Env = append(cmd.Env, "LAB_FILE="+l.path(labFile))
 	cmd.Stdin = bytes.NewReader(stdin)
+	return run(cmd)
+}
+
+// LdapSearch runs ldapsearch against h over verified TLS with a simple bind as a
+// and returns LDIF without folded lines or comments.
+func (l *Lab) LdapSearch(ctx context.Context, h Host, a Account, args ...string) ([]byte, error) {
+	pw, err := a.Password()
+	if err != nil {
+		return nil, err
+	}
+	// ldapsearch -y takes the file as it is, newline and all: hand it a pipe.
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("handing ldapsearch a password: %w", err)
+	}
+	defer r.Close()
+	if _, err := w.WriteString(pw); err != nil { // fits the pipe's buffer
+		w.Close()
+		return nil, fmt.Errorf("handing ldapsearch a password: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("handing ldapsearch a password: %w", err)
+	}
+	argv := append([]string{"-LLL", "-x", "-o", "ldif-wrap=no", "-H", "ldaps://" + h.FQDN,
+		"-D", a.Name + "@" + l.Domain, "-y", "/dev/fd/3", "-b", l.BaseDN}, args...)
+	cmd := l.Command(ctx, "ldapsearch", argv...)
+	cmd.ExtraFiles = []*os.File{r}
 	return run(cmd)
 }

@@ -1,0 +1,36 @@
+# What a person types. Everything works straight after git clone: what the
+# machine lacks is installed by scripts/setup (as root) or named.
+
+SHELL := /bin/sh
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+export GOFLAGS ?= -trimpath
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test bench lint clean setup help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+
+build: ## bin/leastwise
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/leastwise ./cmd/leastwise
+
+setup: ## install the Debian packages that the lab and the tests need
+	@scripts/setup
+
+demo: ## a real forest on loopback, assessed: build/report.html (KEEP=1 leaves the forest running)
+	@scripts/demo
+
+test: ## everything: lint, unit tests, tests against a real directory, browser tests
+	@scripts/test
+
+bench: setup ## the measurements of docs/BENCHMARKS.md
+	@scripts/bench
+
+lint: ## format, vet, staticcheck, golangci-lint, tidy
+	@scripts/lint
+
+clean: ## remove what was built here
+	rm -rf bin build coverage.out
+	find . -name node_modules -type d -prune -exec rm -rf {} +

@@ -1,0 +1,245 @@
+// Package labtest gives tests a real Active Directory.
+//
+// Start uses a running lab that the environment names, or builds one of its own
+// at addresses that no other test uses and takes it down with the test. Where no
+// lab can run (no root, no Samba) the test is skipped and says so, unless
+// LEASTWISE_REQUIRE_LAB=1, which makes that a failure: the project's own checks
+// set it, so that a skipped test never looks like a passed one there.
+//
+// Tests that use a shared lab create what they need in an organizational unit of
+// their own name and remove it; tests that stop domain controllers or need a
+// directory with nothing else in it ask for a Fresh one.
+package labtest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leastwise/leastwise/lab/samba"
+)
+
+const (
+	// EnvLab names the folders of running labs that tests may share, separated
+	// by colons. Start takes the first that fits.
+	EnvLab = "LEASTWISE_LAB"
+	// EnvRequire set to 1 makes the absence of a lab a failure.
+	EnvRequire = "LEASTWISE_REQUIRE_LAB"
+
+	// Tests build their own labs in 127.0.firstBlock to 127.0.lastBlock.
+	firstBlock, lastBlock = 150, 199
+)
+
+// Options say what lab a test needs. The zero value is any lab with both domain
+// controllers and the member server.
+type Options struct {
+	// Single is for tests that need one domain controller only. A lab of its own
+	// then stands in a third of the time; a shared one may have more hosts.
+	Single bool
+	// Fresh asks for a lab that no other test sees.
+	Fresh bool
+	// Seed is the path of a fixture file that the lab must hold, and nothing else
+	// besides what every lab has. A shared lab fits if it was seeded from a file
+	// with the same content.
+	Seed string
+}
+
+// A Lab is a running lab, for one test. Its methods end the test when they
+// cannot do what they promise.
+type Lab struct {
+	*samba.Lab
+	t     testing.TB
+	leash *os.File // nil for a shared lab
+}
+
+// Start returns a lab that fits o.
+func Start(t testing.TB, o Options) *Lab {
+	t.Helper()
+	if l := shared(t, o); l != nil {
+		return l
+	}
+	if err := samba.Available(); err != nil {
+		if os.Getenv(EnvRequire) == "1" {
+			t.Fatalf("%s=1, and %v", EnvRequire, err)
+		}
+		t.Skipf("SKIPPED, not tested against a directory: %v", err)
+	}
+	return own(t, o)
+}
+
+// shared returns the lab of the environment that fits o, nil if none does.
+func shared(t testing.TB, o Options) *Lab {
+	t.Helper()
+	if o.Fresh {
+		return nil
+	}
+	for _, dir := range filepath.SplitList(os.Getenv(EnvLab)) {
+		l, err := samba.Open(dir)
+		if err != nil {
+			t.Fatalf("%s names %s: %v", EnvLab, dir, err)
+		}
+		if fits(t, l, o) {
+			return &Lab{Lab: l, t: t}
+		}
+	}
+	return nil
+}
+
+func fits(t testing.TB, l *samba.Lab, o Options) bool {
+	t.Helper()
+	if !o.Single && len(l.DCs()) < 2 {
+		return false
+	}
+	sum := ""
+	if o.Seed != "" {
+		b, err := os.ReadFile(o.Seed)
+		if err != nil {
+			t.Fatalf("reading the fixture: %v", err)
+		}
+		h := sha256.Sum256(b)
+		sum = hex.EncodeToString(h[:])
+	}
+	return l.Seeded == sum
+}
+
+// own builds a lab for t alone.
+func own(t testing.TB, o Options) *Lab {
+	t.Helper()
+	block, unlock := reserve(t)
+	t.Cleanup(unlock)
+	dir := filepath.Join(samba.DefaultRoot, "test-"+block)
+	if old, err := samba.Open(dir); err == nil { // its owner was killed
+		if err := old.Down(context.Background()); err != nil {
+			t.Fatalf("removing an abandoned lab: %v", err)
+		}
+	}
+	leash, hold, err := os.Pipe()
+	if err != nil {
+		t.Fatalf("making the lab's leash: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	l, err := samba.Up(ctx, samba.Options{Dir: dir, Net: block, Single: o.Single, Leash: leash})
+	if err != nil {
+		t.Fatalf("building a lab: %v", errors.Join(err, leash.Close(), hold.Close()))
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(l.Down(context.Background()), leash.Close(), hold.Close()); err != nil {
+			t.Errorf("taking the lab down: %v", err)
+		}
+	})
+	if o.Seed != "" {
+		if err := l.Seed(ctx, o.Seed); err != nil {
+			t.Fatalf("seeding the lab: %v", err)
+		}
+	}
+	return &Lab{Lab: l, t: t, leash: leash}
+}
+
+// reserve finds an address block that no other test uses, on this machine. The
+// reservation is an abstract socket and ends with the process at the latest.
+func reserve(t testing.TB) (block string, unlock func()) {
+	t.Helper()
+	for n := firstBlock; n <= lastBlock; n++ {
+		block := fmt.Sprintf("127.0.%d", n)
+		ln, err := net.Listen("unix", "@leastwise-labtest-"+block)
+		if err != nil {
+			continue // another test has it
+		}
+		return block, func() { _ = ln.Close() }
+	}
+	t.Fatalf("all address blocks for labs of tests are taken (127.0.%d to 127.0.%d)", firstBlock, lastBlock)
+	return "", nil
+}
+
+// AdminPassword returns the password of the domain's Administrator.
+func (l *Lab) AdminPassword() string { return l.password(l.Admin) }
+
+// ReaderPassword returns the password of the ordinary user.
+func (l *Lab) ReaderPassword() string { return l.password(l.Reader) }
+
+func (l *Lab) password(a samba.Account) string {
+	l.t.Helper()
+	pw, err := a.Password()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return pw
+}
+
+// SambaTool runs samba-tool as Administrator and returns what it printed.
+func (l *Lab) SambaTool(args ...string) string {
+	l.t.Helper()
+	out, err := l.Lab.SambaTool(l.t.Context(), args...)
+	if err != nil {
+		l.t.Fatalf("samba-tool %s: %v", strings.Join(args, " "), err)
+	}
+	return string(out)
+}
+
+// Python runs a Python program with Samba's modules and returns what it printed.
+// LAB_FILE names the lab's description, USER and PASSWD_FILE its Administrator.
+func (l *Lab) Python(program string, stdin []byte, args ...string) []byte {
+	l.t.Helper()
+	out, err := l.Lab.Python(l.t.Context(), program, stdin, args...)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return out
+}
+
+// LdapSearch runs ldapsearch against domain controller dc (1 or 2) over verified
+// TLS, bound as a, and returns LDIF without folded lines or comments.
+func (l *Lab) LdapSearch(dc int, a samba.Account, args ...string) string {
+	l.t.Helper()
+	out, err := l.Lab.LdapSearch(l.t.Context(), l.dc(dc), a, args...)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return string(out)
+}
+
+// StopDC stops domain controller n (1 or 2) at once, as if its power failed. The
+// lab must be the test's own. It is started again by StartDC or not at all.
+func (l *Lab) StopDC(n int) {
+	l.t.Helper()
+	if l.leash == nil {
+		l.t.Fatal("stopping a domain controller of a shared lab: ask for a Fresh one")
+	}
+	if err := l.StopHost(l.t.Context(), l.dc(n), false); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// StartDC starts domain controller n again and waits until it serves.
+func (l *Lab) StartDC(n int) {
+	l.t.Helper()
+	if err := l.StartHost(l.t.Context(), l.dc(n), l.leash); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// Converge waits until both domain controllers hold the same.
+func (l *Lab) Converge() {
+	l.t.Helper()
+	if err := l.Lab.Converge(l.t.Context()); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *Lab) dc(n int) samba.Host {
+	l.t.Helper()
+	dcs := l.DCs()
+	if n < 1 || n > len(dcs) {
+		l.t.Fatalf("the lab has %d domain controllers, not number %d", len(dcs), n)
+	}
+	return dcs[n-1]
+}

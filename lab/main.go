@@ -17,7 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/leastwise/leastwise/internal/forest/fixture"
 	"github.com/leastwise/leastwise/lab/samba"
 )
 
@@ -146,16 +145,12 @@ func (c *command) seed(ctx context.Context, more []string) error {
 		return errors.New("seed: name the fixture to load")
 	}
 	began := time.Now()
-	f, err := fixture.ParseFS(os.DirFS(filepath.Dir(c.file)), filepath.Base(c.file))
-	if err != nil {
-		return err
-	}
 	l, err := samba.Open(c.dir)
 	if err != nil {
 		return err
 	}
 	progress := func(s string) { fmt.Fprintf(c.stderr, "%5.1fs %s\n", time.Since(began).Seconds(), s) }
-	if err := l.Seed(ctx, f, began, progress); err != nil {
+	if err := l.SeedFile(ctx, c.file, began, progress); err != nil {
 		return err
 	}
 	progress("the lab holds " + c.file)

@@ -13,8 +13,6 @@ package labtest
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -100,14 +98,12 @@ func fits(t testing.TB, l *samba.Lab, o Options) bool {
 	}
 	sum := ""
 	if o.Seed != "" {
-		b, err := os.ReadFile(o.Seed)
-		if err != nil {
-			t.Fatalf("reading the fixture: %v", err)
+		var err error
+		if sum, err = samba.FixtureSum(o.Seed); err != nil {
+			t.Fatal(err)
 		}
-		h := sha256.Sum256(b)
-		sum = hex.EncodeToString(h[:])
 	}
-	return l.Seeded == sum
+	return l.Fixture == sum
 }
 
 // own builds a lab for t alone.
@@ -125,7 +121,7 @@ func own(t testing.TB, o Options) *Lab {
 	if err != nil {
 		t.Fatalf("making the lab's leash: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	l, err := samba.Up(ctx, samba.Options{Dir: dir, Net: block, Single: o.Single, Leash: leash})
 	if err != nil {
@@ -137,7 +133,7 @@ func own(t testing.TB, o Options) *Lab {
 		}
 	})
 	if o.Seed != "" {
-		if err := l.Seed(ctx, o.Seed); err != nil {
+		if err := l.SeedFile(ctx, o.Seed, time.Now(), func(string) {}); err != nil {
 			t.Fatalf("seeding the lab: %v", err)
 		}
 	}

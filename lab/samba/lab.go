@@ -100,8 +100,10 @@ type Lab struct {
 	Reader Account `json:"reader"`
 	// Ready says that the lab was built to the end.
 	Ready bool `json:"ready"`
-	// Seeded is the checksum of the fixture that was loaded, empty if none.
-	Seeded string `json:"seeded,omitempty"`
+	// Seeded is the time (RFC 3339) from which the ages of the loaded fixture count,
+	// empty if none was loaded; Fixture is the checksum of its file.
+	Seeded  string `json:"seeded,omitempty"`
+	Fixture string `json:"fixture,omitempty"`
 }
 
 // Open reads the lab in dir. It reports ErrNoLab if there is none. The lab need

@@ -2,7 +2,9 @@ package samba
 
 import (
 	"context"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -31,6 +33,34 @@ type seedChange struct {
 	Attrs  map[string][][]byte `json:"attrs,omitempty"` // base64 in JSON
 	Values string              `json:"values,omitempty"`
 	Relax  fixture.Relax       `json:"relax,omitempty"`
+}
+
+// SeedFile loads the fixture file name; see Seed. It remembers the file by its
+// checksum: FixtureSum.
+func (l *Lab) SeedFile(ctx context.Context, name string, now time.Time, progress func(string)) error {
+	f, err := fixture.ParseFS(os.DirFS(filepath.Dir(name)), filepath.Base(name))
+	if err != nil {
+		return err
+	}
+	sum, err := FixtureSum(name)
+	if err != nil {
+		return err
+	}
+	if err := l.Seed(ctx, f, now, progress); err != nil {
+		return err
+	}
+	l.Fixture = sum
+	return l.save()
+}
+
+// FixtureSum returns the checksum by which Lab.Fixture names a fixture file.
+func FixtureSum(name string) (string, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return "", fmt.Errorf("reading the fixture: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // Seed loads a fixture into the lab: its objects into the directory of the first

@@ -1,0 +1,456 @@
+package control
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/leastwise/leastwise/internal/forest"
+)
+
+// ErrInput reports an input that cannot be assessed.
+var ErrInput = errors.New("nothing to assess")
+
+// collapseAbove is how many subjects of a domain may lack the same evidence for
+// one control before they are put into one finding.
+const collapseAbove = 20
+
+// Assess evaluates every control on the snapshot. The result depends on nothing
+// but the input and the catalogue; its order is fixed. An error means that the
+// catalogue has a mistake that shows only at evaluation.
+func (c *Catalogue) Assess(in Input) (*Assessment, error) {
+	if in.Snapshot == nil || in.Snapshot.Len() == 0 {
+		return nil, fmt.Errorf("%w: the snapshot has no objects", ErrInput)
+	}
+	if err := checkExceptions(in.Exceptions); err != nil {
+		return nil, err
+	}
+	w := newWorld(in)
+	results, err := c.evaluate(w, max(in.Workers, 1+btoi(in.Workers == 0)))
+	if err != nil {
+		return nil, err
+	}
+	a := &Assessment{Version: FormatVersion, Run: w.run(in, c), Population: w.population()}
+	var rows []cell
+	for i, r := range results {
+		e := c.entries[i]
+		cr := ControlResult{ID: e.ID, Title: e.Title, Section: e.Section, Severity: e.Severity, Tally: r.tally}
+		a.Controls = append(a.Controls, cr)
+		a.Findings = append(a.Findings, collapse(w, r.findings)...)
+		rows = append(rows, r.cells...)
+	}
+	a.Matrix = w.matrix(rows)
+	a.applyExceptions(w, in.Exceptions)
+	a.sort()
+	a.summarise()
+	return a, nil
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// result is what one control gave.
+type result struct {
+	tally    Tally
+	findings []Finding
+	cells    []cell
+}
+
+// A cell is the outcome for one host set, principal and right.
+type cell struct {
+	set       *hostSet
+	principal string
+	right     string
+	outcome   Outcome
+}
+
+// evaluate runs the controls, several at a time; results are in catalogue order.
+func (c *Catalogue) evaluate(w *world, workers int) ([]result, error) {
+	results := make([]result, len(c.entries))
+	errs := make([]error, len(c.entries))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			ev := &evaluation{w: w}
+			for i := range next {
+				results[i], errs[i] = ev.control(c.entries[i])
+			}
+		})
+	}
+	for i := range c.entries {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return results, errors.Join(errs...)
+}
+
+// control evaluates one entry on all its subjects.
+func (ev *evaluation) control(e *Entry) (result, error) {
+	var r result
+	sel, ok := selectors[e.Select]
+	switch {
+	case !ok:
+		return r, ev.onObjects(e, ev.w.everyDomain(e.Select), &r)
+	case sel.whole:
+		return r, ev.decide(e, forestVal{base{ev}}, ev.w.forestSubject(), forest.None, &r)
+	case sel.hosts:
+		for _, h := range ev.w.hostSets() {
+			if slices.Contains(sel.role, h.role) {
+				if err := ev.onHosts(e, h, &r); err != nil {
+					return r, err
+				}
+			}
+		}
+		return r, nil
+	}
+	return r, ev.onObjects(e, sel.objects(ev.w), &r)
+}
+
+func (ev *evaluation) onObjects(e *Entry, ids []forest.ID, r *result) error {
+	for _, id := range ids {
+		out, lacks, err := ev.judge(e, ev.object(id), nil)
+		if err != nil {
+			return e.errorf("%s: %v", ev.w.s.DN(id), err)
+		}
+		if r.tally.count(out) && out != Pass {
+			r.findings = append(r.findings, ev.finding(e, out, lacks, ev.w.objectSubject(id), id))
+		}
+	}
+	return nil
+}
+
+func (ev *evaluation) decide(e *Entry, v ref.Val, s Subject, id forest.ID, r *result) error {
+	out, lacks, err := ev.judge(e, v, nil)
+	if err != nil {
+		return e.errorf("%s: %v", s.Name, err)
+	}
+	if r.tally.count(out) && out != Pass {
+		r.findings = append(r.findings, ev.finding(e, out, lacks, s, id))
+	}
+	return nil
+}
+
+// count adds an outcome; it reports whether the control concerned the subject.
+func (t *Tally) count(o Outcome) bool {
+	switch o {
+	case Pass:
+		t.Pass++
+	case Fail:
+		t.Fail++
+	case Unknown:
+		t.Unknown++
+	}
+	return o != ""
+}
+
+// judge decides one control for one subject; "" if it does not concern it. Where
+// it is not known whether it does, a pass still is a pass.
+func (ev *evaluation) judge(e *Entry, subject, principal ref.Val) (Outcome, []missing, error) {
+	ev.reset(subject, principal)
+	concerns := Pass
+	var whenLacks []missing
+	if e.when != nil {
+		var err error
+		if concerns, whenLacks, err = ev.run(e.when); err != nil || concerns == Fail {
+			return "", nil, err
+		}
+	}
+	out, lacks, err := ev.run(e.pass)
+	if err == nil && out != Pass && concerns == Unknown {
+		return Unknown, append(whenLacks, lacks...), nil
+	}
+	return out, lacks, err
+}
+
+// onHosts evaluates an entry on a host set, once for each principal if it names
+// some, and makes one finding of it.
+func (ev *evaluation) onHosts(e *Entry, h *hostSet, r *result) error {
+	subject := ev.w.hostsSubject(h)
+	if e.Principals == "" {
+		return ev.decide(e, hosts{base{ev}, h}, subject, forest.None, r)
+	}
+	var sum hostsSum
+	for _, p := range ev.w.principals(e.Principals) {
+		out, lacks, err := ev.judge(e, hosts{base{ev}, h}, ev.object(p))
+		if err != nil {
+			return e.errorf("%s: %v", subject.Name, err)
+		}
+		if out == "" {
+			continue
+		}
+		sum.add(ev, out, lacks, p)
+		if e.Right != "" {
+			r.cells = append(r.cells, cell{h, ev.w.principalName(p), e.Right, out})
+		}
+	}
+	if sum.n == 0 {
+		return nil
+	}
+	r.tally.count(sum.out)
+	if sum.out != Pass {
+		f := ev.w.finish(e, sum.out, sum.lacks, subject, note{Denied: sum.denied})
+		f.Evidence = sum.evidence
+		r.findings = append(r.findings, f)
+	}
+	return nil
+}
+
+// hostsSum joins the outcomes of several principals.
+type hostsSum struct {
+	n        int
+	out      Outcome
+	lacks    []missing
+	evidence []Evidence
+	denied   []item
+}
+
+func (s *hostsSum) add(ev *evaluation, out Outcome, lacks []missing, p forest.ID) {
+	if s.n++; s.n == 1 {
+		s.out = Pass
+	}
+	if out == Pass {
+		return
+	}
+	if out == Fail {
+		s.out = Fail
+		if p != forest.None {
+			s.denied = append(s.denied, item{Name: ev.w.qualified(p), DN: ev.w.s.DN(p), SID: ev.w.s.SID(p).String()})
+		}
+	} else if s.out == Pass {
+		s.out = Unknown
+	}
+	s.lacks = append(s.lacks, lacks...)
+	for _, e := range ev.evidence() {
+		if !slices.ContainsFunc(s.evidence, func(x Evidence) bool { return sameEvidence(x, e) }) {
+			s.evidence = append(s.evidence, e)
+		}
+	}
+}
+
+func sameEvidence(a, b Evidence) bool {
+	return a.Kind == b.Kind && a.Text == b.Text && a.DN == b.DN && a.Value == b.Value && a.Policy == b.Policy && a.Line == b.Line && a.Attr == b.Attr
+}
+
+func (w *world) principalName(p forest.ID) string {
+	if p == forest.None {
+		return "Administrator of each host"
+	}
+	return w.qualified(p)
+}
+
+// finding makes a finding of the evaluation just done.
+func (ev *evaluation) finding(e *Entry, out Outcome, lacks []missing, s Subject, id forest.ID) Finding {
+	n := note{}
+	n.Subject.id = id
+	for _, o := range ev.offenders {
+		n.Offenders = append(n.Offenders, ev.w.item(o))
+	}
+	f := ev.w.finish(e, out, lacks, s, n)
+	f.Evidence = ev.evidence()
+	return f
+}
+
+// finish fills the texts of a finding.
+func (w *world) finish(e *Entry, out Outcome, lacks []missing, s Subject, n note) Finding {
+	if n.Subject.id == 0 && s.Kind == "hosts" {
+		n.Subject.id = forest.None
+	}
+	n.Subject.Subject, n.Subject.w = s, w
+	n.Options = w.options.variables()
+	f := Finding{
+		Control: e.ID, Title: e.Title, Section: e.Section, Severity: e.Severity, Reason: e.Reason, Outcome: out,
+		Subject: s, Rationale: e.Rationale, Missing: []string{}, Verify: fill(e.texts.verify, n),
+		Fix: Fix{Text: fill(e.texts.fix, n), Changes: []string{}},
+	}
+	if out == Unknown {
+		f.Missing = e.missingTexts(lacks)
+		f.Detail = "Could not be decided."
+		if len(f.Missing) > 0 {
+			f.Detail = "Could not be decided; missing: " + f.Missing[0] + "."
+		}
+		return f
+	}
+	f.Detail = fill(e.texts.detail, n)
+	if f.Detail == "" {
+		f.Detail = e.Title + ": not so for " + s.Name + "."
+	}
+	f.Fix.Changes = e.changes(n)
+	return f
+}
+
+// missingTexts joins what the functions said with what the entry says.
+func (e *Entry) missingTexts(lacks []missing) []string {
+	out := []string{}
+	for _, m := range lacks {
+		text := m.text
+		if more := e.Missing[m.key]; more != "" && text != "" {
+			text += " (" + more + ")"
+		} else if more != "" {
+			text = more
+		}
+		if text == "" {
+			text = m.key
+		}
+		if !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// collapse puts unknowns of one control into one finding per domain if very many
+// subjects lack evidence of the same kind: that is a fact about the scan.
+func collapse(w *world, fs []Finding) []Finding {
+	count := map[string]int{}
+	for _, f := range fs {
+		if f.Outcome == Unknown {
+			count[f.Subject.Domain]++
+		}
+	}
+	done := map[string]bool{}
+	out := fs[:0:0]
+	for _, f := range fs {
+		n := count[f.Subject.Domain]
+		if f.Outcome != Unknown || n <= collapseAbove || f.Subject.Kind == "hosts" {
+			out = append(out, f)
+			continue
+		}
+		if !done[f.Subject.Domain] {
+			done[f.Subject.Domain] = true
+			out = append(out, w.collapsed(f, n))
+		}
+	}
+	return out
+}
+
+func (w *world) collapsed(f Finding, n int) Finding {
+	first := f.Subject.DN
+	f.Detail = fmt.Sprintf("Could not be decided for %d subjects; the first is %s.", n, first)
+	f.Subject = Subject{Name: f.Subject.Domain, Kind: "domain", Domain: f.Subject.Domain}
+	for _, d := range w.domains {
+		if d.DNS == f.Subject.Domain {
+			f.Subject.DN, f.Subject.SID = d.DN, d.SID.String()
+		}
+	}
+	return f
+}
+
+// Subjects.
+
+func (w *world) forestSubject() Subject {
+	s := Subject{Name: "forest", Kind: "forest"}
+	if w.root >= 0 {
+		d := w.domains[w.root]
+		s.Name, s.DN, s.SID, s.Domain = d.DNS, d.DN, d.SID.String(), d.DNS
+	}
+	return s
+}
+
+func (w *world) objectSubject(id forest.ID) Subject {
+	return Subject{
+		Name: w.accountName(id), DN: w.s.DN(id), SID: w.s.SID(id).String(),
+		Kind: w.kind(id), Domain: w.domainDNS(id),
+	}
+}
+
+func (w *world) hostsSubject(h *hostSet) Subject {
+	s := Subject{Kind: "hosts", Scope: h.tag, Domain: w.domainDNS(h.computers[0])}
+	if h.container != forest.None {
+		s.Name, s.DN = w.accountName(h.container), w.s.DN(h.container)
+	}
+	for _, c := range h.computers {
+		s.Hosts = append(s.Hosts, w.s.DN(c))
+	}
+	return s
+}
+
+// Order and sums.
+
+var severityRank = map[Severity]int{Critical: 0, High: 1, Medium: 2, Low: 3}
+
+func (a *Assessment) sort() {
+	slices.SortStableFunc(a.Findings, func(x, y Finding) int {
+		return cmp.Or(
+			cmp.Compare(x.Outcome, y.Outcome), // fail before unknown
+			cmp.Compare(severityRank[x.Severity], severityRank[y.Severity]),
+			cmp.Compare(x.Control, y.Control),
+			cmp.Compare(x.Subject.Domain, y.Subject.Domain),
+			cmp.Compare(strings.ToLower(x.Subject.DN), strings.ToLower(y.Subject.DN)),
+			cmp.Compare(x.Subject.Scope, y.Subject.Scope))
+	})
+}
+
+func (a *Assessment) summarise() {
+	s := Summary{BySeverity: map[Severity]int{}, BySection: map[string]Tally{}}
+	for _, c := range a.Controls {
+		t := s.BySection[c.Section]
+		t.Pass, t.Fail, t.Unknown = t.Pass+c.Pass, t.Fail+c.Fail, t.Unknown+c.Unknown
+		s.BySection[c.Section] = t
+		s.Pass, s.Fail, s.Unknown, s.Excepted = s.Pass+c.Pass, s.Fail+c.Fail, s.Unknown+c.Unknown, s.Excepted+c.Excepted
+		if c.Fail > 0 {
+			s.BySeverity[c.Severity] += c.Fail
+		}
+	}
+	a.Summary = s
+}
+
+// run describes the input. The ID covers the content that was assessed, what it
+// was assessed by, and when.
+func (w *world) run(in Input, c *Catalogue) Run {
+	i := in.Snapshot.Info()
+	r := Run{
+		Started: i.Started, Finished: i.Finished, Tool: i.Tool, Source: i.Source, Reader: i.Reader,
+		Servers: i.Servers, Domains: w.sizes(), Coverage: in.Snapshot.Coverage(),
+	}
+	if r.Coverage == nil {
+		r.Coverage = []forest.Coverage{}
+	}
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	for _, v := range []any{r, w.options, w.now, in.Exceptions, in.Snapshot.Len(), in.Snapshot.NumDescriptors()} {
+		_ = enc.Encode(v) // a hash takes everything
+	}
+	for _, e := range c.entries {
+		_ = enc.Encode(e)
+	}
+	r.ID = hex.EncodeToString(h.Sum(nil)[:8])
+	return r
+}
+
+func (w *world) sizes() []DomainSize {
+	out := make([]DomainSize, len(w.domains))
+	for i, d := range w.domains {
+		out[i] = DomainSize{DNS: d.DNS, DN: d.DN, SID: d.SID.String()}
+	}
+	for id, k := range w.kindOf {
+		if k != "user" && k != "computer" && k != "group" {
+			continue
+		}
+		d := w.domainIndex(forest.ID(id))
+		switch {
+		case d < 0:
+		case k == "user":
+			out[d].Users++
+		case k == "computer":
+			out[d].Computers++
+		default:
+			out[d].Groups++
+		}
+	}
+	return out
+}

@@ -1,0 +1,87 @@
+package control
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/leastwise/leastwise/internal/forest"
+)
+
+// population counts the members of every protected group (guide, app. C), the
+// three most powerful first.
+func (w *world) population() []Population {
+	out := []Population{}
+	rank := func(g forest.ID) int {
+		for i, n := range []string{"enterprise-admins", "domain-admins", "administrators"} {
+			if w.isPrincipal(g, n) {
+				return i
+			}
+		}
+		return 3
+	}
+	groups := slices.Clone(w.privilege().groups)
+	slices.SortStableFunc(groups, func(a, b forest.ID) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(w.domainIndex(a), w.domainIndex(b)),
+			strings.Compare(w.accountName(a), w.accountName(b)))
+	})
+	for _, g := range groups {
+		out = append(out, w.populationOf(g))
+	}
+	return out
+}
+
+func (w *world) populationOf(g forest.ID) Population {
+	members := w.reach.Members(g)
+	p := Population{
+		Group: w.accountName(g), DN: w.s.DN(g), SID: w.s.SID(g).String(), Domain: w.domainDNS(g),
+		Direct: len(w.reach.DirectMembers(g)), Effective: len(members), Standing: len(w.reach.Standing(g)),
+		Members: []Member{}, Unknown: w.gaps(g),
+	}
+	p.Temporary = p.Effective - p.Standing
+	for _, m := range members {
+		uac, st := w.s.Int(m, forest.UserAccountControl)
+		p.Members = append(p.Members, Member{
+			Name: w.accountName(m), DN: w.s.DN(m), SID: w.s.SID(m).String(), Kind: w.kind(m),
+			Enabled: st == forest.Known && uac&2 == 0, Temporary: w.temporary(m, g), Chain: w.chain(m, g),
+		})
+	}
+	slices.SortStableFunc(p.Members, func(a, b Member) int {
+		return cmp.Or(strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), strings.Compare(a.DN, b.DN))
+	})
+	return p
+}
+
+// matrix turns the cells of all controls into rows, host set by host set.
+func (w *world) matrix(cells []cell) []MatrixRow {
+	out := []MatrixRow{}
+	for _, h := range w.hostSets() {
+		rows := map[string]*MatrixRow{}
+		var order []string
+		for _, c := range cells {
+			if c.set != h {
+				continue
+			}
+			r := rows[c.principal]
+			if r == nil {
+				r = &MatrixRow{Hosts: w.hostsSubject(h), Role: h.role, Principal: c.principal, Cells: map[string]Outcome{}}
+				rows[c.principal] = r
+				order = append(order, c.principal)
+			}
+			r.Cells[c.right] = worse(r.Cells[c.right], c.outcome)
+		}
+		for _, p := range order {
+			out = append(out, *rows[p])
+		}
+	}
+	return out
+}
+
+// worse joins two outcomes for one cell.
+func worse(a, b Outcome) Outcome {
+	rank := map[Outcome]int{"": 0, Pass: 1, Unknown: 2, Fail: 3}
+	if rank[a] > rank[b] {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,166 @@
+package control
+
+import (
+	"slices"
+
+	"github.com/leastwise/leastwise/internal/forest"
+)
+
+// A selector lists the subjects of a control. Exactly one function is set.
+type selector struct {
+	doc     string
+	hosts   bool // subjects are host sets
+	whole   bool // the only subject is the forest
+	objects func(w *world) []forest.ID
+	role    []string // hosts: of these roles
+}
+
+// selectors are the kinds of subjects beside the names of principals, which
+// select that principal in each domain.
+var selectors = map[string]selector{
+	"forest":             {doc: "the forest as a whole", whole: true},
+	"domain":             {doc: "each domain that was read", objects: (*world).domainHeads},
+	"user":               {doc: "user accounts of people and services", objects: ofKinds("user")},
+	"computer":           {doc: "computer accounts", objects: ofKinds("computer")},
+	"account":            {doc: "accounts of any kind", objects: ofKinds("user", "computer", "gmsa", "msa", "dmsa")},
+	"group":              {doc: "groups", objects: ofKinds("group")},
+	"gpo":                {doc: "group policy objects", objects: (*world).policyObjects},
+	"protected-group":    {doc: "groups that AdminSDHolder protects (guide, app. C)", objects: func(w *world) []forest.ID { return w.privilege().groups }},
+	"protected-object":   {doc: "accounts and groups that AdminSDHolder protects", objects: func(w *world) []forest.ID { return w.privilege().protected }},
+	"privileged-account": {doc: "effective members of protected groups", objects: func(w *world) []forest.ID { return w.privilege().accounts }},
+	"privileged-principal": {doc: "protected groups, their effective members, and groups nested in them", objects: func(w *world) []forest.ID {
+		return sorted(w.privilege().protected, w.privilege().accounts)
+	}},
+	"admin-account":      {doc: "privileged accounts and members of the configured administrative groups", objects: func(w *world) []forest.ID { return w.privilege().admins }},
+	"vip-account":        {doc: "members of the configured VIP groups", objects: func(w *world) []forest.ID { return w.privilege().vips }},
+	"watched-account":    {doc: "administrative and VIP accounts", objects: func(w *world) []forest.ID { return sorted(w.privilege().admins, w.privilege().vips) }},
+	"adminsdholder":      {doc: "AdminSDHolder of each domain", objects: (*world).adminSDHolders},
+	"admincount":         {doc: "accounts and groups with adminCount 1", objects: (*world).admincounts},
+	"management-account": {doc: "management accounts (guide, app. I)", objects: func(w *world) []forest.ID { return w.management().accounts }},
+	"management-group":   {doc: "groups that may enable management accounts", objects: func(w *world) []forest.ID { return w.management().groups }},
+	"issuance-group":     {doc: "groups linked to an issuance policy", objects: (*world).issuanceGroups},
+	"service-user":       {doc: "user accounts with service principal names", objects: withAttr(forest.ServicePrincipalName, "user")},
+	"delegating-account": {doc: "accounts with msDS-AllowedToDelegateTo", objects: withAttr(forest.MsDSAllowedToDelegateTo)},
+	"rbcd-target":        {doc: "accounts with msDS-AllowedToActOnBehalfOfOtherIdentity", objects: withAttr(forest.MsDSAllowedToActOnBehalfOfOtherIdentity)},
+	"sidhistory":         {doc: "accounts and groups with sIDHistory", objects: withAttr(forest.SIDHistory)},
+	"altsecid":           {doc: "accounts with altSecurityIdentities", objects: withAttr(forest.AltSecurityIdentities)},
+	"member-hosts":       {doc: "servers and workstations, jump servers left out", hosts: true, role: []string{roleServer, roleWorkstation}},
+	"dc-hosts":           {doc: "domain controllers", hosts: true, role: []string{roleDC}},
+	"exempt-hosts":       {doc: "jump servers", hosts: true, role: []string{roleExempt}},
+	"all-hosts":          {doc: "all computers", hosts: true, role: []string{roleServer, roleWorkstation, roleDC, roleExempt}},
+}
+
+func sorted(lists ...[]forest.ID) []forest.ID {
+	out := slices.Concat(lists...)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func ofKinds(kinds ...string) func(*world) []forest.ID {
+	return func(w *world) []forest.ID {
+		var out []forest.ID
+		for id, k := range w.kindOf {
+			if slices.Contains(kinds, k) && !w.trustAccount(forest.ID(id)) {
+				out = append(out, forest.ID(id))
+			}
+		}
+		return out
+	}
+}
+
+// trustAccount reports whether an account stands for a trust, not for somebody.
+func (w *world) trustAccount(id forest.ID) bool {
+	if w.kindOf[id] != "user" {
+		return false
+	}
+	uac, _ := w.s.Int(id, forest.UserAccountControl)
+	return uac&0x800 != 0
+}
+
+func withAttr(a forest.Attr, kinds ...string) func(*world) []forest.ID {
+	return func(w *world) []forest.ID {
+		var out []forest.ID
+		for _, id := range w.s.With(a) {
+			if len(kinds) == 0 || slices.Contains(kinds, w.kind(id)) {
+				out = append(out, id)
+			}
+		}
+		return out
+	}
+}
+
+func (w *world) domainHeads() []forest.ID {
+	var out []forest.ID
+	for _, d := range w.domains {
+		if d.Head != forest.None {
+			out = append(out, d.Head)
+		}
+	}
+	return out
+}
+
+func (w *world) policyObjects() []forest.ID {
+	var out []forest.ID
+	for _, p := range w.policies() {
+		if p.policy.ID != forest.None {
+			out = append(out, p.policy.ID)
+		}
+	}
+	return sorted(out)
+}
+
+func (w *world) adminSDHolders() []forest.ID {
+	var out []forest.ID
+	for d := range w.domains {
+		if id := w.adminSDHolder(d); id != forest.None {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+func (w *world) admincounts() []forest.ID {
+	var out []forest.ID
+	for _, id := range w.s.With(forest.AdminCount) {
+		if v, _ := w.s.Int(id, forest.AdminCount); v == 1 && !w.s.SID(id).IsZero() {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+func (w *world) issuanceGroups() []forest.ID {
+	var out []forest.ID
+	for _, oid := range w.s.With(forest.MsDSOIDToGroupLink) {
+		groups, _ := w.s.Links(oid, forest.MsDSOIDToGroupLink)
+		out = append(out, groups...)
+	}
+	return sorted(out)
+}
+
+// everyDomain lists the principal called name in each domain.
+func (w *world) everyDomain(name string) []forest.ID {
+	var out []forest.ID
+	for d := range w.domains {
+		if id := w.principalID(d, name); id != forest.None && (!forestWide[name] || d == w.root) {
+			out = append(out, id)
+		}
+	}
+	return sorted(out)
+}
+
+// principals lists what an entry of hosts is asked for one by one.
+func (w *world) principals(name string) []forest.ID {
+	switch name {
+	case "management-accounts":
+		return w.management().accounts
+	case "local-administrator":
+		return []forest.ID{forest.None}
+	case "administrators":
+		if all := w.everyDomain(name); len(all) > 0 {
+			return all[:1] // one identifier in all domains and on all hosts
+		}
+		return nil
+	}
+	return w.everyDomain(name)
+}

@@ -1,0 +1,306 @@
+package control
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/gpo"
+	"github.com/leastwise/leastwise/internal/reach"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// A world is what all evaluations of one assessment share: the snapshot and what
+// the other engines derive from it. It is safe for concurrent use.
+type world struct {
+	s          *forest.Snapshot
+	reach      *reach.Index
+	gpo        *gpo.Engine
+	now        time.Time
+	options    Options
+	optionsVal ref.Val
+
+	domains  []forest.Domain
+	root     int                    // index of the forest root domain, -1 if unknown
+	builtins []map[uint32]forest.ID // by domain: RID → object of CN=Builtin
+	kindOf   []string               // by object
+
+	privilege  func() *privilege
+	hostSets   func() []*hostSet
+	management func() *management
+	upns       func() *nameIndex
+	baseline   func() []baselineEntry
+	policies   func() []*policyFacts
+}
+
+func newWorld(in Input) *world {
+	s := in.Snapshot
+	w := &world{s: s, reach: reach.New(s), now: in.Now, options: in.Options.filled(), domains: s.Domains(), root: -1}
+	if w.now.IsZero() {
+		w.now = s.Info().Finished
+	}
+	w.optionsVal = types.DefaultTypeAdapter.NativeToValue(w.options.variables())
+	w.findKinds()
+	w.gpo = gpo.New(s, w.reach)
+	w.builtins = make([]map[uint32]forest.ID, len(w.domains))
+	for i, d := range w.domains {
+		if d.Root {
+			w.root = i
+		}
+		w.builtins[i] = w.readBuiltins(d)
+	}
+	w.privilege = sync.OnceValue(w.findPrivilege)
+	w.hostSets = sync.OnceValue(w.findHostSets)
+	w.management = sync.OnceValue(w.findManagement)
+	w.upns = sync.OnceValue(w.indexNames)
+	w.baseline = sync.OnceValue(w.readBaseline)
+	w.policies = sync.OnceValue(w.readPolicies)
+	return w
+}
+
+// readBuiltins finds the groups S-1-5-32-… of a domain. Every domain has groups
+// with these identifiers, so the snapshot's index of SIDs cannot tell them apart.
+func (w *world) readBuiltins(d forest.Domain) map[uint32]forest.ID {
+	out := map[uint32]forest.ID{}
+	if d.Head == forest.None {
+		return out
+	}
+	for c := range w.s.Children(d.Head) {
+		if !strings.EqualFold(w.s.Name(c), "Builtin") {
+			continue
+		}
+		for id := range w.s.Children(c) {
+			if sid := w.s.SID(id); sid.Domain() == builtinDomain {
+				rid, _ := sid.RID()
+				out[rid] = id
+			}
+		}
+	}
+	return out
+}
+
+// domainIndex returns the index of the domain that holds id, or -1.
+func (w *world) domainIndex(id forest.ID) int {
+	if id == forest.None {
+		return -1
+	}
+	d, ok := w.s.DomainOf(id)
+	if !ok {
+		return -1
+	}
+	return slices.IndexFunc(w.domains, func(x forest.Domain) bool { return x.Head == d.Head })
+}
+
+// domainDNS returns the DNS name of the domain that holds id, or "".
+func (w *world) domainDNS(id forest.ID) string {
+	if i := w.domainIndex(id); i >= 0 {
+		return w.domains[i].DNS
+	}
+	return ""
+}
+
+// Kinds by class, most specific first.
+var kindsByClass = []struct{ class, kind string }{
+	{"msDS-DelegatedManagedServiceAccount", "dmsa"},
+	{"msDS-GroupManagedServiceAccount", "gmsa"},
+	{"msDS-ManagedServiceAccount", "msa"},
+	{"computer", "computer"},
+	{"user", "user"},
+	{"group", "group"},
+	{"foreignSecurityPrincipal", "foreign"},
+	{"groupPolicyContainer", "gpo"},
+	{"domainDNS", "domain"},
+	{"organizationalUnit", "container"},
+	{"container", "container"},
+	{"builtinDomain", "container"},
+}
+
+// kind returns what an object is to an administrator, or its class.
+func (w *world) kind(id forest.ID) string {
+	if id == forest.None {
+		return ""
+	}
+	return w.kindOf[id]
+}
+
+// findKinds decides once for each distinct list of classes.
+func (w *world) findKinds() {
+	w.kindOf = make([]string, w.s.Len())
+	seen := map[*string]string{}
+	for id := range forest.ID(w.s.Len()) {
+		classes := w.s.Classes(id)
+		if len(classes) == 0 {
+			continue
+		}
+		kind, ok := seen[&classes[0]]
+		if !ok {
+			kind = w.s.Class(id)
+			for _, k := range kindsByClass {
+				if w.s.IsA(id, k.class) {
+					kind = k.kind
+					break
+				}
+			}
+			seen[&classes[0]] = kind
+		}
+		w.kindOf[id] = kind
+	}
+}
+
+// Bits of userAccountControl ([MS-ADTS] 2.2.16).
+var accountFlags = map[string]int64{
+	"ACCOUNTDISABLE":                 0x2,
+	"LOCKOUT":                        0x10,
+	"PASSWD_NOTREQD":                 0x20,
+	"ENCRYPTED_TEXT_PWD_ALLOWED":     0x80,
+	"NORMAL_ACCOUNT":                 0x200,
+	"INTERDOMAIN_TRUST_ACCOUNT":      0x800,
+	"WORKSTATION_TRUST_ACCOUNT":      0x1000,
+	"SERVER_TRUST_ACCOUNT":           0x2000,
+	"DONT_EXPIRE_PASSWORD":           0x10000,
+	"SMARTCARD_REQUIRED":             0x40000,
+	"TRUSTED_FOR_DELEGATION":         0x80000,
+	"NOT_DELEGATED":                  0x100000,
+	"USE_DES_KEY_ONLY":               0x200000,
+	"DONT_REQ_PREAUTH":               0x400000,
+	"TRUSTED_TO_AUTH_FOR_DELEGATION": 0x1000000,
+	"PARTIAL_SECRETS_ACCOUNT":        0x4000000,
+}
+
+func (w *world) isDC(id forest.ID) bool {
+	uac, _ := w.s.Int(id, forest.UserAccountControl)
+	pg, _ := w.s.Int(id, forest.PrimaryGroupID)
+	return uac&(0x2000|0x4000000) != 0 || pg == 516 || pg == 521
+}
+
+// groupsNamed resolves names of groups given in options; the bad ones are noted.
+func (w *world) groupsNamed(names []string) []forest.ID {
+	var out []forest.ID
+	for _, n := range names {
+		ids := w.s.BySAMAccountName(n)
+		if id := w.s.Lookup(n); id != forest.None {
+			ids = []forest.ID{id}
+		}
+		if sid, err := secdesc.ParseSID(n); err == nil {
+			if id := w.s.BySID(sid); id != forest.None {
+				ids = []forest.ID{id}
+			}
+		}
+		out = append(out, ids...)
+	}
+	return out
+}
+
+// A privilege says which objects are protected and who is privileged.
+type privilege struct {
+	groups    []forest.ID               // protected groups of all domains, in ID order
+	excluded  map[forest.ID]bool        // groups that dSHeuristics takes out of the protection
+	members   map[forest.ID][]forest.ID // account → protected groups it is an effective member of
+	accounts  []forest.ID               // keys of members, in ID order
+	protected []forest.ID               // what AdminSDHolder protects, in ID order
+	admins    []forest.ID               // accounts, and effective members of Options.AdminGroups
+	vips      []forest.ID
+	inSet     map[forest.ID]bool // protected as a set
+}
+
+// findPrivilege lists protected groups and their effective members. Groups whose
+// members are domain controllers protect only themselves (guide, app. C).
+func (w *world) findPrivilege() *privilege {
+	p := &privilege{excluded: map[forest.ID]bool{}, members: map[forest.ID][]forest.ID{}, inSet: map[forest.ID]bool{}}
+	mask := w.excludedMask()
+	for d := range w.domains {
+		for _, name := range protectedNames {
+			id := w.principalID(d, name)
+			if id == forest.None || forestWide[name] && d != w.root {
+				continue
+			}
+			if w.kind(id) != "group" {
+				p.inSet[id] = true
+				if name == "builtin-administrator" {
+					p.members[id] = append(p.members[id], nil...)
+				}
+				continue
+			}
+			p.groups = append(p.groups, id)
+			if excludable[name]&mask != 0 {
+				p.excluded[id] = true
+			} else {
+				p.inSet[id] = true
+			}
+			if name == "domain-controllers" || name == "read-only-domain-controllers" {
+				continue
+			}
+			for _, m := range w.reach.Members(id) {
+				p.members[m] = append(p.members[m], id)
+				if !p.excluded[id] && w.kind(m) != "foreign" {
+					p.inSet[m] = true
+				}
+			}
+			if !p.excluded[id] {
+				for _, g := range w.reach.Nested(id) {
+					p.inSet[g] = true
+				}
+			}
+		}
+	}
+	for id, in := range p.members {
+		if len(in) > 0 && w.kind(id) != "foreign" {
+			p.accounts = append(p.accounts, id)
+		}
+	}
+	for id := range p.inSet {
+		p.protected = append(p.protected, id)
+	}
+	slices.Sort(p.groups)
+	slices.Sort(p.accounts)
+	slices.Sort(p.protected)
+	p.admins = w.union(p.accounts, w.options.AdminGroups)
+	p.vips = w.union(nil, w.options.VIPGroups)
+	return p
+}
+
+// union adds the effective members of groups to ids.
+func (w *world) union(ids []forest.ID, groups []string) []forest.ID {
+	out := slices.Clone(ids)
+	for _, g := range w.groupsNamed(groups) {
+		out = append(out, w.reach.Members(g)...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// heuristic returns character n (from 1) of dSHeuristics, "0" if it is too short.
+func (w *world) heuristic(n int) (char string, id forest.ID, st forest.State) {
+	for _, id := range w.s.With(forest.DSHeuristics) {
+		text, st := w.s.Str(id, forest.DSHeuristics)
+		if st != forest.Known {
+			return "", id, st
+		}
+		if n >= 1 && n <= len(text) {
+			return text[n-1 : n], id, forest.Known
+		}
+		return "0", id, forest.Known
+	}
+	for id := range forest.ID(w.s.Len()) {
+		if w.s.Class(id) == "nTDSService" {
+			if _, st := w.s.Str(id, forest.DSHeuristics); st == forest.Absent {
+				return "0", id, forest.Known
+			}
+			return "", id, forest.Unreadable
+		}
+	}
+	return "", forest.None, forest.Unreadable
+}
+
+func (w *world) excludedMask() int {
+	char, _, st := w.heuristic(16)
+	if st != forest.Known {
+		return 0
+	}
+	return strings.Index("0123456789abcdef", strings.ToLower(char)) & 0xF
+}

@@ -10,12 +10,13 @@ import (
 )
 
 // Key names a finding across runs: the control and the subject, by security
-// identifier where there is one, so that a renamed or moved subject keeps its
-// key, else by DN and scope. The outcome is not part of it. It is 16 hex digits
+// identifier where that is unique in the forest, so that a renamed or moved
+// subject keeps its key, else by DN (built-in groups have the same identifier
+// in every domain), and scope. The outcome is not part of it. It is 16 hex digits
 // and is the fingerprint in SARIF and the anchor in HTML.
 func Key(f control.Finding) string {
 	subject := f.Subject.SID
-	if subject == "" {
+	if !strings.HasPrefix(subject, "S-1-5-21-") {
 		subject = strings.ToLower(f.Subject.DN)
 		if subject == "" {
 			subject = f.Subject.Name

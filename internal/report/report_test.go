@@ -97,7 +97,8 @@ func TestGolden(t *testing.T) {
 
 func TestEqualInputGivesEqualBytes(t *testing.T) {
 	for name, write := range renderers {
-		if render(t, write, sample()) != render(t, write, sample()) {
+		first, second := render(t, write, sample()), render(t, write, sample())
+		if first != second {
 			t.Errorf("%s differs between two runs", name)
 		}
 	}
@@ -399,6 +400,12 @@ func TestKey(t *testing.T) {
 	upper.Subject.DN = "cn=A,dc=X"
 	if report.Key(f) == report.Key(other) || report.Key(f) == report.Key(host) || report.Key(host) != report.Key(upper) {
 		t.Error("keys of different findings are equal, or of equal ones differ")
+	}
+	builtin := control.Finding{Control: "C", Subject: control.Subject{DN: "CN=Administrators,CN=Builtin,DC=a", SID: "S-1-5-32-544", Kind: "group"}}
+	elsewhere := builtin
+	elsewhere.Subject.DN = "CN=Administrators,CN=Builtin,DC=b"
+	if report.Key(builtin) == report.Key(elsewhere) {
+		t.Error("Administrators of two domains share a key")
 	}
 	seen := map[string]control.Finding{}
 	for _, f := range sample().Findings {

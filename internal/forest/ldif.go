@@ -1,5 +1,431 @@
 package forest
 
-type ldifTally struct{}
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
 
-func (b *Builder) coverLDIF() {}
+// ErrLDIF reports text that is not LDIF (RFC 2849), or LDIF that describes
+// changes instead of objects.
+var ErrLDIF = errors.New("not LDIF of objects")
+
+// Limits of an LDIF file, against hostile ones.
+const (
+	maxLDIFLine   = 64 << 20  // one logical line: an attribute value
+	maxLDIFEntry  = 256 << 20 // one entry
+	maxLDIFValues = 5_000_000 // values of one entry
+)
+
+// ReadLDIF adds the entries of an LDIF file, as ldapsearch and ldifde write them,
+// to b. It takes UTF-8 and UTF-16 with byte order mark, wrapped lines, base64 and
+// comments; of changes only changetype add. Several files may be read into one
+// Builder.
+//
+// A file that was cut short is an error (ErrTruncated): a search that ended with
+// another result than success, a missing result where ldapsearch's header
+// promises one, fewer entries than its trailer counts, or ranged values of which
+// some are missing. Other errors are ErrLDIF and ErrDN, with the line; those of r
+// come as they are. After an error the Builder must not be used.
+//
+// What LDIF cannot carry goes to coverage: files, attributes that no entry has
+// and that ldapsearch's header does not say were asked for (Unreadable, not
+// Absent), missing descriptors, and partitions to which the server referred.
+func ReadLDIF(r io.Reader, b *Builder) error {
+	src, err := decodeText(r)
+	if err != nil {
+		return fmt.Errorf("reading LDIF: %w", err)
+	}
+	if b.ldif == nil {
+		b.ldif = &ldifTally{refs: map[string]bool{}}
+	}
+	p := &ldifParser{b: b, lines: lineReader{r: bufio.NewReaderSize(src, 1<<16)}}
+	if err := p.run(); err != nil {
+		return fmt.Errorf("reading LDIF: line %d: %w", p.at, err)
+	}
+	return nil
+}
+
+// ldifTally is what the files that were read into a Builder lack.
+type ldifTally struct {
+	entries     int
+	descriptors int
+	refs        map[string]bool
+}
+
+// coverLDIF states what is not known of a snapshot that comes from LDIF.
+func (b *Builder) coverLDIF() {
+	t := b.ldif
+	if t == nil {
+		return
+	}
+	b.Cover(Coverage{Area: AreaFile, Subject: "SYSVOL", State: "not collected", Reason: "LDIF holds no files; a scan with collect reads them"})
+	if t.descriptors < t.entries {
+		c := Coverage{
+			Area: AreaDescriptor, Subject: "nTSecurityDescriptor", State: "partial", Count: t.entries - t.descriptors,
+			Reason: "entries without descriptor; ask for nTSecurityDescriptor with the SD flags control (ldapsearch -E '!1.2.840.113556.1.4.801=::MAMCAQc=')",
+		}
+		if t.descriptors == 0 {
+			c.State = "not collected"
+		}
+		b.Cover(c)
+	}
+	var never []string
+	for _, a := range byName() {
+		if !b.collected[a] {
+			never = append(never, a.String())
+		}
+	}
+	if len(never) > 0 {
+		b.Cover(Coverage{
+			Area: AreaAttribute, Subject: "attributes that no entry has", State: "not collected", Count: len(never),
+			Reason: "LDIF does not say whether they were asked for: " + strings.Join(never, ", "),
+		})
+	}
+	for dn := range t.refs {
+		b.Cover(Coverage{Area: AreaPartition, Subject: dn, State: "not collected", Reason: "the server referred to it; export it as well"})
+	}
+}
+
+// ldifParser reads one file.
+type ldifParser struct {
+	b       *Builder
+	lines   lineReader
+	at      int  // line for errors
+	started bool // something other than a comment was read
+	header  bool // ldapsearch began: a result must follow
+	done    bool // a result came after the last entry
+	count   int  // entries since the last trailer
+	last    int  // entries before the last result
+	entry   Entry
+	index   map[string]int // lower-case name → position in entry.Attrs
+	ranges  map[string][]valueRange
+	values  int
+	size    int
+}
+
+func (p *ldifParser) run() error {
+	for {
+		more, err := p.record()
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+	}
+	if p.header && !p.done {
+		p.at = p.lines.n
+		return fmt.Errorf("%w: the search's result is missing at the end", ErrTruncated)
+	}
+	return nil
+}
+
+// record reads up to the next empty line.
+func (p *ldifParser) record() (more bool, err error) {
+	var lines []ldifLine
+	size := 0
+	for {
+		l, err := p.lines.logical()
+		p.at = l.n
+		if errors.Is(err, io.EOF) {
+			return false, p.take(lines)
+		}
+		if err != nil {
+			return false, err
+		}
+		switch {
+		case len(l.text) == 0:
+			return true, p.take(lines)
+		case l.text[0] == '#':
+			if err := p.comment(string(l.text)); err != nil {
+				return false, err
+			}
+		default:
+			if size += len(l.text); size > maxLDIFEntry {
+				return false, fmt.Errorf("%w: entry of more than %d bytes", ErrLDIF, maxLDIFEntry)
+			}
+			if len(lines) > maxLDIFValues {
+				return false, fmt.Errorf("%w: entry of more than %d values", ErrLDIF, maxLDIFValues)
+			}
+			lines = append(lines, l)
+		}
+	}
+}
+
+// comment takes what ldapsearch says in comments.
+func (p *ldifParser) comment(text string) error {
+	text = strings.TrimSpace(strings.TrimPrefix(text, "#"))
+	key, val, _ := strings.Cut(text, ":")
+	val = strings.TrimSpace(val)
+	switch {
+	case text == "extended LDIF" || text == "LDAPv3":
+		p.header, p.done = true, false
+	case strings.HasPrefix(text, "refldap"):
+		p.reference(strings.TrimPrefix(text, "ref"))
+	case key == "requesting":
+		for _, name := range strings.Fields(val) {
+			if a, ok := AttrByName(name); ok {
+				p.b.Collected(a)
+			}
+		}
+	case key == "result" && p.header:
+		return p.result(val)
+	case key == "numEntries" && p.header:
+		if n, err := strconv.Atoi(val); err == nil && n != p.last {
+			return fmt.Errorf("%w: the search returned %d entries, the file holds %d", ErrTruncated, n, p.last)
+		}
+	}
+	return nil
+}
+
+// result takes the result of a search: "0 Success".
+func (p *ldifParser) result(val string) error {
+	code, _, _ := strings.Cut(val, " ")
+	if code != "0" {
+		return fmt.Errorf("%w: the search ended with result %s", ErrTruncated, clip(val))
+	}
+	p.done, p.last, p.count = true, p.count, 0
+	return nil
+}
+
+// reference takes an LDAP URL to another partition.
+func (p *ldifParser) reference(url string) {
+	_, rest, ok := strings.Cut(url, "://")
+	if !ok {
+		return
+	}
+	_, dn, _ := strings.Cut(rest, "/")
+	dn, _, _ = strings.Cut(dn, "?")
+	if dn = unpercent(dn); dn != "" && len(p.b.ldif.refs) < 10_000 {
+		p.b.ldif.refs[dn] = true
+	}
+}
+
+// unpercent resolves %hh; anything else stays.
+func unpercent(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) && hexDigit(s[i+1]) >= 0 && hexDigit(s[i+2]) >= 0 {
+			b.WriteByte(byte(hexDigit(s[i+1])<<4 | hexDigit(s[i+2])))
+			i += 2
+			continue
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// take takes the lines of one record.
+func (p *ldifParser) take(lines []ldifLine) error {
+	if len(lines) > 0 && !p.started {
+		p.started = true
+		if name, val, err := p.value(lines[0]); err == nil && strings.EqualFold(name, "version") {
+			if string(val) != "1" {
+				p.at = lines[0].n
+				return fmt.Errorf("%w: version %s", ErrLDIF, clip(string(val)))
+			}
+			lines = lines[1:]
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	end := p.lines.n
+	p.entry, p.index, p.ranges = Entry{}, map[string]int{}, nil
+	for i, l := range lines {
+		p.at = l.n
+		name, val, err := p.value(l)
+		if err != nil {
+			return err
+		}
+		if i == 0 && !strings.EqualFold(name, "dn") {
+			return p.other(lines)
+		}
+		if i == 0 {
+			p.entry.DN = string(val)
+			continue
+		}
+		if err := p.attribute(name, val); err != nil {
+			return err
+		}
+	}
+	p.at = lines[0].n
+	if err := p.add(); err != nil {
+		return err
+	}
+	p.at = end
+	return nil
+}
+
+// other takes a record that is not an object: a reference or a result.
+func (p *ldifParser) other(lines []ldifLine) error {
+	for _, l := range lines {
+		p.at = l.n
+		name, val, err := p.value(l)
+		if err != nil {
+			return err
+		}
+		switch strings.ToLower(name) {
+		case "ref":
+			p.reference(string(val))
+		case "result":
+			if err := p.result(string(val)); err != nil {
+				return err
+			}
+		case "search", "control", "pagedresults", "matcheddn", "text", "version":
+		default:
+			return fmt.Errorf("%w: a record begins with %s, not with dn", ErrLDIF, clip(name))
+		}
+	}
+	return nil
+}
+
+// value cuts a line at its colon.
+func (p *ldifParser) value(l ldifLine) (name string, val []byte, err error) {
+	i := bytes.IndexByte(l.text, ':')
+	if i <= 0 {
+		return "", nil, fmt.Errorf("%w: %s has no attribute name", ErrLDIF, clip(string(l.text)))
+	}
+	name, rest := string(l.text[:i]), l.text[i+1:]
+	switch {
+	case len(rest) > 0 && rest[0] == '<':
+		return "", nil, fmt.Errorf("%w: value of %s is a URL; only values in the file are read", ErrLDIF, clip(name))
+	case len(rest) > 0 && rest[0] == ':':
+		text := bytes.Trim(rest[1:], " ")
+		val = make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+		n, err := base64.StdEncoding.Decode(val, text)
+		if err != nil {
+			return "", nil, fmt.Errorf("%w: value of %s is not base64", ErrLDIF, clip(name))
+		}
+		return name, val[:n], nil
+	}
+	return name, bytes.TrimLeft(rest, " "), nil
+}
+
+// attribute takes one value of the current entry.
+func (p *ldifParser) attribute(name string, val []byte) error {
+	base, options, _ := strings.Cut(name, ";")
+	lower := strings.ToLower(base)
+	switch lower {
+	case "changetype":
+		if !strings.EqualFold(string(val), "add") {
+			return fmt.Errorf("%w: %s is changed by changetype %s; only objects (changetype add) are read", ErrLDIF, clip(p.entry.DN), clip(string(val)))
+		}
+		return nil
+	case "control":
+		return nil // of an add record; says nothing about the object
+	case "dn":
+		return fmt.Errorf("%w: a second dn without an empty line before it", ErrLDIF)
+	}
+	for options != "" {
+		var option string
+		option, options, _ = strings.Cut(options, ";")
+		if span, ok := cutPrefixFold(option, "range="); ok {
+			return p.ranged(lower, span, val)
+		}
+		if !strings.EqualFold(option, "binary") {
+			return fmt.Errorf("%w: attribute option %s", ErrLDIF, clip(option))
+		}
+	}
+	p.put(lower, val)
+	return nil
+}
+
+func cutPrefixFold(s, prefix string) (string, bool) {
+	if len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix) {
+		return s[len(prefix):], true
+	}
+	return s, false
+}
+
+func (p *ldifParser) put(name string, val []byte) {
+	i, ok := p.index[name]
+	if !ok {
+		i = len(p.entry.Attrs)
+		p.index[name] = i
+		p.entry.Attrs = append(p.entry.Attrs, Values{Name: name})
+	}
+	p.entry.Attrs[i].Vals = append(p.entry.Attrs[i].Vals, val)
+}
+
+// A valueRange is a part of the values of an attribute ([MS-ADTS] 3.1.1.3.1.3.3).
+type valueRange struct {
+	low, high int // high is -1 for the last part
+	vals      [][]byte
+}
+
+func (p *ldifParser) ranged(name, span string, val []byte) error {
+	lowText, highText, ok := strings.Cut(span, "-")
+	low, err := strconv.Atoi(lowText)
+	high := -1
+	if err == nil && highText != "*" {
+		high, err = strconv.Atoi(highText)
+	}
+	if !ok || err != nil || low < 0 || high != -1 && high < low {
+		return fmt.Errorf("%w: range %s of %s", ErrLDIF, clip(span), name)
+	}
+	if p.ranges == nil {
+		p.ranges = map[string][]valueRange{}
+	}
+	list := p.ranges[name]
+	i := slices.IndexFunc(list, func(r valueRange) bool { return r.low == low && r.high == high })
+	if i < 0 {
+		i = len(list)
+		list = append(list, valueRange{low: low, high: high})
+	}
+	list[i].vals = append(list[i].vals, val)
+	p.ranges[name] = list
+	return nil
+}
+
+// join puts ranges together that hold all values.
+func (p *ldifParser) join() error {
+	for name, list := range p.ranges {
+		slices.SortFunc(list, func(a, b valueRange) int { return a.low - b.low })
+		next := 0
+		for _, r := range list {
+			if r.low != next || next < 0 {
+				return fmt.Errorf("%w: values of %s of %s from %d on are missing (ranged output)", ErrTruncated, name, clip(p.entry.DN), next)
+			}
+			if r.high >= 0 && len(r.vals) != r.high-r.low+1 {
+				return fmt.Errorf("%w: %s of %s has %d values in range %d-%d", ErrTruncated, name, clip(p.entry.DN), len(r.vals), r.low, r.high)
+			}
+			if next = r.high + 1; r.high < 0 {
+				next = -1
+			}
+			for _, v := range r.vals {
+				p.put(name, v)
+			}
+		}
+		if next >= 0 {
+			return fmt.Errorf("%w: values of %s of %s from %d on are missing (ranged output); ask for all ranges", ErrTruncated, name, clip(p.entry.DN), next)
+		}
+	}
+	return nil
+}
+
+func (p *ldifParser) add() error {
+	if err := p.join(); err != nil {
+		return err
+	}
+	if p.entry.DN == "" && len(p.entry.Attrs) > 0 {
+		return nil // the root DSE is not an object
+	}
+	if err := p.b.Add(p.entry); err != nil {
+		return err
+	}
+	p.count++
+	p.done = false
+	p.b.ldif.entries++
+	if _, ok := p.index["ntsecuritydescriptor"]; ok {
+		p.b.ldif.descriptors++
+	}
+	return nil
+}

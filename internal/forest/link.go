@@ -81,13 +81,35 @@ func indexPairs(pairs []idPair) (ids []ID, first []uint32, to []ID) {
 
 // turn derives the back links.
 func (l *linkTable) turn() {
+	if len(l.to) == 0 {
+		l.backIDs, l.backFirst, l.back = nil, []uint32{0}, nil
+		return
+	}
 	pairs := make([]idPair, 0, len(l.to))
+	most := ID(0)
 	for i, id := range l.ids {
 		for _, to := range l.to[l.first[i]:l.first[i+1]] {
 			pairs = append(pairs, idPair{to, id})
+			most = max(most, to)
 		}
 	}
-	slices.SortFunc(pairs, comparePairs)
+	if int(most) > 16*len(pairs) {
+		slices.SortFunc(pairs, comparePairs)
+	} else { // by counting; pairs with one target already stand in the right order
+		at := make([]uint32, int(most)+2)
+		for _, p := range pairs {
+			at[p.from+1]++
+		}
+		for i := range most {
+			at[i+1] += at[i]
+		}
+		sorted := make([]idPair, len(pairs))
+		for _, p := range pairs {
+			sorted[at[p.from]] = p
+			at[p.from]++
+		}
+		pairs = sorted
+	}
 	l.backIDs, l.backFirst, l.back = indexPairs(pairs)
 }
 

@@ -220,10 +220,13 @@ func (w *caseForest) addPolicy(p *casePolicy) {
 		"gPCFunctionalityVersion": {opt("func", "2")},
 		"gPCFileSysPath":          {`\\` + w.dns + `\sysvol\` + w.dns + `\Policies\` + w.guid[p.name]},
 	}
+	if _, bare := p.opt["bare"]; bare {
+		attrs = nil
+	}
 	if v := opt("path", ""); v != "" {
 		attrs["gPCFileSysPath"] = []string{v}
 	}
-	if ext != "" {
+	if ext != "" && attrs != nil {
 		attrs["gPCMachineExtensionNames"] = []string{ext}
 	}
 	if v := opt("wmi", ""); v != "" {

@@ -29,12 +29,26 @@ func loadPolicy(s *forest.Snapshot, dn string) *Policy {
 	if n, st := s.Str(p.ID, forest.DisplayName); st == forest.Known {
 		p.Name = n
 	}
+	if !p.readable(s) {
+		p.hidden("its object is there, but its attributes could not be read")
+		p.readFilter(s)
+		return p
+	}
 	p.readObject(s)
 	if p.denied == nil {
 		p.readVersion(s)
 		p.load(s)
 	}
 	return p
+}
+
+// readable reports whether any of the attributes that every policy has was read: a
+// directory does not tell attributes that are hidden from attributes without value.
+func (p *Policy) readable(s *forest.Snapshot) bool {
+	_, path := s.Str(p.ID, forest.GPCFileSysPath)
+	_, version := s.Int(p.ID, forest.VersionNumber)
+	_, functionality := s.Int(p.ID, forest.GPCFunctionalityVersion)
+	return path == forest.Known || version == forest.Known || functionality == forest.Known
 }
 
 // domainOfDN finds the DNS name of the domain that a name belongs to.

@@ -5,7 +5,6 @@ SHELL := /bin/sh
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-export GOFLAGS ?= -trimpath
 
 .DEFAULT_GOAL := build
 .PHONY: build demo test bench lint clean setup help
@@ -14,7 +13,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
 
 build: ## bin/leastwise
-	$(GO) build -ldflags '$(LDFLAGS)' -o bin/leastwise ./cmd/leastwise
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/leastwise ./cmd/leastwise
 
 setup: ## install the Debian packages that the lab and the tests need
 	@scripts/setup

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -52,8 +53,10 @@ func run(cmd *exec.Cmd) ([]byte, error) {
 
 // commandName returns the name of the tool behind unshare and enter.sh.
 func commandName(cmd *exec.Cmd) string {
-	if len(cmd.Args) > 5 {
-		return filepath.Base(cmd.Args[5])
+	if i := slices.Index(cmd.Args, "--"); i >= 0 && len(cmd.Args) > i+3 && cmd.Args[0] == "unshare" {
+		return filepath.Base(cmd.Args[i+3])
+	} else if i >= 0 && len(cmd.Args) > i+1 {
+		return filepath.Base(cmd.Args[i+1])
 	}
 	return filepath.Base(cmd.Args[0])
 }
@@ -146,8 +149,10 @@ func (l *Lab) LdapSearch(ctx context.Context, h Host, a Account, args ...string)
 	if err := w.Close(); err != nil {
 		return nil, fmt.Errorf("handing ldapsearch a password: %w", err)
 	}
-	argv := append([]string{"-LLL", "-x", "-o", "ldif-wrap=no", "-H", "ldaps://" + h.FQDN,
-		"-D", a.Name + "@" + l.Domain, "-y", "/dev/fd/3", "-b", l.BaseDN}, args...)
+	argv := append([]string{
+		"-LLL", "-x", "-o", "ldif-wrap=no", "-H", "ldaps://" + h.FQDN,
+		"-D", a.Name + "@" + l.Domain, "-y", "/dev/fd/3", "-b", l.BaseDN,
+	}, args...)
 	cmd := l.Command(ctx, "ldapsearch", argv...)
 	cmd.ExtraFiles = []*os.File{r}
 	return run(cmd)

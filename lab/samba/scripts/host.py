@@ -30,7 +30,7 @@ def tool(*argv):
 
 def open_sam(host_dir):
     lp = LoadParm()
-    lp.load(os.path.join(host_dir, "etc", "smb.conf"))
+    lp.load(os.path.join(host_dir, "etc", "tools.conf"))
     lp.set("bind interfaces only", "yes")
     return SamDB(url=os.path.join(host_dir, "private", "sam.ldb"),
                  session_info=system_session(), lp=lp)
@@ -70,8 +70,15 @@ def join(c):
 
 
 def write_conf(c):
-    with open(os.path.join(c["dir"], "etc", "smb.conf"), "w") as f:
+    """smb.conf for the host; tools.conf, without the audit log (which tools would
+    print), for programs that open its database."""
+    etc = os.path.join(c["dir"], "etc")
+    with open(os.path.join(etc, "smb.conf"), "w") as f:
         f.write(c["smb_conf"])
+    with open(os.path.join(etc, "tools.conf"), "w") as f:
+        for line in c["smb_conf"].splitlines(keepends=True):
+            if "log level =" not in line and "logging =" not in line and "log file =" not in line:
+                f.write(line)
 
 
 def add_service_names(sam, c):
@@ -103,7 +110,7 @@ def announce(c, ntds_guid):
     """Tell the first domain controller, over LDAP, the names of the new hosts:
     it finds its replication partner by the alias of the partner's settings."""
     lp = LoadParm()
-    lp.load(os.path.join(c["dir"], "etc", "smb.conf"))
+    lp.load(os.path.join(c["dir"], "etc", "tools.conf"))
     creds = Credentials()
     creds.guess(lp)
     creds.set_username(c["admin"])

@@ -103,7 +103,7 @@ func fits(t testing.TB, l *samba.Lab, o Options) bool {
 			t.Fatal(err)
 		}
 	}
-	return l.Fixture == sum
+	return l.Fixture == sum && (sum != "") == (l.Seeded != "")
 }
 
 // own builds a lab for t alone.

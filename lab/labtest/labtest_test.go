@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
+	"github.com/leastwise/leastwise/internal/forest/fixture"
 	"github.com/leastwise/leastwise/lab/labtest"
 	"github.com/leastwise/leastwise/lab/samba"
 )
@@ -30,7 +31,7 @@ func TestLab(t *testing.T) {
 	t.Run("simple binds without TLS are refused", func(t *testing.T) { refusesClear(t, l) })
 	t.Run("the member server names its local administrators", func(t *testing.T) { localAdmins(t, l) })
 	t.Run("policy files are the same on both", func(t *testing.T) { sameSysvol(t, l) })
-	t.Run("applied changes reach both", func(t *testing.T) { applies(t, l) })
+	t.Run("a fixture reaches both", func(t *testing.T) { seeds(t, l) })
 	t.Run("audit log", func(t *testing.T) { audits(t, l) })
 	t.Run("up again changes nothing", func(t *testing.T) { upAgain(t, l) })
 	t.Run("a second lab beside it", func(t *testing.T) { beside(t, l) })
@@ -149,14 +150,6 @@ func localAdmins(t *testing.T, l *labtest.Lab) {
 	if err != nil {
 		t.Fatalf("rpcclient: %v\n%s", err, out)
 	}
-	sids, err := l.SIDs(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw := sids["CN=Domain Admins,CN=Users,"+l.BaseDN]
-	if len(raw) != 28 {
-		t.Fatalf("Domain Admins has the identifier %x", raw)
-	}
 	if !strings.Contains(string(out), "-512]") {
 		t.Errorf("Domain Admins is not among the local administrators:\n%s", out)
 	}
@@ -227,68 +220,46 @@ func sysvolACL(t *testing.T, l *labtest.Lab, h samba.Host, path string) string {
 	return string(out)
 }
 
-const policyID = "{7E9C3C1B-5D0A-4B5E-9A53-2C3B0D4E1F60}"
-
-func applies(t *testing.T, l *labtest.Lab) {
-	text := func(v ...string) [][]byte {
-		var out [][]byte
-		for _, s := range v {
-			out = append(out, []byte(s))
-		}
-		return out
-	}
-	// Twenty years ago, which LDAP would refuse to write.
-	const logon = "127600000000000000"
-	users := "OU=Applied," + l.BaseDN
-	records := []samba.Record{
-		{DN: users, Op: samba.Add, Attrs: []samba.Attribute{{Name: "objectClass", Values: text("organizationalUnit")}}},
-		{DN: `CN=Odd\, name\+ "x" \3C\0A,` + users, Op: samba.Add, Attrs: []samba.Attribute{
-			{Name: "objectClass", Values: text("user")},
-			{Name: "sAMAccountName", Values: text("odd")},
-			{Name: "userAccountControl", Values: text("66048")},
-			{Name: "lastLogonTimestamp", Values: text(logon)},
-			{Name: "pwdLastSet", Values: text(logon)},
-		}},
-		{DN: "CN=" + policyID + ",CN=Policies,CN=System," + l.BaseDN, Op: samba.Add, Attrs: []samba.Attribute{
-			{Name: "objectClass", Values: text("top", "container", "groupPolicyContainer")},
-			{Name: "displayName", Values: text("Applied policy")},
-			{Name: "gPCFileSysPath", Values: text(`\\contoso.test\sysvol\contoso.test\Policies\` + policyID)},
-		}},
-	}
-	if err := l.Apply(t.Context(), records); err != nil {
+func seeds(t *testing.T, l *labtest.Lab) {
+	const file = "../../examples/small.yaml"
+	f, err := fixture.ParseFS(os.DirFS(filepath.Dir(file)), filepath.Base(file))
+	if err != nil {
 		t.Fatal(err)
 	}
-	l.Converge()
+	now := time.Now()
+	if err := l.SeedFile(t.Context(), file, now, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	adds, err := f.Adds(now)
+	if err != nil || len(adds) == 0 {
+		t.Fatalf("the fixture adds %d objects, %v", len(adds), err)
+	}
 	for dc := 1; dc <= 2; dc++ {
-		out := l.LdapSearch(dc, l.Admin, "(sAMAccountName=odd)", "lastLogonTimestamp", "pwdLastSet", "userAccountControl")
-		for _, want := range []string{"lastLogonTimestamp: " + logon, "pwdLastSet: " + logon, "userAccountControl: 66048"} {
-			if !strings.Contains(out, want) {
-				t.Errorf("dc%d: no %q in\n%s", dc, want, out)
+		c := dial(t, l, dc, l.Admin)
+		for _, a := range adds {
+			_, err := c.Search(ldap.NewSearchRequest(a.DN, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 10, false, "(objectClass=*)", []string{"1.1"}, nil))
+			if err != nil {
+				t.Errorf("dc%d: %s: %v", dc, a.DN, err)
 			}
 		}
 	}
-	files := map[string][]byte{
-		"Policies/" + policyID + "/GPT.INI":                  []byte("[General]\r\nVersion=1\r\n"),
-		"Policies/" + policyID + "/Machine/Registry.pol":     []byte("PReg\x01\x00\x00\x00"),
-		"Policies/" + policyID + "/MACHINE/Scripts/again.ps": []byte("x"),
-	}
-	if err := l.PutSysvol(t.Context(), files); err != nil {
-		t.Fatal(err)
-	}
 	sameSysvol(t, l)
-	if acl := sysvolACL(t, l, l.DCs()[1], "/Policies/"+policyID+"/Machine/Registry.pol"); !strings.Contains(acl, "AU") && !strings.Contains(acl, "S-1-5-11") {
-		t.Errorf("computers cannot read the new policy: %s", acl)
+	policies, err := filepath.Glob(filepath.Join(l.DCs()[1].Dir, "state", "sysvol", l.Domain, "Policies", "{*}"))
+	if err != nil || len(policies) < 2 {
+		t.Fatalf("policies on dc2: %v, %v", policies, err)
 	}
-	// A change that cannot be made takes the ones before it back.
-	err := l.Apply(t.Context(), []samba.Record{
-		{DN: "OU=Half," + l.BaseDN, Op: samba.Add, Attrs: []samba.Attribute{{Name: "objectClass", Values: text("organizationalUnit")}}},
-		{DN: "CN=x,OU=Nowhere," + l.BaseDN, Op: samba.Add, Attrs: []samba.Attribute{{Name: "objectClass", Values: text("container")}}},
-	})
-	if err == nil || !strings.Contains(err.Error(), "OU=Nowhere") {
-		t.Errorf("an impossible change: %v", err)
+	for _, p := range policies {
+		one, two := sysvolACL(t, l, l.DCs()[0], "/Policies/"+filepath.Base(p)), sysvolACL(t, l, l.DCs()[1], "/Policies/"+filepath.Base(p))
+		if one != two {
+			t.Errorf("permissions of %s differ:\n%s%s", filepath.Base(p), one, two)
+		}
 	}
-	if out := l.LdapSearch(1, l.Admin, "(ou=Half)", "dn"); strings.Contains(out, "OU=Half") {
-		t.Error("half of a failed batch stayed")
+	sum, err := samba.FixtureSum(file)
+	if err != nil || l.Fixture != sum {
+		t.Errorf("the lab remembers %q, not %q (%v)", l.Fixture, sum, err)
+	}
+	if err := l.SeedFile(t.Context(), file, now, func(string) {}); err == nil {
+		t.Error("a second fixture went into the same lab")
 	}
 }
 

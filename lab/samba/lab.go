@@ -106,6 +106,10 @@ type Lab struct {
 	Fixture string `json:"fixture,omitempty"`
 }
 
+// toolsConf configures programs that open the host's database: smb.conf without
+// the audit log, which they would print. scripts/host.py writes it.
+func (h Host) toolsConf() string { return filepath.Join(h.Dir, "etc", "tools.conf") }
+
 // Open reads the lab in dir. It reports ErrNoLab if there is none. The lab need
 // not be running.
 func Open(dir string) (*Lab, error) {

@@ -103,6 +103,13 @@ func (l *Lab) Seed(ctx context.Context, f *fixture.Forest, now time.Time, progre
 	if err := l.Converge(ctx); err != nil {
 		return err
 	}
+	for _, h := range l.DCs()[1:] {
+		// Permissions were copied as numbers of the first domain controller; those
+		// of new groups may be others here.
+		if err := l.resetSysvol(ctx, h); err != nil {
+			return err
+		}
+	}
 	l.Seeded = now.UTC().Format(time.RFC3339)
 	return l.save()
 }
@@ -158,14 +165,22 @@ func (l *Lab) seedSysvol(ctx context.Context, files []forest.File) error {
 			return fmt.Errorf("writing SYSVOL: %w", err)
 		}
 	}
-	// A policy whose folder is missing on purpose would make sysvolreset fail.
-	if _, err := run(l.AsAdmin(l.Command(ctx, "samba-tool", "ntacl", "sysvolreset", "-s", dcs[0].SmbConf))); err != nil {
-		return fmt.Errorf("setting permissions of SYSVOL: %w", err)
+	if err := l.resetSysvol(ctx, dcs[0]); err != nil {
+		return err
 	}
 	for _, to := range dcs[1:] {
 		if err := l.copySysvol(ctx, dcs[0], to); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// resetSysvol gives the files of h's SYSVOL the permissions that follow from the
+// policies' descriptors in its directory.
+func (l *Lab) resetSysvol(ctx context.Context, h Host) error {
+	if _, err := run(l.Command(ctx, "samba-tool", "ntacl", "sysvolreset", "-s", h.toolsConf())); err != nil {
+		return fmt.Errorf("setting permissions of SYSVOL on %s: %w", h.Name, err)
 	}
 	return nil
 }

@@ -71,8 +71,7 @@ def apply(sam, c):
 def main():
     job = json.load(sys.stdin)
     lp = LoadParm()
-    lp.load(os.path.join(job["dir"], "etc", "smb.conf"))
-    lp.set("log level", "0")
+    lp.load(os.path.join(job["dir"], "etc", "tools.conf"))
     sam = SamDB(url=os.path.join(job["dir"], "private", "sam.ldb"), session_info=system_session(), lp=lp)
     for name, password in job.get("passwords", {}).items():
         sam.setpassword("(sAMAccountName=%s)" % ldb.binary_encode(name), password)

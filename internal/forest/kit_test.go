@@ -141,11 +141,11 @@ func sample(t testing.TB) *Builder {
 			"objectSid", sidBytes(domSID+"-1105"), "groupType", "-2147483646",
 			"member", `cn=MÜLLER\2C Jörg,ou=staff,`+strings.ToLower(root), "member", "CN=Gone,"+root, "member", "<TTL=60>,CN=Temp,OU=Staff,"+root,
 			"member", "<TTL=90>,CN=Elsewhere,DC=other,DC=test"),
-		entry("CN=Temp,OU=Staff,"+root, "objectClass", "top", "objectClass", "user", "adminCount", "x"),
 	)
 	if err := b.LinkChanged(Member, "CN=Temp,OU=Staff,"+root, Change{Version: 1, Time: when, Created: when.Add(-time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
+	mustAdd(t, b, entry("CN=Temp,OU=Staff,"+root, "objectClass", "top", "objectClass", "user", "adminCount", "x"))
 	b.AddFile(File{Domain: "contoso.test", Path: "Policies/{X}/GPT.INI", Data: []byte("[General]\r\nVersion=1\r\n"), State: Known, SD: []byte(descriptor("S-1-5-18", "S-1-5-18", 1))})
 	b.AddFile(File{Domain: "contoso.test", Path: "Policies/{X}/empty", Data: []byte{}, State: Known})
 	b.AddFile(File{Domain: "contoso.test", Path: "Policies/{Y}", State: Unreadable, Reason: "access denied"})

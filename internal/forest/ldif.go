@@ -106,8 +106,6 @@ type ldifParser struct {
 	entry   Entry
 	index   map[string]int // lower-case name → position in entry.Attrs
 	ranges  map[string][]valueRange
-	values  int
-	size    int
 }
 
 func (p *ldifParser) run() error {

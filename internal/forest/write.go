@@ -50,7 +50,6 @@ func (s *Snapshot) write(w io.Writer) error {
 type fileWriter struct {
 	w      *bufio.Writer
 	zip    *zstd.Encoder
-	sum    []byte
 	hash   interface{ Sum([]byte) []byte }
 	hasher io.Writer
 	n      int64

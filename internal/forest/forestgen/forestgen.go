@@ -58,7 +58,6 @@ type generator struct {
 type unit struct {
 	dn    string
 	admin secdesc.SID // the group to which it is delegated
-	depth int
 }
 
 // Generate returns a forest of about the given number of objects, at least some

@@ -56,24 +56,21 @@ type PopulationStep struct {
 	Certain bool     `json:"certain"` // false: one of the readings was incomplete
 }
 
-// A FindingPair is a finding as it was and as it is.
-type FindingPair struct{ Old, New control.Finding }
-
-// NewDifference describes how the second assessment differs from the first:
-// added, gone and changed are the findings as control.Diff sorts them.
-func NewDifference(before, after *control.Assessment, added, gone []control.Finding, changed []FindingPair) *Difference {
+// NewDifference describes how the second assessment differs from the first, of
+// which delta is the difference by control.Diff.
+func NewDifference(before, after *control.Assessment, delta control.Delta) *Difference {
 	d := &Difference{
 		Version: 1, Old: differenceRun(before), New: differenceRun(after),
 		Added: []DifferenceItem{}, Gone: []DifferenceItem{}, Changed: []DifferenceItem{},
 		Population: populationSteps(before, after), LostSight: lostSight(before, after),
 	}
-	for _, f := range added {
+	for _, f := range delta.New {
 		d.Added = append(d.Added, differenceItem(f, "", findingState(f)))
 	}
-	for _, f := range gone {
+	for _, f := range delta.Fixed {
 		d.Gone = append(d.Gone, differenceItem(f, findingState(f), ""))
 	}
-	for _, p := range changed {
+	for _, p := range delta.Changed {
 		item := differenceItem(p.New, findingState(p.Old), findingState(p.New))
 		item.What = changesInWords(p)
 		d.Changed = append(d.Changed, item)
@@ -98,7 +95,7 @@ func differenceItem(f control.Finding, from, to string) DifferenceItem {
 }
 
 // changesInWords lists how two findings of one subject differ.
-func changesInWords(p FindingPair) []string {
+func changesInWords(p control.FindingChange) []string {
 	var out []string
 	if from, to := findingState(p.Old), findingState(p.New); from != to {
 		out = append(out, from+" → "+to)

@@ -13,24 +13,24 @@ import (
 
 // later is the sample a week on: a finding mended, one new, some changed, a
 // member gone and another joined, and one more container unreadable.
-func later() (before, after *control.Assessment, added, gone []control.Finding, changed []report.FindingPair) {
+func later() (before, after *control.Assessment, delta control.Delta) {
 	before, after = sample(), sample()
 	after.Run.ID, after.Run.Started = "51aa07be90c4", day(7)
-	gone = before.Findings[3:5]
+	delta.Fixed = before.Findings[3:5]
 	fresh := before.Findings[6]
 	fresh.Subject.Name, fresh.Subject.SID = "new\u202Eadmin", domSID+"-7777"
-	added = []control.Finding{fresh}
+	delta.New = []control.Finding{fresh}
 	worse := before.Findings[20]
 	worse.Outcome, worse.Missing = control.Unknown, []string{"the policy file"}
 	wider := before.Findings[22]
 	wider.Subject.Hosts = append([]string{"CN=H3,OU=Servers," + root}, wider.Subject.Hosts[1:]...)
-	changed = []report.FindingPair{{Old: before.Findings[20], New: worse}, {Old: before.Findings[22], New: wider}}
+	delta.Changed = []control.FindingChange{{Old: before.Findings[20], New: worse}, {Old: before.Findings[22], New: wider}}
 	da := &after.Population[1]
 	da.Members = append([]control.Member{member(70, "Domain Admins")}, da.Members[2:]...)
 	da.Effective = len(da.Members)
 	after.Run.Coverage = append(after.Run.Coverage, forest.Coverage{Area: forest.AreaContainer, Subject: "OU=Legal," + root, State: "unreadable", Reason: "access is denied"})
 	after.Summary.Fail -= 2
-	return before, after, added, gone, changed
+	return before, after, delta
 }
 
 func TestDifference(t *testing.T) {
@@ -50,8 +50,8 @@ func TestDifference(t *testing.T) {
 	if len(d.Population) != 1 || len(d.Population[0].Joined) != 1 || len(d.Population[0].Left) != 2 || !d.Population[0].Certain {
 		t.Errorf("population: %+v", d.Population)
 	}
-	same := report.NewDifference(sample(), sample(), nil, nil, nil)
-	if len(same.Population)+len(same.LostSight) != 0 {
+	same := report.NewDifference(sample(), sample(), control.Diff(sample(), sample()))
+	if len(same.Population)+len(same.LostSight)+len(same.Added)+len(same.Gone)+len(same.Changed) != 0 {
 		t.Errorf("an assessment differs from itself: %+v", same)
 	}
 }

@@ -263,7 +263,7 @@ func sampleFinding(k kindOf, n int) control.Finding {
 	}
 	switch k.kind {
 	case "hosts":
-		set := hostSets()[(n*2+1)%12]
+		set := hostSets()[n*5%12]
 		f.Subject = set.Hosts
 		f.Subject.SID = ""
 		f.Detail = fmt.Sprintf("On the computers in %s the right does not contain the principal: a later policy replaces the list.", set.Hosts.Name)

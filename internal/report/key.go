@@ -4,29 +4,16 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
-	"strings"
 
 	"github.com/leastwise/leastwise/internal/control"
 )
 
-// Key names a finding across runs: the control and the subject, by security
-// identifier where that is unique in the forest, so that a renamed or moved
-// subject keeps its key, else by DN (built-in groups have the same identifier
-// in every domain), and scope. The outcome is not part of it. It is 16 hex digits
-// and is the fingerprint in SARIF and the anchor in HTML.
+// Key names a finding across runs in 16 hex digits: a digest of
+// control.Finding.Key, so control and subject, but not the outcome. It is the
+// fingerprint in SARIF and the anchor in HTML.
 func Key(f control.Finding) string {
-	subject := f.Subject.SID
-	if !strings.HasPrefix(subject, "S-1-5-21-") {
-		subject = strings.ToLower(f.Subject.DN)
-		if subject == "" {
-			subject = f.Subject.Name
-		}
-	}
-	h := sha256.New()
-	for _, part := range []string{f.Control, f.Subject.Kind, subject, f.Subject.Scope} {
-		h.Write([]byte(strconv.Quote(part)))
-	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
+	sum := sha256.Sum256([]byte(f.Key()))
+	return hex.EncodeToString(sum[:8])
 }
 
 // severities are all severities, worst first.

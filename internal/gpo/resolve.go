@@ -23,7 +23,7 @@ func (e *Engine) compute(id ScopeID, sc *scope) *Result {
 	h := host{domain: c.domain, dc: sc.dc}
 	r.resolveAll(systemSection, nil)
 	if !sc.dc {
-		h.renamed = map[uint32]rename{500: r.renamed("NewAdministratorName"), 501: r.renamed("NewGuestName")}
+		h.renamed = map[uint32]rename{500: r.renamed("NewAdministratorName", 500), 501: r.renamed("NewGuestName", 501)}
 	}
 	read := func(value string) []Principal { return e.names.list(value, h) }
 	r.resolveAll(rightsSection, read)
@@ -68,9 +68,13 @@ func (e *Engine) filterText(v verdict) string {
 	return "nothing in its descriptor grants the computer Apply-Group-Policy"
 }
 
-// renamed says what policy calls a host account.
-func (r *Result) renamed(key string) rename {
+// renamed says what policy calls a host account: the security template, or else
+// the preferences, which are processed before it.
+func (r *Result) renamed(key string, rid uint32) rename {
 	s := r.SystemAccess(key)
+	if s.State == NotDefined {
+		return r.renamedByPreference(rid)
+	}
 	name := func(v string) string { return strings.Trim(v, `" `) }
 	switch s.State {
 	case Defined:
@@ -85,6 +89,31 @@ func (r *Result) renamed(key string) rename {
 	}
 	return rename{"", NotDefined}
 }
+
+// renamedByPreference finds the last User item of Groups.xml that renames the
+// account; one that may not apply leaves the name undecided.
+func (r *Result) renamedByPreference(rid uint32) rename {
+	out := rename{"", NotDefined}
+	for _, x := range r.entries {
+		if x.policy == nil || x.policy.data.ignored[groupsFile] != "" {
+			continue
+		}
+		for _, u := range x.policy.data.users {
+			name := strings.ToLower(strings.TrimSuffix(u.Name, " (built-in)"))
+			if u.ItemOff || u.NewName == "" || u.Action != Update || u.SubAuth != subAuthority[rid] && (u.SubAuth != "" || hostAccounts[name] != rid) {
+				continue
+			}
+			out = rename{u.NewName, Defined}
+			if u.Filter != "" || len(x.when) > 0 {
+				out.state = Undecided
+			}
+		}
+	}
+	return out
+}
+
+// subAuthority is how Groups.xml names the accounts that every host has.
+var subAuthority = map[uint32]string{500: "RID_ADMIN", 501: "RID_GUEST"}
 
 // candidate is a policy's say on one setting.
 type candidate struct {

@@ -52,8 +52,15 @@ func decodeText(raw []byte) (string, Encoding, error) {
 	case utf8.Valid(raw):
 		return string(raw), UTF8, nil
 	}
-	s, err := charmap.Windows1252.NewDecoder().String(string(raw))
-	return s, ANSI, err
+	var b strings.Builder
+	for _, c := range raw {
+		r := charmap.Windows1252.DecodeByte(c)
+		if r == utf8.RuneError {
+			r = rune(c) // one of five bytes without a character: kept as a control
+		}
+		b.WriteRune(r)
+	}
+	return b.String(), ANSI, nil
 }
 
 func invalidUTF8(b []byte) int {
@@ -102,11 +109,19 @@ func encodeText(s string, e Encoding) ([]byte, error) {
 	case UTF8:
 		return []byte(s), nil
 	}
-	out, err := charmap.Windows1252.NewEncoder().String(s)
-	if err != nil {
-		return nil, fmt.Errorf("writing text as Windows-1252: %w", err)
+	out := make([]byte, 0, len(s))
+	for _, r := range s {
+		c, ok := charmap.Windows1252.EncodeRune(r)
+		switch {
+		case ok:
+			out = append(out, c)
+		case r >= 0x80 && r < 0xA0:
+			out = append(out, byte(r))
+		default:
+			return nil, fmt.Errorf("writing text as Windows-1252: it has no character %q", r)
+		}
 	}
-	return []byte(out), nil
+	return out, nil
 }
 
 func encodeUTF16(head []byte, s string, order binary.AppendByteOrder) []byte {

@@ -72,7 +72,7 @@ func startLab(ctx context.Context, t *testing.T) *samba.Lab {
 	}
 	t.Cleanup(func() { _ = errors.Join(hold.Close(), leash.Close()) })
 	dir, err := os.MkdirTemp("", "gpo-lab-")
-	if err != nil {
+	if err = errors.Join(err, os.Chmod(dir, 0o755)); err != nil { // the file server acts as ordinary accounts
 		t.Fatal(err)
 	}
 	l, err := samba.Up(ctx, samba.Options{Dir: filepath.Join(dir, "l"), Net: "127.0.50", Single: true, Leash: leash})

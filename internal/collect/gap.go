@@ -193,10 +193,8 @@ func (sc *scan) readable(raw string, classes [][]byte) readable {
 	var r readable
 	if d, err := secdesc.Parse([]byte(raw)); err == nil {
 		target := secdesc.ReadTarget{}
-		for _, c := range classes {
-			if g, ok := sc.schema.classes[strings.ToLower(string(c))]; ok {
-				target.Classes = append(target.Classes, g)
-			}
+		if g, ok := sc.schema.classes[strings.ToLower(leaf)]; ok { // the root of the tree of types
+			target.Classes = []secdesc.GUID{g}
 		}
 		for _, a := range judgedFor(classes) {
 			view, ok := sc.schema.attrs[a]

@@ -16,6 +16,12 @@ const (
 // magic begins every snapshot file. The bytes detect a transfer as text.
 const magic = "\x89LWS\r\n\x1a\n"
 
+// IsSnapshot reports whether a file that begins with head is meant to be a
+// snapshot, whatever its version. 8 bytes are enough.
+func IsSnapshot(head []byte) bool {
+	return len(head) >= len(magic) && string(head[:len(magic)]) == magic
+}
+
 // Errors of reading a snapshot file, for errors.Is.
 var (
 	ErrNotSnapshot = errors.New("not a leastwise snapshot")

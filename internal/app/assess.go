@@ -1,0 +1,61 @@
+package app
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/control"
+	"github.com/leastwise/leastwise/internal/forest"
+)
+
+// A ControlSet is a catalogue with the options and exceptions to apply it with.
+type ControlSet struct {
+	Catalogue  *control.Catalogue
+	Options    control.Options
+	Exceptions []control.Exception
+}
+
+// Controls reads the configured catalogue files and exceptions.
+func Controls(c *Config) (*ControlSet, error) {
+	var files []control.Source
+	for _, name := range c.List("catalogue") {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading a catalogue: %w", err)
+		}
+		files = append(files, control.Source{Name: filepath.Base(name), Data: data})
+	}
+	cat, err := control.New(files...)
+	if err != nil {
+		return nil, err
+	}
+	set := &ControlSet{Catalogue: cat, Options: control.Options{
+		ExemptOUs: c.List("exempt"), ServerOUs: c.List("servers"), WorkstationOUs: c.List("workstations"),
+		AdminGroups: c.List("admin-groups"), VIPGroups: c.List("vip-groups"), ManagementGroups: c.List("management-groups"),
+		StaleDays: c.Int("stale-days"), OldPasswordDays: c.Int("password-days"), KrbtgtDays: c.Int("krbtgt-days"),
+		MaxPrivileged: c.Int("max-privileged"), RefuseTimeBound: c.Bool("refuse-time-bound"),
+	}}
+	if name := c.Text("exceptions"); name != "" {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the exceptions: %w", err)
+		}
+		if set.Exceptions, err = control.ParseExceptions(filepath.Base(name), data); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+// Assess evaluates the controls on a snapshot. Ages count from the end of the
+// scan; now only decides which exceptions have expired and dates the run.
+func (set *ControlSet) Assess(s *forest.Snapshot, now time.Time, tool string) (*control.Assessment, error) {
+	a, err := set.Catalogue.Assess(control.Input{Snapshot: s, Now: now, Options: set.Options, Exceptions: set.Exceptions})
+	if err != nil {
+		return nil, fmt.Errorf("assessing: %w", err)
+	}
+	a.Run.Tool = tool
+	return a, nil
+}

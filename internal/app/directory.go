@@ -1,0 +1,132 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/collect"
+	"github.com/leastwise/leastwise/internal/dc"
+	"github.com/leastwise/leastwise/internal/forest"
+)
+
+// PasswordVariable is the environment variable that may hold the password of the
+// account that reads.
+const PasswordVariable = EnvPrefix + "PASSWORD"
+
+// maxPassword bounds what is read from a password file, in bytes.
+const maxPassword = 4096
+
+// Secrets say where a password may come from beside the configuration.
+type Secrets struct {
+	Environ string                               // value of PasswordVariable; empty if unset
+	Stdin   io.Reader                            // for --password-file -
+	Prompt  func(account string) (string, error) // nil if nobody can be asked
+}
+
+// DirectoryConfig turns the configuration into that of package dc.
+func DirectoryConfig(c *Config, sec Secrets) (dc.Config, error) {
+	out := dc.Config{
+		Domain: c.Text("domain"), Server: c.Text("server"), DNS: c.Text("dns"), Site: c.Text("site"),
+		CAFile: c.Text("ca"), Timeout: c.Duration("timeout"), PageSize: c.Int("page-size"), NoFailover: c.Bool("no-failover"),
+	}
+	var err error
+	if out.Transport, err = dc.ParseTransport(c.Text("transport")); err != nil {
+		return out, err
+	}
+	if c.Text("bind") == "simple" {
+		out.Bind = dc.Simple
+		if out.Transport == dc.Sealed {
+			return out, &dc.Error{Kind: dc.ErrPlaintext, Op: "binding", Detail: "a simple bind on port 389 without TLS would show the password to the network", Advice: "add --transport ldaps or --transport starttls"}
+		}
+	}
+	out.Credentials, err = credentials(c, sec)
+	return out, err
+}
+
+// credentials chooses the one way of authentication that is configured.
+func credentials(c *Config, sec Secrets) (dc.Credentials, error) {
+	user, keytab, ccache := c.Text("user"), c.Text("keytab"), c.Text("ccache")
+	switch {
+	case keytab != "" && ccache != "":
+		return dc.Credentials{}, fmt.Errorf("%w: keytab and ccache exclude each other", ErrConfig)
+	case keytab != "":
+		return dc.Keytab(user, keytab), nil
+	case ccache != "" || user == "":
+		return dc.CCache(ccache), nil
+	}
+	password, err := password(c, sec, user)
+	return dc.Password(user, password), err
+}
+
+// password reads the password of user: from its file, the environment, or a prompt.
+func password(c *Config, sec Secrets, user string) (string, error) {
+	switch file := c.Text("password-file"); {
+	case file == "-":
+		return readPassword(sec.Stdin, "standard input")
+	case file != "":
+		f, err := os.Open(file)
+		if err != nil {
+			return "", fmt.Errorf("reading the password: %w", err)
+		}
+		defer f.Close()
+		return readPassword(f, file)
+	case sec.Environ != "":
+		return sec.Environ, nil
+	case sec.Prompt != nil:
+		return sec.Prompt(user)
+	}
+	return "", fmt.Errorf("%w: no password for %s: give --password-file, %s, --keytab or --ccache", ErrConfig, user, PasswordVariable)
+}
+
+// readPassword takes the first line.
+func readPassword(r io.Reader, name string) (string, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxPassword+1))
+	if err != nil {
+		return "", fmt.Errorf("reading the password from %s: %w", name, err)
+	}
+	if len(b) > maxPassword {
+		return "", fmt.Errorf("%w: %s is too long to be a password file", ErrConfig, name)
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	line = strings.TrimSuffix(line, "\r")
+	if line == "" {
+		return "", fmt.Errorf("%w: the first line of %s is empty, but should be the password", ErrConfig, name)
+	}
+	return line, nil
+}
+
+// Collect scans the configured domain.
+func Collect(ctx context.Context, c *Config, sec Secrets, tool string, progress func(collect.Progress)) (*forest.Snapshot, error) {
+	cfg, err := DirectoryConfig(c, sec)
+	if err != nil {
+		return nil, err
+	}
+	r, err := dc.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	opt := collect.Options{
+		Tool: tool, Account: cfg.Credentials.Principal(), SACL: c.Bool("sacl"), Now: time.Now, Progress: progress,
+	}
+	vol, err := r.Sysvol(ctx, dc.Limits{})
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("connecting to SYSVOL: %w", ctx.Err())
+	case err != nil:
+		opt.NoFiles = err.Error()
+	default:
+		defer vol.Close()
+		opt.Files = vol
+	}
+	s, err := collect.Scan(ctx, r, opt)
+	if err != nil && ctx.Err() != nil {
+		return nil, errors.Join(context.Cause(ctx), err)
+	}
+	return s, err
+}

@@ -1,0 +1,208 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/collect"
+	"github.com/leastwise/leastwise/internal/dc"
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/reach"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// A CheckState says how a check of the doctor went.
+type CheckState string
+
+// States of checks.
+const (
+	CheckOK   CheckState = "ok"
+	CheckWarn CheckState = "warning" // works, or works in part
+	CheckFail CheckState = "failed"  // a scan cannot work
+)
+
+// A Check is one thing that the doctor looked at.
+type Check struct {
+	Area   string     `json:"area"` // configuration, discovery, network, clock, tls, logon, account, reading
+	Name   string     `json:"name"`
+	State  CheckState `json:"state"`
+	Detail string     `json:"detail"`
+	Hint   string     `json:"hint,omitempty"`
+}
+
+// maxSkew is the difference of clocks that Kerberos allows.
+const maxSkew = 5 * time.Minute
+
+// A Doctor collects checks.
+type Doctor struct {
+	checks []Check
+	report func(Check)
+}
+
+// Diagnose checks step by step whether a scan with this configuration would work
+// and what the account would see, and hands each check to report as it is made.
+// It returns all of them.
+func Diagnose(ctx context.Context, c *Config, sec Secrets, tool string, report func(Check)) []Check {
+	d := &Doctor{report: report}
+	cfg, err := DirectoryConfig(c, sec)
+	if err != nil {
+		d.add("configuration", "settings", err, "")
+		return d.checks
+	}
+	d.add("configuration", "settings", nil, fmt.Sprintf("%s over %s, %s", cfg.Credentials, cfg.Transport, c.Text("bind")))
+	servers, err := dc.Discover(ctx, cfg)
+	d.add("discovery", "domain controllers", err, serverNames(servers))
+	if err != nil {
+		return d.checks
+	}
+	for _, s := range servers {
+		d.server(ctx, cfg, s)
+	}
+	for _, p := range dc.ProbeAuth(ctx, cfg) {
+		d.logon(cfg, p)
+	}
+	d.reading(ctx, cfg, tool)
+	return d.checks
+}
+
+func serverNames(servers []dc.Server) string {
+	names := make([]string, len(servers))
+	for i, s := range servers {
+		names[i] = s.String()
+	}
+	return strings.Join(names, ", ")
+}
+
+// add records a check that failed if err is set, and is in order otherwise.
+func (d *Doctor) add(area, name string, err error, detail string) {
+	c := Check{Area: area, Name: name, State: CheckOK, Detail: detail}
+	if err != nil {
+		c.State, c.Detail, c.Hint = CheckFail, err.Error(), dc.Hint(err)
+	}
+	d.put(c)
+}
+
+// warn records a check that failed without stopping a scan.
+func (d *Doctor) warn(area, name, detail, hint string) {
+	d.put(Check{area, name, CheckWarn, detail, hint})
+}
+
+func (d *Doctor) put(c Check) {
+	d.checks = append(d.checks, c)
+	if d.report != nil {
+		d.report(c)
+	}
+}
+
+// server checks ports, clock and TLS of one domain controller.
+func (d *Doctor) server(ctx context.Context, cfg dc.Config, s dc.Server) {
+	p, err := dc.ProbeServer(ctx, cfg, s)
+	if err != nil {
+		d.add("network", s.String(), err, "")
+		return
+	}
+	for _, port := range p.Ports {
+		name := fmt.Sprintf("%s port %d (%s)", s, port.Port, port.Service)
+		if port.Err != nil {
+			d.warn("network", name, port.Err.Error(), dc.Hint(port.Err))
+			continue
+		}
+		d.add("network", name, nil, fmt.Sprintf("answers in %s", port.Latency.Round(time.Microsecond*100)))
+	}
+	d.clock(s, p)
+	for _, t := range p.TLS {
+		name := fmt.Sprintf("%s port %d", s, t.Port)
+		if t.Err != nil {
+			d.warn("tls", name, t.Err.Error(), dc.Hint(t.Err))
+			continue
+		}
+		d.add("tls", name, nil, fmt.Sprintf("%s, certificate valid until %s", t.Version, t.Expires().UTC().Format(time.DateOnly)))
+	}
+}
+
+func (d *Doctor) clock(s dc.Server, p dc.ServerProbe) {
+	skew := p.Root.Skew.Round(time.Second)
+	switch {
+	case p.RootErr != nil:
+		d.warn("clock", s.String(), p.RootErr.Error(), dc.Hint(p.RootErr))
+	case skew.Abs() >= maxSkew:
+		d.warn("clock", s.String(), fmt.Sprintf("differs by %s: Kerberos allows five minutes", skew), "synchronise the clocks")
+	default:
+		d.add("clock", s.String(), nil, fmt.Sprintf("differs by %s", skew))
+	}
+}
+
+// logon reports one way of authenticating. Only the configured one must work.
+func (d *Doctor) logon(cfg dc.Config, p dc.AuthProbe) {
+	name := fmt.Sprintf("%s, %s", p.Transport, map[dc.Bind]string{dc.Kerberos: "Kerberos", dc.Simple: "simple bind"}[p.Bind])
+	switch {
+	case p.Skipped:
+		d.warn("logon", name, "not tried: the directory refused the credentials already", "")
+	case p.Err != nil && p.Transport == cfg.Transport:
+		d.add("logon", name, p.Err, "")
+	case p.Err != nil:
+		d.warn("logon", name, p.Err.Error(), dc.Hint(p.Err))
+	case p.Sealed:
+		d.add("logon", name, nil, "works, sealed by Kerberos")
+	default:
+		d.add("logon", name, nil, "works, inside "+p.TLS)
+	}
+}
+
+// reading scans, to say what the account can and cannot read and whether it holds
+// more than reading needs.
+func (d *Doctor) reading(ctx context.Context, cfg dc.Config, tool string) {
+	r, err := dc.Open(ctx, cfg)
+	if err != nil {
+		d.add("reading", "connection", err, "")
+		return
+	}
+	defer r.Close()
+	opt := collect.Options{Tool: tool, Account: cfg.Credentials.Principal(), SACL: true, Now: time.Now}
+	if vol, err := r.Sysvol(ctx, dc.Limits{}); err != nil {
+		opt.NoFiles = err.Error()
+	} else {
+		defer vol.Close()
+		opt.Files = vol
+	}
+	s, err := collect.Scan(ctx, r, opt)
+	if err != nil {
+		d.add("reading", "scan", err, "")
+		return
+	}
+	d.account(ctx, r, s)
+	for _, c := range s.Coverage() {
+		name := fmt.Sprintf("%s %s", c.Area, c.Subject)
+		switch c.State {
+		case "complete":
+			d.add("reading", name, nil, fmt.Sprintf("complete, %d read", c.Count))
+		case "not collected":
+			d.add("reading", name, nil, c.Reason)
+		default:
+			d.warn("reading", name, fmt.Sprintf("%s (%d): %s", c.State, c.Count, c.Reason), "see docs/OPERATIONS.md for the grant that closes the gap")
+		}
+	}
+}
+
+// account says who reads, and warns if that account has power it does not need.
+func (d *Doctor) account(ctx context.Context, r *dc.Reader, s *forest.Snapshot) {
+	who, err := r.WhoAmI(ctx)
+	if err != nil {
+		d.warn("account", "identity", err.Error(), dc.Hint(err))
+		return
+	}
+	var held []string
+	for _, raw := range who.TokenGroups {
+		sid, err := secdesc.SIDFromBytes(raw)
+		if err == nil && reach.IsPrivileged(s, sid) {
+			held = append(held, s.Name(s.BySID(sid)))
+		}
+	}
+	if len(held) > 0 {
+		d.warn("account", who.Principal, "is a member of "+strings.Join(held, ", ")+": reading needs no such power", "scan with an ordinary domain user")
+		return
+	}
+	d.add("account", who.Principal, nil, "holds no privileged membership, and needs none")
+}

@@ -1,0 +1,247 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// ErrConfig reports a setting that is unknown or has a value that does not fit.
+var ErrConfig = errors.New("configuration")
+
+// EnvPrefix begins the names of environment variables that hold settings.
+const EnvPrefix = "LEASTWISE_"
+
+// A Kind is the type of a setting's value.
+type Kind uint8
+
+// Kinds of settings.
+const (
+	String   Kind = iota
+	List          // several strings; in the environment and in flags separated by ";"
+	Bool          // true, false
+	Int           // decimal, not negative
+	Duration      // Go syntax: 30s, 5m
+)
+
+// A Setting is one thing that can be configured: in the file under Name, in the
+// environment as LEASTWISE_NAME (dashes become underscores), as a flag --Name.
+type Setting struct {
+	Name    string
+	Kind    Kind
+	Group   string // commands take whole groups: directory, assess
+	Default string
+	Help    string
+	Values  []string // the only values allowed, if any
+}
+
+// Env returns the name of the setting's environment variable.
+func (s Setting) Env() string {
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
+}
+
+// Settings returns all settings, in the order of the documentation.
+func Settings() []Setting {
+	return []Setting{
+		{Name: "domain", Group: "directory", Help: "DNS name of the domain"},
+		{Name: "server", Group: "directory", Help: "domain controller, by DNS name or address; default: found through DNS"},
+		{Name: "dns", Group: "directory", Help: "DNS server of the domain, host[:port]; default: the system's"},
+		{Name: "site", Group: "directory", Help: "site whose domain controllers are tried first"},
+		{Name: "transport", Group: "directory", Default: "sealed", Values: []string{"sealed", "ldaps", "starttls"}, Help: "how LDAP is encrypted: Kerberos on port 389, TLS on port 636, or TLS on port 389"},
+		{Name: "bind", Group: "directory", Default: "kerberos", Values: []string{"kerberos", "simple"}, Help: "how to authenticate; simple only inside TLS"},
+		{Name: "user", Group: "directory", Help: "account that reads: user, user@domain or DOMAIN\\user; its password comes from --password-file, LEASTWISE_PASSWORD or a prompt"},
+		{Name: "password-file", Group: "directory", Help: "file with the password of --user; - reads standard input"},
+		{Name: "keytab", Group: "directory", Help: "Kerberos keytab to authenticate with"},
+		{Name: "ccache", Group: "directory", Help: "Kerberos credential cache; default: KRB5CCNAME, else the system's"},
+		{Name: "ca", Group: "directory", Help: "PEM file with further root certificates"},
+		{Name: "timeout", Kind: Duration, Group: "directory", Default: "30s", Help: "how long to wait for a connection or an answer"},
+		{Name: "page-size", Kind: Int, Group: "directory", Default: "1000", Help: "objects per page of LDAP results"},
+		{Name: "no-failover", Kind: Bool, Group: "directory", Default: "false", Help: "do not begin again on another domain controller when one fails"},
+		{Name: "sacl", Kind: Bool, Group: "directory", Default: "true", Help: "read audit entries where the account may"},
+
+		{Name: "catalogue", Kind: List, Group: "assess", Help: "further catalogue files of controls"},
+		{Name: "exceptions", Group: "assess", Help: "file of accepted findings: control, subject, owner, reason, expiry"},
+		{Name: "exempt", Kind: List, Group: "assess", Help: "DNs of containers whose computers the deny rights do not concern (jump servers)"},
+		{Name: "servers", Kind: List, Group: "assess", Help: "DNs of containers whose computers count as servers whatever their operating system"},
+		{Name: "workstations", Kind: List, Group: "assess", Help: "DNs of containers whose computers count as workstations whatever their operating system"},
+		{Name: "admin-groups", Kind: List, Group: "assess", Help: "groups beside the protected ones whose members are administrative accounts: sAMAccountName, DN or SID"},
+		{Name: "vip-groups", Kind: List, Group: "assess", Help: "groups whose members are held to the standard of administrators"},
+		{Name: "management-groups", Kind: List, Group: "assess", Help: "groups whose members are management accounts (guide, app. I)"},
+		{Name: "stale-days", Kind: Int, Group: "assess", Default: "90", Help: "days without logon after which an enabled account is stale"},
+		{Name: "password-days", Kind: Int, Group: "assess", Default: "365", Help: "age in days from which a password is old"},
+		{Name: "krbtgt-days", Kind: Int, Group: "assess", Default: "180", Help: "age in days from which the password of krbtgt is old"},
+		{Name: "max-privileged", Kind: Int, Group: "assess", Default: "5", Help: "how many accounts may stand in Enterprise Admins, Domain Admins and Administrators together"},
+		{Name: "refuse-time-bound", Kind: Bool, Group: "assess", Default: "false", Help: "time-bound members of those groups fail like standing ones"},
+	}
+}
+
+// A Value is a setting's value and where it came from.
+type Value struct {
+	Setting Setting
+	Text    string // a List has its elements separated by ";"
+	Source  string // "default", "FILE:line", "environment LEASTWISE_…", "flag --…"
+}
+
+// A Config is the value of every setting.
+type Config struct{ values map[string]Value }
+
+// NewConfig returns the defaults.
+func NewConfig() *Config {
+	c := &Config{map[string]Value{}}
+	for _, s := range Settings() {
+		c.values[s.Name] = Value{s, s.Default, "default"}
+	}
+	return c
+}
+
+// Set gives a setting a value.
+func (c *Config) Set(name, text, source string) error {
+	v, ok := c.values[name]
+	if !ok {
+		return fmt.Errorf("%w: %s: there is no setting %q", ErrConfig, source, name)
+	}
+	if err := check(v.Setting, text); err != nil {
+		return fmt.Errorf("%w: %s: %s: %w", ErrConfig, source, name, err)
+	}
+	v.Text, v.Source = text, source
+	c.values[name] = v
+	return nil
+}
+
+func check(s Setting, text string) error {
+	if len(s.Values) > 0 && !slices.Contains(s.Values, text) {
+		return fmt.Errorf("%q is none of %s", text, strings.Join(s.Values, ", "))
+	}
+	switch s.Kind {
+	case Bool:
+		if text != "true" && text != "false" {
+			return fmt.Errorf("%q is neither true nor false", text)
+		}
+	case Int:
+		if n, err := strconv.Atoi(text); err != nil || n < 1 {
+			return fmt.Errorf("%q is not a positive whole number", text)
+		}
+	case Duration:
+		if d, err := time.ParseDuration(text); err != nil || d <= 0 {
+			return fmt.Errorf("%q is not a duration such as 30s or 5m", text)
+		}
+	case String, List:
+	}
+	return nil
+}
+
+// ReadEnv takes settings from environment variables (NAME=value). A variable with
+// our prefix that names no setting is an error, except LEASTWISE_PASSWORD and
+// those in other.
+func (c *Config) ReadEnv(environ []string, other ...string) error {
+	names := map[string]string{}
+	for _, s := range Settings() {
+		names[s.Env()] = s.Name
+	}
+	for _, kv := range environ {
+		key, val, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(key, EnvPrefix) || key == PasswordVariable || slices.Contains(other, key) {
+			continue
+		}
+		name, ok := names[key]
+		if !ok {
+			return fmt.Errorf("%w: environment variable %s names no setting", ErrConfig, key)
+		}
+		if err := c.Set(name, val, "environment "+key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReadYAML takes settings from a configuration file: a mapping of setting names
+// to scalars, or to sequences for lists.
+func (c *Config) ReadYAML(file string, data []byte) error {
+	f, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
+	}
+	for _, doc := range f.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		m, ok := doc.Body.(ast.MapNode)
+		if !ok {
+			return fmt.Errorf("%w: %s: not a mapping of settings", ErrConfig, file)
+		}
+		for it := m.MapRange(); it.Next(); {
+			source := fmt.Sprintf("%s:%d", file, it.Key().GetToken().Position.Line)
+			text, err := nodeText(it.Value())
+			if err != nil {
+				return fmt.Errorf("%w: %s: %s: %w", ErrConfig, source, it.Key().String(), err)
+			}
+			if err := c.Set(it.Key().String(), text, source); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// nodeText returns a scalar as text, and a sequence of scalars joined by ";".
+func nodeText(n ast.Node) (string, error) {
+	if seq, ok := n.(*ast.SequenceNode); ok {
+		var parts []string
+		for _, v := range seq.Values {
+			t, err := nodeText(v)
+			if err != nil {
+				return "", err
+			}
+			parts = append(parts, t)
+		}
+		return strings.Join(parts, ";"), nil
+	}
+	if _, ok := n.(ast.ScalarNode); !ok {
+		return "", errors.New("neither a value nor a list of values")
+	}
+	return n.GetToken().Value, nil
+}
+
+// Values returns all settings with their values, in the order of Settings.
+func (c *Config) Values() []Value {
+	var out []Value
+	for _, s := range Settings() {
+		out = append(out, c.values[s.Name])
+	}
+	return out
+}
+
+// Text returns the value of a setting as text.
+func (c *Config) Text(name string) string { return c.values[name].Text }
+
+// List returns the elements of a List setting.
+func (c *Config) List(name string) []string {
+	var out []string
+	for _, p := range strings.Split(c.Text(name), ";") {
+		if p = strings.TrimSpace(p); p != "" {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Bool returns the value of a Bool setting.
+func (c *Config) Bool(name string) bool { return c.Text(name) == "true" }
+
+// Int returns the value of an Int setting.
+func (c *Config) Int(name string) int {
+	n, _ := strconv.Atoi(c.Text(name)) // checked by Set
+	return n
+}
+
+// Duration returns the value of a Duration setting.
+func (c *Config) Duration(name string) time.Duration {
+	d, _ := time.ParseDuration(c.Text(name)) // checked by Set
+	return d
+}

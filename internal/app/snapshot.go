@@ -1,0 +1,126 @@
+package app
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/forest/fixture"
+)
+
+// ErrInput reports a file whose content is none of the forms that can be read.
+var ErrInput = errors.New("neither a snapshot, LDIF nor a fixture")
+
+// Load reads a forest from a file: a snapshot, LDIF (ldapsearch, ldifde) or a
+// fixture. Which of them it is, is decided by its content. now is the reference
+// time of a fixture.
+func Load(ctx context.Context, name, tool string, now time.Time) (*forest.Snapshot, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading %w", err)
+	}
+	defer f.Close()
+	stop := context.AfterFunc(ctx, func() { f.Close() })
+	defer stop()
+	r := bufio.NewReaderSize(f, 1<<20)
+	s, err := load(r, name, tool, now)
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, context.Cause(ctx))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return s, nil
+}
+
+func load(r *bufio.Reader, name, tool string, now time.Time) (*forest.Snapshot, error) {
+	head, err := r.Peek(64)
+	if err != nil && len(head) == 0 {
+		if errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("%w: the file is empty", ErrInput)
+		}
+		return nil, err
+	}
+	switch {
+	case forest.IsSnapshot(head):
+		return forest.Read(r)
+	case isFixture(name):
+		f, err := fixture.ParseFS(os.DirFS(filepath.Dir(name)), filepath.Base(name))
+		if err != nil {
+			return nil, err
+		}
+		return f.Snapshot(now)
+	case isText(head):
+		b := newImport(tool, now)
+		if err := forest.ReadLDIF(r, b); err != nil {
+			return nil, err
+		}
+		return b.Build()
+	}
+	return nil, ErrInput
+}
+
+func isFixture(name string) bool {
+	ext := strings.ToLower(filepath.Ext(name))
+	return ext == ".yaml" || ext == ".yml"
+}
+
+// isText reports whether head looks like UTF-8 or UTF-16 text.
+func isText(head []byte) bool {
+	if bytes.HasPrefix(head, []byte{0xFF, 0xFE}) || bytes.HasPrefix(head, []byte{0xFE, 0xFF}) {
+		return true
+	}
+	return bytes.IndexByte(head, 0) < 0
+}
+
+// Import reads one forest from several files: LDIF exports of its partitions are
+// put together; a snapshot or fixture stands alone.
+func Import(ctx context.Context, names []string, tool string, now time.Time) (*forest.Snapshot, error) {
+	if len(names) == 1 {
+		return Load(ctx, names[0], tool, now)
+	}
+	b := newImport(tool, now)
+	for _, name := range names {
+		if err := importLDIF(ctx, b, name); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+	}
+	return b.Build()
+}
+
+func newImport(tool string, now time.Time) *forest.Builder {
+	return forest.NewBuilder(forest.Info{Source: "ldif", Tool: tool, Started: now, Finished: now})
+}
+
+func importLDIF(ctx context.Context, b *forest.Builder, name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	stop := context.AfterFunc(ctx, func() { f.Close() })
+	defer stop()
+	r := bufio.NewReaderSize(f, 1<<20)
+	if head, _ := r.Peek(64); len(head) == 0 || forest.IsSnapshot(head) || !isText(head) {
+		return fmt.Errorf("%w: several files can only be LDIF", ErrInput)
+	}
+	if err := forest.ReadLDIF(r, b); ctx.Err() != nil {
+		return context.Cause(ctx)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// SaveSnapshot writes a snapshot file; see WriteFile.
+func SaveSnapshot(ctx context.Context, name string, s *forest.Snapshot) error {
+	return WriteFile(ctx, name, s.Write)
+}

@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leastwise/leastwise/internal/app"
+	"github.com/leastwise/leastwise/internal/control"
+	"github.com/leastwise/leastwise/internal/report"
+)
+
+const assessExample = `  # A live domain, as an ordinary user; the report opens in any browser
+  leastwise assess --domain contoso.com --user alice@contoso.com --output html --out report.html
+
+  # A snapshot or an LDIF file, without access to the domain
+  leastwise assess contoso.lws
+  leastwise assess export.ldif --output json | jq .summary
+
+  # In a pipeline: exit code 1 if anything of severity high or worse fails
+  leastwise assess contoso.lws --fail-on high --output sarif --out leastwise.sarif
+
+  # Jump servers may let administrators log on
+  leastwise assess contoso.lws --exempt "OU=Jump Servers,DC=contoso,DC=com"`
+
+// severities, least first, as --fail-on takes them.
+var severities = []string{"low", "medium", "high", "critical"}
+
+type assessFlags struct {
+	snapshot, output, out, failOn string
+	evidence                      bool
+}
+
+func (c *command) assessCommand() *cobra.Command {
+	var f assessFlags
+	cmd := &cobra.Command{
+		Use: "assess [F.lws | --domain D]", Short: "Compare a forest with the least-privilege guide",
+		Long: `Evaluates every control of the catalogue on a live domain or on a file (snapshot,
+LDIF or fixture) and reports what fails, with evidence and fix, what could not be
+decided and why, and what was not readable.`,
+		Example: assessExample, Args: args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			if err := f.settle(files); err != nil {
+				return err
+			}
+			return c.assess(cmd, f)
+		},
+	}
+	addSettings(cmd, "directory", "assess")
+	cmd.Flags().StringVar(&f.snapshot, "snapshot", "", "snapshot, LDIF or fixture file instead of a live domain")
+	cmd.Flags().StringVar(&f.output, "output", "table", "table, json, csv, html or sarif")
+	cmd.Flags().StringVar(&f.out, "out", "", "file to write instead of standard output")
+	cmd.Flags().StringVar(&f.failOn, "fail-on", "", "exit with code 1 if a control of this severity or worse fails: low, medium, high or critical")
+	cmd.Flags().BoolVar(&f.evidence, "evidence", false, "table: also list evidence, fix and verification of each finding")
+	complete(cmd, "output", "table", "json", "csv", "html", "sarif")
+	complete(cmd, "fail-on", severities...)
+	return cmd
+}
+
+// settle checks the flags and takes the positional file.
+func (f *assessFlags) settle(files []string) error {
+	if len(files) > 0 {
+		if f.snapshot != "" {
+			return usagef("name the file once", "two files to assess: %s and %s", f.snapshot, files[0])
+		}
+		f.snapshot = files[0]
+	}
+	if err := checkSeverity(f.failOn); err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"table", "json", "csv", "html", "sarif"}, f.output) {
+		return usagef("use table, json, csv, html or sarif", "assess cannot write %q", f.output)
+	}
+	return nil
+}
+
+func (c *command) assess(cmd *cobra.Command, f assessFlags) error {
+	ctx := cmd.Context()
+	cfg, err := c.config(cmd)
+	if err != nil {
+		return err
+	}
+	set, err := app.Controls(cfg)
+	if err != nil {
+		return &usageError{err, ""}
+	}
+	s, err := c.snapshot(ctx, cfg, f.snapshot)
+	if err != nil {
+		return err
+	}
+	a, err := set.Assess(s, c.env.Now().UTC(), c.tool())
+	if err != nil {
+		return err
+	}
+	err = c.write(ctx, f.out, func(w io.Writer) error { return c.render(w, a, f) })
+	if err != nil {
+		return err
+	}
+	return failOn(a, f.failOn)
+}
+
+// render writes an assessment in the form that was asked for.
+func (c *command) render(w io.Writer, a *control.Assessment, f assessFlags) error {
+	switch f.output {
+	case "json":
+		return report.JSON(w, a)
+	case "csv":
+		return report.CSV(w, a)
+	case "sarif":
+		return report.SARIF(w, a)
+	case "html":
+		return report.HTML(w, a)
+	}
+	screen := c.screen(f.out)
+	screen.Evidence = f.evidence
+	return report.Text(w, a, screen)
+}
+
+// checkSeverity refuses a --fail-on that is no severity.
+func checkSeverity(level string) error {
+	if level != "" && !slices.Contains(severities, level) {
+		return usagef("use one of "+strings.Join(severities, ", "), "--fail-on: there is no severity %q", level)
+	}
+	return nil
+}
+
+// atLeast reports whether f failed with at least the severity level; nothing is
+// at least no level.
+func atLeast(f control.Finding, level string) bool {
+	return level != "" && f.Outcome == control.Fail && f.Exception == nil &&
+		slices.Index(severities, string(f.Severity)) >= slices.Index(severities, level)
+}
+
+// failOn returns a findingsError if a failure is at least as severe as level.
+func failOn(a *control.Assessment, level string) error {
+	n := 0
+	for _, f := range a.Findings {
+		if atLeast(f, level) {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return &findingsError{fmt.Sprintf("%d findings of severity %s or worse", n, level)}
+}

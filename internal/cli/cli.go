@@ -1,0 +1,216 @@
+// Package cli is the command line: it understands arguments, calls package app,
+// and writes results to standard output, progress and errors to standard error.
+//
+// Exit codes: 0 done; 1 findings at or above --fail-on; 2 wrong usage; 3 what was
+// asked could not be reached, read or written; 4 refused by policy.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/leastwise/leastwise/internal/app"
+	"github.com/leastwise/leastwise/internal/dc"
+)
+
+// Exit codes.
+const (
+	exitOK       = 0
+	exitFindings = 1
+	exitUsage    = 2
+	exitRead     = 3
+	exitRefused  = 4
+)
+
+// An Environment is what the command line has of the world around it.
+type Environment struct {
+	Version        string
+	In             io.Reader
+	Out, Err       io.Writer
+	Environ        []string
+	Now            func() time.Time
+	OutTerminal    int // columns; 0 if Out is not a terminal
+	ErrTerminal    int
+	PromptPassword func(account string) (string, error) // nil if nobody can be asked
+}
+
+// System returns the process's own environment.
+func System(version string) Environment {
+	e := Environment{
+		Version: version, In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Now: time.Now,
+		OutTerminal: columns(os.Stdout), ErrTerminal: columns(os.Stderr),
+	}
+	if term.IsTerminal(int(os.Stdin.Fd())) && e.ErrTerminal > 0 {
+		e.PromptPassword = promptPassword
+	}
+	return e
+}
+
+func columns(f *os.File) int {
+	if !term.IsTerminal(int(f.Fd())) {
+		return 0
+	}
+	w, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || w <= 0 {
+		return 80
+	}
+	return w
+}
+
+func promptPassword(account string) (string, error) {
+	fmt.Fprintf(os.Stderr, "Password of %s: ", account)
+	b, err := term.ReadPassword(int(os.Stdin.Fd()))
+	fmt.Fprintln(os.Stderr)
+	if err != nil {
+		return "", fmt.Errorf("reading the password: %w", err)
+	}
+	return string(b), nil
+}
+
+// getenv returns a variable of the environment.
+func (e Environment) getenv(key string) string {
+	for _, kv := range e.Environ {
+		if k, v, _ := strings.Cut(kv, "="); k == key {
+			return v
+		}
+	}
+	return ""
+}
+
+func (e Environment) color(columns int) bool {
+	return columns > 0 && e.getenv("NO_COLOR") == "" && e.getenv("TERM") != "dumb"
+}
+
+// Run carries out one command line and returns its exit code.
+func Run(ctx context.Context, args []string, env Environment) int {
+	c := &command{env: env}
+	root := c.root()
+	root.SetArgs(args)
+	root.SetIn(env.In)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var f *findingsError
+	if errors.As(err, &f) {
+		fmt.Fprintln(env.Err, "leastwise:", err)
+		return exitFindings
+	}
+	c.printError(ctx, err)
+	return exitCode(err)
+}
+
+// printError writes one line of error, then hints.
+func (c *command) printError(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		fmt.Fprintln(c.env.Err, "leastwise: interrupted; nothing was written")
+		return
+	}
+	fmt.Fprintf(c.env.Err, "leastwise: %s\n", oneLine(err.Error()))
+	hint := dc.Hint(err)
+	var u *usageError
+	if errors.As(err, &u) && u.hint != "" {
+		hint = u.hint
+	}
+	if hint != "" {
+		fmt.Fprintf(c.env.Err, "  hint: %s\n", hint)
+	}
+}
+
+// oneLine keeps joined errors on one line.
+func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
+
+// exitCode maps an error to the exit code; everything that is not about usage or
+// policy is a failure to read or write.
+func exitCode(err error) int {
+	var u *usageError
+	switch {
+	case errors.As(err, &u), errors.Is(err, app.ErrConfig), dc.KindOf(err) == dc.ErrConfig:
+		return exitUsage
+	case dc.KindOf(err) == dc.ErrPlaintext:
+		return exitRefused
+	}
+	return exitRead
+}
+
+// A usageError reports a wrong command line.
+type usageError struct {
+	err  error
+	hint string
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(hint, format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...), hint}
+}
+
+// A findingsError makes the exit code tell that --fail-on was reached.
+type findingsError struct{ text string }
+
+func (e *findingsError) Error() string { return e.text }
+
+// A command is one run of the program.
+type command struct {
+	env        Environment
+	configFile string
+	quiet      bool
+}
+
+const longHelp = `leastwise measures an Active Directory forest against the principle of least
+privilege: who holds the power, through which memberships and policies, and what
+to take away. It only reads; an ordinary domain user is enough.`
+
+const rootExample = `  # Assess a live domain and write a report to open in a browser
+  leastwise assess --domain contoso.com --user alice@contoso.com --output html --out report.html
+
+  # The same in two steps: scan now, assess anywhere without credentials
+  leastwise collect --domain contoso.com --out contoso.lws
+  leastwise assess contoso.lws`
+
+func (c *command) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "leastwise", Short: "Brings Active Directory to least privilege and keeps it there",
+		Long: longHelp, Example: rootExample,
+		SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("see: leastwise --help", "there is no command %q", args[0])
+			}
+			return cmd.Help()
+		},
+	}
+	root.PersistentFlags().StringVar(&c.configFile, "config", "", "configuration file (default: leastwise.yaml in the working directory, if there is one)")
+	root.PersistentFlags().BoolVarP(&c.quiet, "quiet", "q", false, "no progress on standard error")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{err, "see: " + cmd.CommandPath() + " --help"}
+	})
+	for _, make := range []func() *cobra.Command{
+		c.collectCommand, c.assessCommand, c.rightsCommand, c.importCommand, c.diffCommand,
+		c.controlsCommand, c.configCommand, c.doctorCommand, c.versionCommand,
+	} {
+		root.AddCommand(make())
+	}
+	return root
+}
+
+// args turns cobra's complaints about the number of arguments into usage errors.
+func args(want cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := want(cmd, args); err != nil {
+			return &usageError{err, "see: " + cmd.CommandPath() + " --help"}
+		}
+		return nil
+	}
+}

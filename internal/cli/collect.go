@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leastwise/leastwise/internal/app"
+	"github.com/leastwise/leastwise/internal/forest"
+)
+
+const collectExample = `  # With the Kerberos ticket of kinit
+  leastwise collect --domain contoso.com --out contoso.lws
+
+  # With a password, through a given domain controller and DNS server
+  leastwise collect --domain contoso.com --server dc1.contoso.com --dns 10.0.0.1 \
+      --user alice@contoso.com --password-file alice.pw --out contoso.lws
+
+  # With a keytab, over LDAPS with the company's own root certificate
+  leastwise collect --domain contoso.com --transport ldaps --ca root.pem \
+      --user svc-leastwise --keytab svc.keytab --out contoso.lws`
+
+func (c *command) collectCommand() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use: "collect --domain D --out F.lws", Short: "Scan a domain into a snapshot file",
+		Long: `Reads the schema, configuration and domain partitions and the policy files of
+SYSVOL into one file, from which everything else works offline. Nothing is written
+to the directory. A scan that is cut short fails and leaves no file; what the
+account may not read is stated in the snapshot's coverage.`,
+		Example: collectExample, Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if out == "" {
+				return usagef("add --out FILE.lws", "no file to write the snapshot to")
+			}
+			cfg, err := c.config(cmd)
+			if err != nil {
+				return err
+			}
+			s, err := c.scan(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			if err := app.SaveSnapshot(cmd.Context(), out, s); err != nil {
+				return err
+			}
+			c.note("%s: %d objects, %d distinct descriptors, %d policy files", out, s.Len(), s.NumDescriptors(), len(s.Files()))
+			return nil
+		},
+	}
+	addSettings(cmd, "directory")
+	cmd.Flags().StringVar(&out, "out", "", "snapshot file to write (required)")
+	return cmd
+}
+
+// scan reads the configured domain, with progress.
+func (c *command) scan(ctx context.Context, cfg *app.Config) (*forest.Snapshot, error) {
+	if cfg.Text("domain") == "" && cfg.Text("server") == "" {
+		return nil, usagef("add --domain NAME, or name a snapshot file", "neither a domain nor a server is named")
+	}
+	p := c.newProgress()
+	defer p.close()
+	sec := c.secrets()
+	s, err := app.Collect(ctx, cfg, sec, c.tool(), p.show)
+	if err != nil {
+		return nil, err
+	}
+	p.close()
+	c.noteGaps(s)
+	return s, nil
+}
+
+// noteGaps says on standard error what could not be read.
+func (c *command) noteGaps(s *forest.Snapshot) {
+	for _, v := range s.Coverage() {
+		if v.State == "unreadable" || v.State == "partial" {
+			c.note("not read: %s %s (%s): %s", v.Area, v.Subject, v.State, v.Reason)
+		}
+	}
+}
+
+// note writes a line to standard error unless --quiet.
+func (c *command) note(format string, args ...any) {
+	if !c.quiet {
+		fmt.Fprintf(c.env.Err, format+"\n", args...)
+	}
+}
+
+func (c *command) tool() string { return "leastwise " + c.env.Version }
+
+// snapshot returns the forest that a command is about: a file, or a live scan.
+func (c *command) snapshot(ctx context.Context, cfg *app.Config, file string) (*forest.Snapshot, error) {
+	if file == "" {
+		return c.scan(ctx, cfg)
+	}
+	return app.Load(ctx, file, c.tool(), c.env.Now().UTC())
+}
+
+// write sends a result to a file, which appears only when it is complete, or to
+// standard output.
+func (c *command) write(ctx context.Context, out string, write func(io.Writer) error) error {
+	if out == "" || out == "-" {
+		return write(c.env.Out)
+	}
+	if err := app.WriteFile(ctx, out, write); err != nil {
+		return err
+	}
+	c.note("wrote %s", out)
+	return nil
+}

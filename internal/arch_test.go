@@ -1,0 +1,178 @@
+// Package internal_test holds the architecture test: the one place where the
+// import rules of this module are written down, and the test that enforces them.
+package internal_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/leastwise/leastwise/internal/"
+
+// packages lists every package under internal/, lowest first, with the siblings
+// that it may import. A sibling must stand above the package that uses it, so
+// the table reads top to bottom and cycles cannot be written. A package missing
+// here fails the test: adding one is a reviewed decision.
+var packages = []struct {
+	name string
+	uses []string
+	pure bool     // nothing from impure below, and of third-party modules only libs
+	libs []string // third-party modules that a pure package may use, by path prefix
+}{
+	// Engines: values in, values out.
+	{name: "secdesc", pure: true},
+	{name: "forest", uses: []string{"secdesc"}, pure: true, libs: []string{"github.com/klauspost/compress", "golang.org/x/text"}},
+	{name: "forest/fixture", uses: []string{"secdesc", "forest"}, pure: true, libs: []string{"github.com/goccy/go-yaml", "github.com/klauspost/compress", "golang.org/x/text"}},
+	{name: "forest/forestgen", uses: []string{"secdesc", "forest"}, pure: true},
+	{name: "gpo", uses: []string{"secdesc", "forest"}, pure: true, libs: []string{"gopkg.in/ini.v1", "golang.org/x/text"}},
+	{name: "reach", uses: []string{"secdesc", "forest", "gpo"}, pure: true, libs: []string{"github.com/bits-and-blooms/bitset", "github.com/RoaringBitmap/roaring"}},
+	{name: "control", uses: []string{"secdesc", "forest", "gpo", "reach"}, pure: true, libs: []string{"cel.dev/cel-go", "github.com/goccy/go-yaml", "google.golang.org/protobuf"}},
+
+	// Programs for developers.
+	{name: "forest/fixture/gen", uses: []string{"secdesc", "forest", "forest/fixture"}},
+
+	// The outside world.
+	{name: "dc", uses: []string{"secdesc"}},
+	{name: "collect", uses: []string{"secdesc", "forest", "dc"}},
+
+	// The product.
+	{name: "report", uses: []string{"secdesc", "forest", "gpo", "control"}},
+	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "dc", "collect", "report"}},
+	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "dc", "collect", "report", "app"}},
+}
+
+// impure is what a pure package must not import, and why.
+var impure = map[string]string{
+	"net":          "domain packages take values, not connections",
+	"net/http":     "transport belongs to internal/server",
+	"database/sql": "persistence belongs to internal/store",
+	"log/slog":     "return findings and errors; the caller logs",
+	"os":           "take an fs.FS or bytes",
+	"os/exec":      "nothing in the domain starts a process",
+}
+
+// owner names the one package that may import a dependency, by path prefix.
+var owner = map[string]string{
+	"github.com/go-ldap/ldap":        "dc",
+	"github.com/jcmturner/gokrb5":    "dc",
+	"github.com/cloudsoda/go-smb2":   "dc",
+	"github.com/spf13/cobra":         "cli",
+	"cel.dev/cel-go":                 "control",
+	"github.com/owenrumney/go-sarif": "report",
+}
+
+func TestImports(t *testing.T) {
+	imports := readImports(t, ".")
+	var above []string
+	for _, p := range packages {
+		got, ok := imports[p.name]
+		if !ok {
+			t.Errorf("%s is in the table but not in the tree", p.name)
+		}
+		delete(imports, p.name)
+		for _, u := range p.uses {
+			if !slices.Contains(above, u) {
+				t.Errorf("table: %s uses %s, which does not stand above it", p.name, u)
+			}
+		}
+		above = append(above, p.name)
+		for _, imp := range got {
+			sibling, isSibling := strings.CutPrefix(imp, module)
+			thirdParty := strings.Contains(strings.Split(imp, "/")[0], ".")
+			for prefix, only := range owner {
+				if strings.HasPrefix(imp, prefix) && p.name != only {
+					t.Errorf("%s imports %s, which belongs to %s", p.name, imp, only)
+				}
+			}
+			switch why := impure[imp]; {
+			case isSibling && !slices.Contains(p.uses, sibling):
+				t.Errorf("%s imports %s, which the table does not allow", p.name, sibling)
+			case p.pure && why != "":
+				t.Errorf("%s imports %s: %s", p.name, imp, why)
+			case p.pure && thirdParty && !isSibling && !allowed(p.libs, imp):
+				t.Errorf("%s imports %s, which is not among its libraries", p.name, imp)
+			}
+		}
+	}
+	for name := range imports {
+		t.Errorf("%s is not in the table of packages", name)
+	}
+}
+
+// allowed reports whether imp lies below one of the prefixes.
+func allowed(libs []string, imp string) bool {
+	return slices.ContainsFunc(libs, func(l string) bool { return imp == l || strings.HasPrefix(imp, l+"/") })
+}
+
+// readImports returns the imports of the non-test files of every package under
+// root. It reads the files in this process rather than asking the go command,
+// because a test's cached result depends on the files the test itself opened.
+func readImports(t *testing.T, root string) map[string][]string {
+	t.Helper()
+	imports := map[string][]string{}
+	err := fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() == "testdata":
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		src, err := os.ReadFile(path.Join(root, name))
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, src, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		dir := path.Dir(name)
+		if imports[dir] == nil {
+			imports[dir] = []string{} // a package that imports nothing still counts
+		}
+		for _, s := range f.Imports {
+			imports[dir] = append(imports[dir], strings.Trim(s.Path.Value, `"`))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return imports
+}
+
+// Every package says in exactly one package comment what it does.
+func TestPackageComments(t *testing.T) {
+	for _, root := range []string{".", "../cmd", "../lab"} {
+		comments := map[string]int{}
+		err := fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+				return err
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), path.Join(root, name), nil, parser.PackageClauseOnly|parser.ParseComments)
+			if err != nil {
+				return err
+			}
+			comments[path.Dir(name)] += 0
+			if f.Doc != nil {
+				comments[path.Dir(name)]++
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for dir, n := range comments {
+			if n != 1 {
+				t.Errorf("%s/%s has %d package comments, want one", root, dir, n)
+			}
+		}
+	}
+}

@@ -84,6 +84,13 @@ func (c Config) dnsError(ctx context.Context, op string, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ioError(ctx, op, c.dnsName(), err)
 	}
+	// The resolver names the system's server even when it has asked ours.
+	var de *net.DNSError
+	if errors.As(err, &de) {
+		own := *de
+		own.Server = c.DNS
+		err = &own
+	}
 	return &Error{Kind: ErrDNS, Op: op, Server: c.dnsName(), Err: err}
 }
 

@@ -2,6 +2,8 @@ package dc
 
 import (
 	"crypto/aes"
+	"crypto/tls"
+	"net"
 	"testing"
 )
 
@@ -13,3 +15,5 @@ func rawAES(t *testing.T, key []byte) *aesCipher {
 	}
 	return &aesCipher{block: b}
 }
+
+func tlsServer(nc net.Conn, conf *tls.Config) net.Conn { return tls.Server(nc, conf) }

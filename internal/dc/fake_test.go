@@ -32,7 +32,7 @@ import (
 // servers, and cannot be told to answer with limits, to stop at a given entry,
 // or to lie. Everything else is tested against Samba itself.
 
-// A fakeWorld is a network without sockets: names and ports of fakes.
+// A fakeWorld is a network of its own: names and ports of fakes.
 type fakeWorld struct {
 	t      *testing.T
 	ca     *x509.Certificate
@@ -82,13 +82,31 @@ func (w *fakeWorld) dial(ctx context.Context, _, addr string) (net.Conn, error) 
 	if serve == nil {
 		return nil, fmt.Errorf("dial %s: connection refused", addr)
 	}
-	a, b := net.Pipe()
+	a, b, err := socketPair(ctx)
+	if err != nil {
+		return nil, err
+	}
 	w.conns = append(w.conns, a, b)
 	w.wg.Go(func() {
 		defer func() { _ = b.Close() }()
 		serve(b)
 	})
 	return a, nil
+}
+
+// socketPair returns both ends of a TCP connection. net.Pipe will not do: it has
+// no buffer, and the alert of a TLS client would wait for a server that writes.
+func socketPair(ctx context.Context) (client, server net.Conn, err error) {
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = ln.Close() }()
+	if client, err = (&net.Dialer{}).DialContext(ctx, "tcp", ln.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	server, err = ln.Accept()
+	return client, server, err
 }
 
 func (w *fakeWorld) setPort(addr string, serve func(net.Conn)) {

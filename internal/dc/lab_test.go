@@ -1,3 +1,7 @@
+//go:build linux
+
+// The lab runs on Linux only.
+
 package dc
 
 import (

@@ -288,12 +288,13 @@ func (k *kerberos) initial(ctx context.Context, realm string, near netip.Addr, k
 		reply, err = k.sendAS(ctx, near, req)
 	}
 	if err != nil {
-		return ticket{}, k.explain(op, near2string(near), err)
+		return ticket{}, k.explain(op, addrText(near), err)
 	}
 	return k.openAS(op, req, reply, proof, keyOf)
 }
 
-func near2string(a netip.Addr) string {
+// addrText is the address for an error, empty if it is not known.
+func addrText(a netip.Addr) string {
 	if !a.IsValid() {
 		return ""
 	}

@@ -12,30 +12,28 @@ import (
 // A RootDSE is what a domain controller says about itself before anyone has
 // authenticated ([MS-ADTS] 3.1.1.3.2).
 type RootDSE struct {
-	DNSHostName      string
-	ServerName       string // DN of the server object
-	DSServiceName    string // DN of its NTDS settings
-	Site             string // name of its site, from ServerName
-	NamingContexts   []string
-	DefaultNC        string
-	RootDomainNC     string
-	ConfigurationNC  string
-	SchemaNC         string
-	DomainLevel      int // functional levels, msDS-Behavior-Version; -1 if not told
-	ForestLevel      int
-	ControllerLevel  int
-	HighestUSN       int64
-	CurrentTime      time.Time     // of the domain controller; zero if not told
-	Skew             time.Duration // CurrentTime minus the local clock, to about a second
-	Controls         []string      // object identifiers, sorted
-	Capabilities     []string
-	SASLMechanisms   []string
-	Synchronized     bool
-	GlobalCatalog    bool
-	Anonymous        bool // true until it has been read again after authentication
-	RequestedAt      time.Time
-	LDAPServiceName  string
-	SubschemaSubentr string
+	DNSHostName     string
+	ServerName      string // DN of the server object
+	DSServiceName   string // DN of its NTDS settings
+	Site            string // name of its site, from ServerName
+	NamingContexts  []string
+	DefaultNC       string
+	RootDomainNC    string
+	ConfigurationNC string
+	SchemaNC        string
+	DomainLevel     int // functional levels, msDS-Behavior-Version; -1 if not told
+	ForestLevel     int
+	ControllerLevel int
+	HighestUSN      int64
+	CurrentTime     time.Time     // of the domain controller; zero if not told
+	Skew            time.Duration // CurrentTime minus the local clock, to about a second
+	Controls        []string      // object identifiers, sorted
+	Capabilities    []string
+	SASLMechanisms  []string
+	Synchronized    bool
+	GlobalCatalog   bool
+	RequestedAt     time.Time
+	LDAPServiceName string
 }
 
 // Supports reports whether the domain controller announces a control.
@@ -106,24 +104,23 @@ func parseRootDSE(e Entry) RootDSE {
 		return n
 	}
 	r := RootDSE{
-		DNSHostName:      strings.ToLower(e.Value("dnsHostName")),
-		ServerName:       e.Value("serverName"),
-		DSServiceName:    e.Value("dsServiceName"),
-		NamingContexts:   list("namingContexts"),
-		DefaultNC:        e.Value("defaultNamingContext"),
-		RootDomainNC:     e.Value("rootDomainNamingContext"),
-		ConfigurationNC:  e.Value("configurationNamingContext"),
-		SchemaNC:         e.Value("schemaNamingContext"),
-		DomainLevel:      level("domainFunctionality"),
-		ForestLevel:      level("forestFunctionality"),
-		ControllerLevel:  level("domainControllerFunctionality"),
-		Controls:         list("supportedControl"),
-		Capabilities:     list("supportedCapabilities"),
-		SASLMechanisms:   list("supportedSASLMechanisms"),
-		Synchronized:     e.Value("isSynchronized") == "TRUE",
-		GlobalCatalog:    e.Value("isGlobalCatalogReady") == "TRUE",
-		LDAPServiceName:  e.Value("ldapServiceName"),
-		SubschemaSubentr: e.Value("subschemaSubentry"),
+		DNSHostName:     strings.ToLower(e.Value("dnsHostName")),
+		ServerName:      e.Value("serverName"),
+		DSServiceName:   e.Value("dsServiceName"),
+		NamingContexts:  list("namingContexts"),
+		DefaultNC:       e.Value("defaultNamingContext"),
+		RootDomainNC:    e.Value("rootDomainNamingContext"),
+		ConfigurationNC: e.Value("configurationNamingContext"),
+		SchemaNC:        e.Value("schemaNamingContext"),
+		DomainLevel:     level("domainFunctionality"),
+		ForestLevel:     level("forestFunctionality"),
+		ControllerLevel: level("domainControllerFunctionality"),
+		Controls:        list("supportedControl"),
+		Capabilities:    list("supportedCapabilities"),
+		SASLMechanisms:  list("supportedSASLMechanisms"),
+		Synchronized:    e.Value("isSynchronized") == "TRUE",
+		GlobalCatalog:   e.Value("isGlobalCatalogReady") == "TRUE",
+		LDAPServiceName: e.Value("ldapServiceName"),
 	}
 	r.HighestUSN, _ = strconv.ParseInt(e.Value("highestCommittedUSN"), 10, 64)
 	r.CurrentTime, _ = time.Parse("20060102150405.0Z", e.Value("currentTime"))

@@ -29,13 +29,14 @@ func ChangesText(w io.Writer, c *forest.Changes, s Screen) error {
 	p := &page{screen: s}
 	p.line("%s", p.strong("What changed between two snapshots"))
 	if c.Empty() {
-		p.line("Nothing.")
+		p.line("Nothing.\n")
 		return p.flush(w, "changes")
 	}
 	p.changeCounts(c)
 	p.coverageChanges(c.Coverage)
 	p.objectChanges(c.Objects)
 	p.fileChanges(c.Files)
+	p.line("") // what follows on the screen stands apart
 	return p.flush(w, "changes")
 }
 

@@ -73,7 +73,7 @@ func TestChanges(t *testing.T) {
 		t.Error("the JSON lacks the lost object")
 	}
 	var none bytes.Buffer
-	if err := report.ChangesText(&none, &forest.Changes{}, report.Screen{}); err != nil || !strings.HasSuffix(none.String(), "Nothing.\n") {
+	if err := report.ChangesText(&none, &forest.Changes{}, report.Screen{}); err != nil || !strings.HasSuffix(none.String(), "Nothing.\n\n") {
 		t.Errorf("no change: %q, %v", none.String(), err)
 	}
 	if report.ChangesText(&broken{}, c, report.Screen{}) == nil || report.ChangesJSON(&broken{}, c) == nil {

@@ -25,6 +25,7 @@ type seedJob struct {
 	Dir       string            `json:"dir"`
 	Changes   []seedChange      `json:"changes"`
 	Passwords map[string]string `json:"passwords,omitempty"`
+	Schema    bool              `json:"schema,omitempty"`
 }
 
 type seedChange struct {
@@ -75,6 +76,17 @@ func (l *Lab) Seed(ctx context.Context, f *fixture.Forest, now time.Time, progre
 	if err != nil {
 		return err
 	}
+	n := 0
+	for n < len(adds) && adds[n].Relax == fixture.RelaxSchema {
+		n++
+	}
+	if n > 0 {
+		progress("extending the schema")
+		if _, err := l.seed(ctx, adds[:n], nil); err != nil {
+			return fmt.Errorf("extending the schema: %w", err)
+		}
+		adds = adds[n:]
+	}
 	progress(fmt.Sprintf("adding %d objects", len(adds)))
 	sids, err := l.seed(ctx, adds, nil)
 	if err != nil {
@@ -117,6 +129,7 @@ func (l *Lab) Seed(ctx context.Context, f *fixture.Forest, now time.Time, progre
 // seed has scripts/seed.py carry out changes; it returns the SIDs of all objects.
 func (l *Lab) seed(ctx context.Context, changes []fixture.Change, passwords map[string]string) (map[string]secdesc.SID, error) {
 	job := seedJob{Dir: l.DCs()[0].Dir, Passwords: passwords}
+	job.Schema = len(changes) > 0 && changes[0].Relax == fixture.RelaxSchema
 	for _, c := range changes {
 		s := seedChange{DN: c.DN, Verb: c.Verb, Values: c.Values, Relax: c.Relax, Attrs: map[string][][]byte{}}
 		for _, v := range c.Attrs {

@@ -16,7 +16,7 @@ from samba.ndr import ndr_unpack
 from samba.param import LoadParm
 from samba.samdb import SamDB
 
-RELAX = {"": [], "password": ["local_oid:1.3.6.1.4.1.7165.4.3.12:0"], "foreign": ["provision:0"]}
+RELAX = {"": [], "password": ["local_oid:1.3.6.1.4.1.7165.4.3.12:0"], "foreign": ["provision:0"], "schema": []}
 
 
 def message(sam, c, flag):
@@ -58,6 +58,8 @@ def apply(sam, c):
     controls = RELAX[c.get("relax", "")]
     if c["verb"] == "add":
         sam.add(message(sam, c, ldb.FLAG_MOD_ADD), controls=controls)
+    elif c["verb"] == "extend":
+        sam.modify(message(sam, c, ldb.FLAG_MOD_ADD))
     elif c["verb"] == "have":
         have(sam, c)
     elif c["verb"] == "primary":
@@ -79,6 +81,10 @@ def main():
     for c in job["changes"]:
         try:
             apply(sam, c)
+            if job.get("schema"):
+                sam.transaction_commit()
+                sam.set_schema_update_now()
+                sam.transaction_start()
         except ldb.LdbError as e:
             sam.transaction_cancel()
             raise SystemExit("%s %s: %s" % (c["verb"], c["dn"], e.args[1]))

@@ -96,6 +96,11 @@ func New(s *forest.Snapshot, t Tokens, options ...Option) *Engine {
 	e.names = newResolver(s)
 	e.findSites()
 	e.placeComputers()
+	for id := range forest.ID(s.Len()) { // those that nothing links, too
+		if s.IsA(id, "groupPolicyContainer") {
+			e.policy(s.DN(id))
+		}
+	}
 	return e
 }
 
@@ -117,8 +122,9 @@ func (e *Engine) ScopeOf(computer forest.ID) (id ScopeID, ok bool) {
 // is first asked for.
 func (e *Engine) Result(id ScopeID) *Result { return e.scopes[id].result() }
 
-// Policies returns the policies that any container of the scopes links, ordered
-// by distinguished name.
+// Policies returns the policies of the snapshot, linked or not, and those that a
+// container of the scopes links without their being there, ordered by
+// distinguished name.
 func (e *Engine) Policies() []*Policy {
 	out := make([]*Policy, 0, len(e.policies))
 	for _, p := range e.policies {

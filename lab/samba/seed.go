@@ -112,7 +112,7 @@ func (l *Lab) Seed(ctx context.Context, f *fixture.Forest, now time.Time, progre
 		return err
 	}
 	progress("waiting for replication")
-	if err := l.Converge(ctx); err != nil {
+	if err := l.convergeAfterSeed(ctx); err != nil {
 		return err
 	}
 	for _, h := range l.DCs()[1:] {
@@ -124,6 +124,19 @@ func (l *Lab) Seed(ctx context.Context, f *fixture.Forest, now time.Time, progre
 	}
 	l.Seeded = now.UTC().Format(time.RFC3339)
 	return l.save()
+}
+
+// seedReplication bounds how long thousands of new objects may take to arrive.
+const seedReplication = 5 * time.Minute
+
+// convergeAfterSeed is Converge with more patience.
+func (l *Lab) convergeAfterSeed(ctx context.Context) error {
+	for end := time.Now().Add(seedReplication); ; {
+		err := l.Converge(ctx)
+		if err == nil || ctx.Err() != nil || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // seed has scripts/seed.py carry out changes; it returns the SIDs of all objects.

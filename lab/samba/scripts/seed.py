@@ -74,6 +74,8 @@ def main():
     job = json.load(sys.stdin)
     lp = LoadParm()
     lp.load(os.path.join(job["dir"], "etc", "tools.conf"))
+    if job.get("schema"):
+        lp.set("dsdb:schema update allowed", "yes")
     sam = SamDB(url=os.path.join(job["dir"], "private", "sam.ldb"), session_info=system_session(), lp=lp)
     for name, password in job.get("passwords", {}).items():
         sam.setpassword("(sAMAccountName=%s)" % ldb.binary_encode(name), password)

@@ -64,7 +64,7 @@ func (f *fileWriter) put(b []byte) {
 	if f.err != nil {
 		return
 	}
-	f.hasher.Write(b)
+	f.hasher.Write(b) //nolint:errcheck // a hash takes everything (package hash)
 	_, f.err = f.w.Write(b)
 	f.n += int64(len(b))
 }

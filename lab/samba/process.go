@@ -135,12 +135,9 @@ func startTime(pid int) (uint64, error) {
 		return 0, err
 	}
 	// The second field is the program's name in parentheses and may hold anything.
-	_, rest, ok := strings.Cut(string(b), ") ")
-	if i := strings.LastIndex(string(b), ") "); i >= 0 {
-		rest = string(b)[i+2:]
-	}
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 20 || fields[0] == "Z" {
+	text := string(b)
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	if len(fields) < 20 || fields[0] == "Z" { // a zombie has ended
 		return 0, fs.ErrNotExist
 	}
 	return strconv.ParseUint(fields[19], 10, 64)
@@ -169,11 +166,17 @@ func (l *Lab) process(h Host) (*process, error) {
 	if err := json.Unmarshal(b, p); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", l.processFile(h), err)
 	}
-	started, err := startTime(p.PID)
-	if err != nil || started != p.Started {
-		return nil, nil // gone, or its number belongs to somebody else now
+	if !p.alive() {
+		return nil, nil
 	}
 	return p, nil
+}
+
+// alive tells whether p runs: not if it is gone, nor if its number belongs to
+// somebody else now.
+func (p *process) alive() bool {
+	started, err := startTime(p.PID)
+	return err == nil && started == p.Started
 }
 
 // members returns the processes inside p's process namespace.
@@ -230,15 +233,15 @@ func (l *Lab) stop(ctx context.Context, h Host, grace bool) error {
 }
 
 // waitGone waits until neither p nor a member of its namespace is left.
-func (l *Lab) waitGone(ctx context.Context, h Host, p *process, limit time.Duration) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+func (l *Lab) waitGone(parent context.Context, h Host, p *process, limit time.Duration) (bool, error) {
+	ctx, cancel := context.WithTimeout(parent, limit)
 	defer cancel()
 	for {
 		left, err := p.members()
 		if err != nil {
 			return false, err
 		}
-		if started, err := startTime(p.PID); len(left) == 0 && (err != nil || started != p.Started) {
+		if len(left) == 0 && !p.alive() {
 			if err := os.Remove(l.processFile(h)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return true, fmt.Errorf("stopping %s: %w", h.Name, err)
 			}
@@ -246,7 +249,7 @@ func (l *Lab) waitGone(ctx context.Context, h Host, p *process, limit time.Durat
 		}
 		select {
 		case <-ctx.Done():
-			return false, context.Cause(context.WithoutCancel(ctx))
+			return false, parent.Err() // nil if only the limit has passed
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

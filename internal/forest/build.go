@@ -14,11 +14,11 @@ import (
 // Build makes the Snapshot. The Builder must not be used afterwards. Errors are
 // ErrDuplicate and ErrTooLarge.
 func (b *Builder) Build() (*Snapshot, error) {
-	b.coverLDIF()
 	o, err := b.number()
 	if err != nil {
 		return nil, err
 	}
+	b.coverLDIF(o)
 	b.info.Started, b.info.Finished = b.info.Started.UTC().Truncate(time.Second), b.info.Finished.UTC().Truncate(time.Second)
 	s := &Snapshot{info: b.info, collected: b.collected, files: b.files, coverage: b.coverage}
 	if err := b.buildTree(s, o); err != nil {

@@ -60,7 +60,7 @@ type ldifTally struct {
 }
 
 // coverLDIF states what is not known of a snapshot that comes from LDIF.
-func (b *Builder) coverLDIF() {
+func (b *Builder) coverLDIF(o *ordering) {
 	t := b.ldif
 	if t == nil {
 		return
@@ -88,9 +88,30 @@ func (b *Builder) coverLDIF() {
 			Reason: "LDIF does not say whether they were asked for: " + strings.Join(never, ", "),
 		})
 	}
+	b.Cover(Coverage{
+		Area: AreaAttribute, Subject: "hidden attributes", State: "partial",
+		Reason: "LDIF does not say what the account that exported it may read: what was hidden from it looks absent; a scan with collect tells the two apart",
+	})
 	for dn := range t.refs {
+		if b.hasEntry(dn, o) {
+			continue // exported into another file
+		}
 		b.Cover(Coverage{Area: AreaPartition, Subject: dn, State: "not collected", Reason: "the server referred to it; export it as well"})
 	}
+}
+
+// hasEntry reports whether an entry of that name was added.
+func (b *Builder) hasEntry(dn string, o *ordering) bool {
+	key, err := dnKey(dn)
+	if err != nil {
+		return false
+	}
+	for i, n := range b.names {
+		if n.key == key && o.nameID[i] != None {
+			return true
+		}
+	}
+	return false
 }
 
 // ldifParser reads one file.
@@ -102,7 +123,8 @@ type ldifParser struct {
 	header  bool // ldapsearch began: a result must follow
 	done    bool // a result came after the last entry
 	count   int  // entries since the last trailer
-	last    int  // entries before the last result
+	last    int  // entries of the search before its last result, all its pages together
+	more    bool // the last page came with a cookie: another must follow
 	entry   Entry
 	index   map[string]int // lower-case name → position in entry.Attrs
 	ranges  map[string][]valueRange
@@ -121,6 +143,10 @@ func (p *ldifParser) run() error {
 	if p.header && !p.done {
 		p.at = p.lines.n
 		return fmt.Errorf("%w: the search's result is missing at the end", ErrTruncated)
+	}
+	if p.more {
+		p.at = p.lines.n
+		return fmt.Errorf("%w: the last page announces another one", ErrTruncated)
 	}
 	return nil
 }
@@ -169,12 +195,17 @@ func (p *ldifParser) comment(text string) error {
 		p.reference(strings.TrimPrefix(text, "ref"))
 	case key == "requesting":
 		for _, name := range strings.Fields(val) {
+			if name == "*" || name == "ALL" {
+				p.b.Collected(Attrs()...)
+			}
 			if a, ok := AttrByName(name); ok {
 				p.b.Collected(a)
 			}
 		}
 	case key == "result" && p.header:
 		return p.result(val)
+	case key == "pagedresults" && p.header:
+		p.paged(val)
 	case key == "numEntries" && p.header:
 		if n, err := strconv.Atoi(val); err == nil && n != p.last {
 			return fmt.Errorf("%w: the search returned %d entries, the file holds %d", ErrTruncated, n, p.last)
@@ -189,8 +220,17 @@ func (p *ldifParser) result(val string) error {
 	if code != "0" {
 		return fmt.Errorf("%w: the search ended with result %s", ErrTruncated, clip(val))
 	}
-	p.done, p.last, p.count = true, p.count, 0
+	if !p.more {
+		p.last = 0
+	}
+	p.done, p.more, p.last, p.count = true, false, p.last+p.count, 0
 	return nil
+}
+
+// paged takes what ldapsearch says of the paging control: "estimate=n cookie=x".
+func (p *ldifParser) paged(val string) {
+	_, cookie, _ := strings.Cut(val, "cookie=")
+	p.more = cookie != ""
 }
 
 // reference takes an LDAP URL to another partition.
@@ -277,7 +317,9 @@ func (p *ldifParser) other(lines []ldifLine) error {
 			if err := p.result(string(val)); err != nil {
 				return err
 			}
-		case "search", "control", "pagedresults", "matcheddn", "text", "version":
+		case "pagedresults":
+			p.paged(string(val))
+		case "search", "control", "matcheddn", "text", "version":
 		default:
 			return fmt.Errorf("%w: a record begins with %s, not with dn", ErrLDIF, clip(name))
 		}

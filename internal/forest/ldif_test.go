@@ -238,3 +238,52 @@ func FuzzReadLDIF(f *testing.F) {
 		}
 	})
 }
+
+// ldapsearch repeats its header and result for every page and counts at the end
+// only, as seen with OpenLDAP 2.5 and -E pr=1000/noprompt.
+func TestLDIFPaged(t *testing.T) {
+	page := func(name, cookie string) string {
+		return ldapsearchHead + "dn: CN=" + name + ",DC=x\n\n# search result\nsearch: 2\nresult: 0 Success\n" +
+			"control: 1.2.840.113556.1.4.319 false MAUCAQAEAA==\npagedresults: estimate=2 cookie=" + cookie + "\n"
+	}
+	read := func(text string) error {
+		return ReadLDIF(strings.NewReader(text), NewBuilder(Info{}))
+	}
+	if err := read(page("a", "MQA=") + page("b", "") + "\n# numResponses: 4\n# numEntries: 2\n"); err != nil {
+		t.Errorf("two pages: %v", err)
+	}
+	if err := read(page("a", "MQA=") + page("b", "") + "\n# numResponses: 4\n# numEntries: 3\n"); !errors.Is(err, ErrTruncated) {
+		t.Errorf("an entry is missing: %v", err)
+	}
+	if err := read(page("a", "MQA=")); !errors.Is(err, ErrTruncated) {
+		t.Errorf("a page is missing: %v", err)
+	}
+	one := page("a", "MQA=") + page("b", "") + "\n# numEntries: 2\n\n"
+	if err := read(one + strings.ReplaceAll(one, "DC=x", "DC=y")); err != nil {
+		t.Errorf("two searches in one file: %v", err)
+	}
+}
+
+// A partition that one file refers to and another holds was read.
+func TestLDIFReferralToOtherFile(t *testing.T) {
+	b := NewBuilder(Info{})
+	domain := ldapsearchHead + "dn: DC=x\ninstanceType: 5\n\n# refldap://x/CN=Configuration,DC=x\n\n# refldap://x/DC=DomainDnsZones,DC=x\n\nsearch: 2\nresult: 0 Success\n\n# numEntries: 1\n"
+	for _, text := range []string{domain, ldapsearchHead + "dn: cn=configuration,dc=x\ncn: a\n\nsearch: 2\nresult: 0 Success\n\n# numEntries: 1\n"} {
+		if err := ReadLDIF(strings.NewReader(text), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var missing []string
+	for _, c := range s.Coverage() {
+		if c.Area == AreaPartition {
+			missing = append(missing, c.Subject)
+		}
+	}
+	if len(missing) != 1 || missing[0] != "DC=DomainDnsZones,DC=x" {
+		t.Errorf("partitions not collected: %q", missing)
+	}
+}

@@ -127,10 +127,20 @@ func (ev *evaluation) onObjects(e *Entry, ids []forest.ID, r *result) error {
 			return e.errorf("%s: %v", ev.w.s.DN(id), err)
 		}
 		if r.tally.count(out) && out != Pass {
+			if selectors[e.Select].privileged {
+				ev.sawPrivilege(id)
+			}
 			r.findings = append(r.findings, ev.finding(e, out, lacks, ev.w.objectSubject(id), id))
 		}
 	}
 	return nil
+}
+
+// sawPrivilege records why the subject is among the privileged accounts.
+func (ev *evaluation) sawPrivilege(id forest.ID) {
+	for _, g := range ev.w.privilege().members[id] {
+		ev.facts = append(ev.facts, fact{kind: memberFact, id: id, other: g})
+	}
 }
 
 func (ev *evaluation) decide(e *Entry, v ref.Val, s Subject, id forest.ID, r *result) error {
@@ -317,10 +327,13 @@ func (e *Entry) missingTexts(lacks []missing) []string {
 // subjects lack evidence of the same kind: that is a fact about the scan.
 func collapse(w *world, fs []Finding) []Finding {
 	count := map[string]int{}
-	for _, f := range fs {
-		if f.Outcome == Unknown {
-			count[f.Subject.Domain]++
+	for i := range fs {
+		if fs[i].Outcome == Unknown {
+			count[fs[i].Subject.Domain]++
 		}
+	}
+	if len(count) == 0 {
+		return fs
 	}
 	done := map[string]bool{}
 	out := fs[:0:0]
@@ -340,6 +353,7 @@ func collapse(w *world, fs []Finding) []Finding {
 
 func (w *world) collapsed(f Finding, n int) Finding {
 	first := f.Subject.DN
+	f.Evidence = []Evidence{}
 	f.Detail = fmt.Sprintf("Could not be decided for %d subjects; the first is %s.", n, first)
 	f.Subject = Subject{Name: f.Subject.Domain, Kind: "domain", Domain: f.Subject.Domain}
 	for _, d := range w.domains {
@@ -384,15 +398,28 @@ func (w *world) hostsSubject(h *hostSet) Subject {
 var severityRank = map[Severity]int{Critical: 0, High: 1, Medium: 2, Low: 3}
 
 func (a *Assessment) sort() {
-	slices.SortStableFunc(a.Findings, func(x, y Finding) int {
+	type keyed struct {
+		f  *Finding
+		dn string
+	}
+	order := make([]keyed, len(a.Findings))
+	for i := range a.Findings {
+		order[i] = keyed{&a.Findings[i], strings.ToLower(a.Findings[i].Subject.DN)}
+	}
+	slices.SortStableFunc(order, func(x, y keyed) int {
 		return cmp.Or(
-			cmp.Compare(x.Outcome, y.Outcome), // fail before unknown
-			cmp.Compare(severityRank[x.Severity], severityRank[y.Severity]),
-			cmp.Compare(x.Control, y.Control),
-			cmp.Compare(x.Subject.Domain, y.Subject.Domain),
-			cmp.Compare(strings.ToLower(x.Subject.DN), strings.ToLower(y.Subject.DN)),
-			cmp.Compare(x.Subject.Scope, y.Subject.Scope))
+			cmp.Compare(x.f.Outcome, y.f.Outcome), // fail before unknown
+			cmp.Compare(severityRank[x.f.Severity], severityRank[y.f.Severity]),
+			cmp.Compare(x.f.Control, y.f.Control),
+			cmp.Compare(x.f.Subject.Domain, y.f.Subject.Domain),
+			cmp.Compare(x.dn, y.dn),
+			cmp.Compare(x.f.Subject.Scope, y.f.Subject.Scope))
 	})
+	sorted := make([]Finding, len(order))
+	for i, k := range order {
+		sorted[i] = *k.f
+	}
+	a.Findings = sorted
 }
 
 func (a *Assessment) summarise() {

@@ -99,7 +99,9 @@ func objectMethods() []method {
 			return types.Int(-1)
 		}),
 		onObject("kind", none(), cel.StringType, "user, computer, gmsa, msa, dmsa, group, foreign, gpo, domain, container or the class", func(o object, _ []ref.Val) ref.Val {
-			return types.String(o.ev.w.kind(o.id))
+			kind := o.ev.w.kind(o.id)
+			o.ev.saw(Evidence{Kind: "attribute", DN: o.ev.w.s.DN(o.id), Attr: "objectClass", Value: o.ev.w.s.Class(o.id), Text: "the object is a " + kind})
+			return types.String(kind)
 		}),
 		onObject("is", one(cel.StringType), cel.BoolType, "whether a class is among objectClass", func(o object, args []ref.Val) ref.Val {
 			return types.Bool(o.ev.w.s.IsA(o.id, str(args[0])))
@@ -249,10 +251,17 @@ func (ev *evaluation) has(id forest.ID, a forest.Attr) ref.Val {
 			_, st = s.Time(id, a)
 		}
 	}
-	if st == forest.Unreadable {
+	if st == forest.Unreadable && !ev.w.outsideSchema(a) {
 		return ev.unreadable(id, a)
 	}
 	return types.Bool(st == forest.Known)
+}
+
+// outsideSchema reports whether an attribute that the snapshot does not hold is
+// known not to exist in the forest.
+func (w *world) outsideSchema(a forest.Attr) bool {
+	schema := w.s.Schema()
+	return !w.s.Collected(a) && schema.Attr("member") != nil && schema.Attr(a.String()) == nil
 }
 
 // isTimestamp marks attributes whose value 0 means that nothing happened yet.

@@ -192,8 +192,16 @@ func rightMethods() []method {
 			r := args[0].(right)
 			return r.ev.rightHolders(r.setting)
 		}},
-		{rightType, "covers", one(objectType), cel.BoolType, "whether the list holds a principal, or a group that it is an effective member of (not counting groups that each host has of its own)", func(args []ref.Val) ref.Val {
+		{rightType, "covers", one(objectType), cel.BoolType, "whether the list holds a principal, or a group that it is an effective member of (protected groups and groups that each host has of its own do not count)", func(args []ref.Val) ref.Val {
 			return covers(args[0].(right), args[1].(object))
+		}},
+		{rightType, "lists", one(objectType), cel.BoolType, "whether the list names a principal itself", func(args []ref.Val) ref.Val {
+			r, o := args[0].(right), args[1].(object)
+			if o.id == forest.None {
+				return r.ev.unknown("members", o.why)
+			}
+			sid := r.ev.w.s.SID(o.id)
+			return r.truth(func(p gpo.Principal) bool { return p.Is(sid) })
 		}},
 	}
 }
@@ -208,8 +216,14 @@ func covers(r right, o object) ref.Val {
 		if p.Is(sid) {
 			return true
 		}
-		return !p.SID.IsZero() && p.SID.Domain() != builtinDomain && w.holds(o.id, p.SID)
+		return !p.SID.IsZero() && p.SID.Domain() != builtinDomain && w.holds(o.id, p.SID) &&
+			!slices.Contains(w.privilege().groups, p.ID)
 	}
+	return r.truth(match)
+}
+
+// truth asks whether the list holds a principal that match accepts.
+func (r right) truth(match func(gpo.Principal) bool) ref.Val {
 	switch r.setting.Holds(match) {
 	case gpo.Yes:
 		return types.True

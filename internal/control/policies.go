@@ -19,11 +19,12 @@ import (
 
 // policyFacts is what is asked of one group policy object by itself.
 type policyFacts struct {
-	policy    *gpo.Policy
-	rights    map[string]gpo.Item // by name, of GptTmpl.inf
-	unread    string              // why rights may be incomplete
-	passwords []Evidence
-	links     []link
+	policy     *gpo.Policy
+	rights     map[string]gpo.Item // by name, of GptTmpl.inf
+	unread     string              // why rights may be incomplete
+	unsearched string              // why passwords may be incomplete
+	passwords  []Evidence
+	links      []link
 }
 
 // readPolicies collects the facts of every policy in the order of the engine.
@@ -81,6 +82,9 @@ func (f *policyFacts) readTemplate(w *world) {
 
 // readPasswords looks for cpassword in the preference files of the policy.
 func (f *policyFacts) readPasswords(w *world) {
+	if gpt := w.s.File(f.policy.Domain, f.policy.Folder+"/GPT.INI"); gpt.State == forest.Unreadable {
+		f.unsearched = gpt.Reason
+	}
 	prefix := strings.ToLower(f.policy.Folder) + "/"
 	files := w.s.Files()
 	for i := range files {
@@ -89,7 +93,7 @@ func (f *policyFacts) readPasswords(w *world) {
 			continue
 		}
 		if file.State == forest.Unreadable {
-			f.unread = file.Path + ": " + file.Reason
+			f.unsearched = file.Path + ": " + file.Reason
 			continue
 		}
 		for _, line := range passwordLines(file.Data) {
@@ -190,8 +194,8 @@ func policyMethods() []method {
 				o.ev.saw(e)
 				out = append(out, types.String(fmt.Sprintf("%s:%d", e.File, e.Line)))
 			}
-			if p.unread != "" && len(out) == 0 {
-				return o.ev.unknown("file", p.unread)
+			if p.unsearched != "" && len(out) == 0 {
+				return o.ev.unknown("file", p.unsearched)
 			}
 			return types.NewRefValList(types.DefaultTypeAdapter, out)
 		}),

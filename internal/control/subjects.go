@@ -8,11 +8,12 @@ import (
 
 // A selector lists the subjects of a control. Exactly one function is set.
 type selector struct {
-	doc     string
-	hosts   bool // subjects are host sets
-	whole   bool // the only subject is the forest
-	objects func(w *world) []forest.ID
-	role    []string // hosts: of these roles
+	doc        string
+	hosts      bool // subjects are host sets
+	whole      bool // the only subject is the forest
+	objects    func(w *world) []forest.ID
+	privileged bool     // findings say through which group the subject is privileged
+	role       []string // hosts: of these roles
 }
 
 // selectors are the kinds of subjects beside the names of principals, which
@@ -27,13 +28,13 @@ var selectors = map[string]selector{
 	"gpo":                {doc: "group policy objects", objects: (*world).policyObjects},
 	"protected-group":    {doc: "groups that AdminSDHolder protects (guide, app. C)", objects: func(w *world) []forest.ID { return w.privilege().groups }},
 	"protected-object":   {doc: "accounts and groups that AdminSDHolder protects", objects: func(w *world) []forest.ID { return w.privilege().protected }},
-	"privileged-account": {doc: "effective members of protected groups", objects: func(w *world) []forest.ID { return w.privilege().accounts }},
+	"privileged-account": {privileged: true, doc: "effective members of protected groups", objects: func(w *world) []forest.ID { return w.privilege().accounts }},
 	"privileged-principal": {doc: "protected groups, their effective members, and groups nested in them", objects: func(w *world) []forest.ID {
 		return sorted(w.privilege().protected, w.privilege().accounts)
 	}},
-	"admin-account":      {doc: "privileged accounts and members of the configured administrative groups", objects: func(w *world) []forest.ID { return w.privilege().admins }},
+	"admin-account":      {privileged: true, doc: "privileged accounts and members of the configured administrative groups", objects: func(w *world) []forest.ID { return w.privilege().admins }},
 	"vip-account":        {doc: "members of the configured VIP groups", objects: func(w *world) []forest.ID { return w.privilege().vips }},
-	"watched-account":    {doc: "administrative and VIP accounts", objects: func(w *world) []forest.ID { return sorted(w.privilege().admins, w.privilege().vips) }},
+	"watched-account":    {privileged: true, doc: "administrative and VIP accounts", objects: func(w *world) []forest.ID { return sorted(w.privilege().admins, w.privilege().vips) }},
 	"adminsdholder":      {doc: "AdminSDHolder of each domain", objects: (*world).adminSDHolders},
 	"admincount":         {doc: "accounts and groups with adminCount 1", objects: (*world).admincounts},
 	"management-account": {doc: "management accounts (guide, app. I)", objects: func(w *world) []forest.ID { return w.management().accounts }},
@@ -47,6 +48,7 @@ var selectors = map[string]selector{
 	"member-hosts":       {doc: "servers and workstations, jump servers left out", hosts: true, role: []string{roleServer, roleWorkstation}},
 	"dc-hosts":           {doc: "domain controllers", hosts: true, role: []string{roleDC}},
 	"exempt-hosts":       {doc: "jump servers", hosts: true, role: []string{roleExempt}},
+	"joined-hosts":       {doc: "servers, workstations and jump servers", hosts: true, role: []string{roleServer, roleWorkstation, roleExempt}},
 	"all-hosts":          {doc: "all computers", hosts: true, role: []string{roleServer, roleWorkstation, roleDC, roleExempt}},
 }
 

@@ -1,9 +1,13 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"text/template"
+	"text/template/parse"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
@@ -98,8 +102,13 @@ func (e *Entry) parseTexts() error {
 }
 
 func fill(t *template.Template, n note) string {
-	if t == nil {
+	if t == nil || t.Tree == nil {
 		return ""
+	}
+	if nodes := t.Root.Nodes; len(nodes) == 0 {
+		return ""
+	} else if text, ok := nodes[0].(*parse.TextNode); ok && len(nodes) == 1 {
+		return strings.TrimSpace(string(text.Text)) // most texts have nothing to fill in
 	}
 	var b strings.Builder
 	if err := t.Execute(&b, n); err != nil {
@@ -325,13 +334,18 @@ func (w *world) numberText(id forest.ID, a forest.Attr, v int64) string {
 	return fmt.Sprint(v)
 }
 
+// flagOrder lists the flags of userAccountControl by bit.
+var flagOrder = func() []string {
+	names := slices.Collect(maps.Keys(accountFlags))
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(accountFlags[a], accountFlags[b]) })
+	return names
+}()
+
 func flagNames(v int64) []string {
 	var out []string
-	for bit := int64(1); bit <= 0x4000000; bit <<= 1 {
-		for name, b := range accountFlags {
-			if b == bit && v&bit != 0 {
-				out = append(out, name)
-			}
+	for _, name := range flagOrder {
+		if v&accountFlags[name] != 0 {
+			out = append(out, name)
 		}
 	}
 	return out

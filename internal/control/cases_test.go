@@ -187,7 +187,7 @@ var cases = []struct {
 	{"K-06-rbcd-privileged", "DC9$", Fail, "computers: [{name: DC9, in: Domain Controllers, role: dc, acted-for-by: [ordinary]}]"},
 	{"K-07-sidhistory-privileged", "mig", Fail, "users: [{name: mig, in: Staff, sid-history: [S-1-5-21-1-2-3-512]}]"},
 	{"K-08-sidhistory-on-privileged", "mig", Fail, "users: [{name: mig, in: Staff, sid-history: [S-1-5-21-1-2-3-4444], member-of: [Domain Admins]}]"},
-	{"D-04-deny-network-members", "Servers", Fail, "policies: [{name: Deny privileged, rights: {SeDenyNetworkLogonRight: [Domain Admins]}}]"},
+	{"D-04-deny-network-members", "Servers", Fail, "policies: [{name: Deny privileged, rights: {SeDenyNetworkLogonRight: [Host Admins]}}]"},
 	{"E-04-deny-network", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyNetworkLogonRight: [Domain Admins]}}]"},
 	{"F-08-deny-rdp", "Servers", Fail, "links: [{on: Servers, policies: []}]"},
 	{"G-03-deny-network", "Servers", Fail, "links: [{on: Servers, policies: []}]"},

@@ -192,7 +192,7 @@ func rightMethods() []method {
 			r := args[0].(right)
 			return r.ev.rightHolders(r.setting)
 		}},
-		{rightType, "covers", one(objectType), cel.BoolType, "whether the list holds a principal, or a group that it is an effective member of (protected groups and groups that each host has of its own do not count)", func(args []ref.Val) ref.Val {
+		{rightType, "covers", one(objectType), cel.BoolType, "whether the list holds a principal, or a group that it is an effective member of (groups that each host has of its own do not count)", func(args []ref.Val) ref.Val {
 			return covers(args[0].(right), args[1].(object))
 		}},
 		{rightType, "lists", one(objectType), cel.BoolType, "whether the list names a principal itself", func(args []ref.Val) ref.Val {
@@ -216,8 +216,7 @@ func covers(r right, o object) ref.Val {
 		if p.Is(sid) {
 			return true
 		}
-		return !p.SID.IsZero() && p.SID.Domain() != builtinDomain && w.holds(o.id, p.SID) &&
-			!slices.Contains(w.privilege().groups, p.ID)
+		return !p.SID.IsZero() && p.SID.Domain() != builtinDomain && w.holds(o.id, p.SID)
 	}
 	return r.truth(match)
 }

@@ -154,7 +154,7 @@ var cases = []struct {
 	{"T-01-stale", "ordinary", Fail, "changes: [{object: ordinary, last-logon: 200d}]"},
 	{"T-02-never-used", "old", Fail, "users: [{name: old, in: Staff, attributes: {whenCreated: ['20240101000000.0Z']}}]"},
 	{"T-03-stale-computer", "WS1$", Fail, "changes: [{object: WS1, last-logon: 200d}]"},
-	{"T-04-reenabled", "ordinary", Unknown, "changes: [{object: ordinary, last-logon: 200d}]"},
+	{"T-04-reenabled", "ordinary", Fail, "changes: [{object: ordinary, last-logon: 200d}]"},
 	{"T-05-old-password", "ordinary", Fail, "changes: [{object: ordinary, password-set: 500d}]"},
 	{"T-06-old-privileged-password", "ordinary", Fail, "changes: [{object: ordinary, password-set: 500d}, {object: Domain Admins, add-members: [ordinary]}]"},
 	{"T-07-never-expires", "ordinary", Fail, "changes: [{object: ordinary, add-flags: [password-never-expires]}]"},

@@ -20,7 +20,6 @@ type evaluation struct {
 	missing   []missing
 	scopes    []scope
 	offenders []offender
-	sampled   ref.Val // options
 }
 
 // missing is evidence that a function could not get.

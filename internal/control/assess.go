@@ -8,8 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/common/types/ref"
 
@@ -40,16 +41,17 @@ func (c *Catalogue) Assess(in Input) (*Assessment, error) {
 	}
 	a := &Assessment{Version: FormatVersion, Run: w.run(in, c), Population: w.population()}
 	var rows []cell
+	var found []*Finding
 	for i, r := range results {
 		e := c.entries[i]
 		cr := ControlResult{ID: e.ID, Title: e.Title, Section: e.Section, Severity: e.Severity, Tally: r.tally}
 		a.Controls = append(a.Controls, cr)
-		a.Findings = append(a.Findings, collapse(w, r.findings)...)
+		found = collapse(w, r, found)
 		rows = append(rows, r.cells...)
 	}
 	a.Matrix = w.matrix(rows)
+	a.Findings = ordered(found)
 	a.applyExceptions(w, in.Exceptions)
-	a.sort()
 	a.summarise()
 	return a, nil
 }
@@ -66,6 +68,22 @@ type result struct {
 	tally    Tally
 	findings []Finding
 	cells    []cell
+	unknown  map[string]int // by domain: objects for which it could not be decided
+}
+
+// note keeps the finding of an object. Unknowns that collapse is going to put
+// into one are only counted, all but the first few.
+func (r *result) note(ev *evaluation, e *Entry, out Outcome, lacks []missing, id forest.ID) {
+	if out == Unknown {
+		if r.unknown == nil {
+			r.unknown = map[string]int{}
+		}
+		domain := ev.w.domainDNS(id)
+		if r.unknown[domain]++; r.unknown[domain] > collapseAbove+1 {
+			return
+		}
+	}
+	r.findings = append(r.findings, ev.finding(e, out, lacks, ev.w.objectSubject(id), id))
 }
 
 // A cell is the outcome for one host set, principal and right.
@@ -130,7 +148,7 @@ func (ev *evaluation) onObjects(e *Entry, ids []forest.ID, r *result) error {
 			if selectors[e.Select].privileged {
 				ev.sawPrivilege(id)
 			}
-			r.findings = append(r.findings, ev.finding(e, out, lacks, ev.w.objectSubject(id), id))
+			r.note(ev, e, out, lacks, id)
 		}
 	}
 	return nil
@@ -212,7 +230,7 @@ func (ev *evaluation) onHosts(e *Entry, h *hostSet, r *result) error {
 	}
 	r.tally.count(sum.out)
 	if sum.out != Pass {
-		f := ev.w.finish(e, sum.out, sum.lacks, subject, note{Denied: sum.denied})
+		f := ev.w.finish(e, sum.out, sum.lacks, subject, &note{Denied: sum.denied})
 		f.Evidence = sum.evidence
 		r.findings = append(r.findings, f)
 	}
@@ -264,7 +282,7 @@ func (w *world) principalName(p forest.ID) string {
 
 // finding makes a finding of the evaluation just done.
 func (ev *evaluation) finding(e *Entry, out Outcome, lacks []missing, s Subject, id forest.ID) Finding {
-	n := note{}
+	n := &note{}
 	n.Subject.id = id
 	for _, o := range ev.offenders {
 		n.Offenders = append(n.Offenders, ev.w.item(o))
@@ -275,12 +293,12 @@ func (ev *evaluation) finding(e *Entry, out Outcome, lacks []missing, s Subject,
 }
 
 // finish fills the texts of a finding.
-func (w *world) finish(e *Entry, out Outcome, lacks []missing, s Subject, n note) Finding {
+func (w *world) finish(e *Entry, out Outcome, lacks []missing, s Subject, n *note) Finding {
 	if n.Subject.id == 0 && s.Kind == "hosts" {
 		n.Subject.id = forest.None
 	}
 	n.Subject.Subject, n.Subject.w = s, w
-	n.Options = w.options.variables()
+	n.Options = w.variables
 	f := Finding{
 		Control: e.ID, Title: e.Title, Section: e.Section, Severity: e.Severity, Reason: e.Reason, Outcome: out,
 		Subject: s, Rationale: e.Rationale, Missing: []string{}, Verify: fill(e.texts.verify, n),
@@ -325,30 +343,22 @@ func (e *Entry) missingTexts(lacks []missing) []string {
 
 // collapse puts unknowns of one control into one finding per domain if very many
 // subjects lack evidence of the same kind: that is a fact about the scan.
-func collapse(w *world, fs []Finding) []Finding {
-	count := map[string]int{}
-	for i := range fs {
-		if fs[i].Outcome == Unknown {
-			count[fs[i].Subject.Domain]++
-		}
-	}
-	if len(count) == 0 {
-		return fs
-	}
+func collapse(w *world, r result, to []*Finding) []*Finding {
 	done := map[string]bool{}
-	out := fs[:0:0]
-	for _, f := range fs {
-		n := count[f.Subject.Domain]
+	for i := range r.findings {
+		f := &r.findings[i]
+		n := r.unknown[f.Subject.Domain]
 		if f.Outcome != Unknown || n <= collapseAbove || f.Subject.Kind == "hosts" {
-			out = append(out, f)
+			to = append(to, f)
 			continue
 		}
 		if !done[f.Subject.Domain] {
 			done[f.Subject.Domain] = true
-			out = append(out, w.collapsed(f, n))
+			one := w.collapsed(*f, n)
+			to = append(to, &one)
 		}
 	}
-	return out
+	return to
 }
 
 func (w *world) collapsed(f Finding, n int) Finding {
@@ -397,29 +407,46 @@ func (w *world) hostsSubject(h *hostSet) Subject {
 
 var severityRank = map[Severity]int{Critical: 0, High: 1, Medium: 2, Low: 3}
 
-func (a *Assessment) sort() {
-	type keyed struct {
-		f  *Finding
-		dn string
-	}
-	order := make([]keyed, len(a.Findings))
-	for i := range a.Findings {
-		order[i] = keyed{&a.Findings[i], strings.ToLower(a.Findings[i].Subject.DN)}
-	}
-	slices.SortStableFunc(order, func(x, y keyed) int {
-		return cmp.Or(
-			cmp.Compare(x.f.Outcome, y.f.Outcome), // fail before unknown
-			cmp.Compare(severityRank[x.f.Severity], severityRank[y.f.Severity]),
-			cmp.Compare(x.f.Control, y.f.Control),
-			cmp.Compare(x.f.Subject.Domain, y.f.Subject.Domain),
-			cmp.Compare(x.dn, y.dn),
-			cmp.Compare(x.f.Subject.Scope, y.f.Subject.Scope))
+// ordered returns the findings, worst first.
+func ordered(found []*Finding) []Finding {
+	slices.SortStableFunc(found, func(x, y *Finding) int {
+		if c := cmp.Compare(x.Outcome, y.Outcome); c != 0 { // fail before unknown
+			return c
+		}
+		if x.Severity != y.Severity {
+			return cmp.Compare(severityRank[x.Severity], severityRank[y.Severity])
+		}
+		if c := cmp.Compare(x.Control, y.Control); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(x.Subject.Domain, y.Subject.Domain); c != 0 {
+			return c
+		}
+		if c := compareFold(x.Subject.DN, y.Subject.DN); c != 0 {
+			return c
+		}
+		return cmp.Compare(x.Subject.Scope, y.Subject.Scope)
 	})
-	sorted := make([]Finding, len(order))
-	for i, k := range order {
-		sorted[i] = *k.f
+	out := make([]Finding, len(found))
+	for i, f := range found {
+		out[i] = *f
 	}
-	a.Findings = sorted
+	return out
+}
+
+// compareFold compares texts as if they were in lower case.
+func compareFold(a, b string) int {
+	for a != "" && b != "" {
+		x, n := utf8.DecodeRuneInString(a)
+		y, m := utf8.DecodeRuneInString(b)
+		if x != y {
+			if c := cmp.Compare(unicode.ToLower(x), unicode.ToLower(y)); c != 0 {
+				return c
+			}
+		}
+		a, b = a[n:], b[m:]
+	}
+	return cmp.Compare(len(a), len(b))
 }
 
 func (a *Assessment) summarise() {

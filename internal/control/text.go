@@ -3,8 +3,8 @@ package control
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 	"text/template/parse"
@@ -18,8 +18,27 @@ import (
 
 // entryTexts are the compiled templates of an entry.
 type entryTexts struct {
-	detail, fix, each, verify *template.Template
-	changes                   []*template.Template
+	detail, fix, each, verify *text
+	changes                   []*text
+}
+
+// A text is a template. One without actions is filled once, and its findings
+// share the result.
+type text struct {
+	*template.Template
+	fixed bool
+	value string // if fixed
+}
+
+func newText(t *template.Template) *text {
+	x := &text{Template: t, fixed: true}
+	for _, n := range t.Root.Nodes {
+		x.fixed = x.fixed && n.Type() == parse.NodeText
+	}
+	if x.fixed {
+		x.value = strings.TrimSpace(t.Root.String())
+	}
+	return x
 }
 
 // An item is an element that made a subject fail, as texts see it.
@@ -78,15 +97,18 @@ var textFuncs = template.FuncMap{
 // when the catalogue is read.
 func (e *Entry) parseTexts() error {
 	var err error
-	one := func(field, text string) *template.Template {
+	one := func(field, source string) *text {
 		if err != nil {
 			return nil
 		}
 		var t *template.Template
-		if t, err = template.New(field).Option("missingkey=error").Funcs(textFuncs).Parse(text); err == nil {
+		if t, err = template.New(field).Option("missingkey=error").Funcs(textFuncs).Parse(source); err == nil {
 			err = t.Execute(&strings.Builder{}, note{Options: DefaultOptions().variables()})
 		}
-		return t
+		if err != nil {
+			return nil
+		}
+		return newText(t)
 	}
 	e.texts = entryTexts{detail: one("detail", e.Detail), fix: one("fix", e.Fix), verify: one("verify", e.Verify)}
 	if e.ChangeEach != "" {
@@ -101,14 +123,12 @@ func (e *Entry) parseTexts() error {
 	return nil
 }
 
-func fill(t *template.Template, n note) string {
-	if t == nil || t.Tree == nil {
+func fill(t *text, n *note) string {
+	if t == nil {
 		return ""
 	}
-	if nodes := t.Root.Nodes; len(nodes) == 0 {
-		return ""
-	} else if text, ok := nodes[0].(*parse.TextNode); ok && len(nodes) == 1 {
-		return strings.TrimSpace(string(text.Text)) // most texts have nothing to fill in
+	if t.fixed {
+		return t.value
 	}
 	var b strings.Builder
 	if err := t.Execute(&b, n); err != nil {
@@ -118,7 +138,7 @@ func fill(t *template.Template, n note) string {
 }
 
 // changes returns the concrete changes of a failure.
-func (e *Entry) changes(n note) []string {
+func (e *Entry) changes(n *note) []string {
 	out := []string{}
 	for _, t := range e.texts.changes {
 		if text := fill(t, n); text != "" {
@@ -218,26 +238,27 @@ func (w *world) chain(member, group forest.ID) []string {
 
 // evidence puts the facts of an evaluation into words, each once.
 func (ev *evaluation) evidence() []Evidence {
-	out := []Evidence{}
-	seen := map[fact]bool{}
-	said := map[string]bool{}
-	for _, f := range ev.facts {
-		if f.kind != readyFact && seen[f] {
+	out := make([]Evidence, 0, len(ev.facts))
+	for i, f := range ev.facts {
+		if f.kind != readyFact && slices.Contains(ev.facts[:i], f) {
 			continue
 		}
-		seen[f] = true
 		for _, e := range ev.w.words(f) {
-			key := e.Kind + "\x00" + e.DN + "\x00" + e.Attr + "\x00" + e.Value + "\x00" + e.Text + "\x00" + e.File + fmt.Sprint(e.Line, e.Chain)
-			if e.ACE != nil {
-				key += fmt.Sprint(e.ACE.Index, e.ACE.List)
-			}
-			if !said[key] {
-				said[key] = true
+			if !slices.ContainsFunc(out, func(x Evidence) bool { return saysSame(x, e) }) {
 				out = append(out, e)
 			}
 		}
 	}
 	return out
+}
+
+// saysSame reports whether a reader would take two facts for one.
+func saysSame(a, b Evidence) bool {
+	if a.Kind != b.Kind || a.DN != b.DN || a.Attr != b.Attr || a.Value != b.Value || a.Text != b.Text ||
+		a.File != b.File || a.Line != b.Line || !slices.Equal(a.Chain, b.Chain) || (a.ACE == nil) != (b.ACE == nil) {
+		return false
+	}
+	return a.ACE == nil || a.ACE.Index == b.ACE.Index && a.ACE.List == b.ACE.List
 }
 
 func (w *world) words(f fact) []Evidence {
@@ -322,7 +343,7 @@ func (w *world) valueText(id forest.ID, a forest.Attr) string {
 func (w *world) numberText(id forest.ID, a forest.Attr, v int64) string {
 	switch {
 	case a == forest.UserAccountControl:
-		return fmt.Sprintf("0x%X (%s)", v, strings.Join(flagNames(v), ", "))
+		return "0x" + strings.ToUpper(strconv.FormatUint(uint64(v), 16)) + " (" + strings.Join(flagNames(v), ", ") + ")"
 	case a.Syntax() == forest.Boolean:
 		return strings.ToUpper(fmt.Sprint(v != 0))
 	case a.Syntax() == forest.Time || isTimestamp[a]:
@@ -334,22 +355,32 @@ func (w *world) numberText(id forest.ID, a forest.Attr, v int64) string {
 	return fmt.Sprint(v)
 }
 
-// flagOrder lists the flags of userAccountControl by bit.
-var flagOrder = func() []string {
-	names := slices.Collect(maps.Keys(accountFlags))
-	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(accountFlags[a], accountFlags[b]) })
-	return names
-}()
-
+// flagNames lists the flags that are set, lowest bit first.
 func flagNames(v int64) []string {
 	var out []string
-	for _, name := range flagOrder {
-		if v&accountFlags[name] != 0 {
-			out = append(out, name)
+	for _, f := range flagOrder {
+		if v&f.bit != 0 {
+			out = append(out, f.name)
 		}
 	}
 	return out
 }
+
+// A namedBit is a bit of userAccountControl with its name.
+type namedBit struct {
+	bit  int64
+	name string
+}
+
+// flagOrder has accountFlags ordered by bit.
+var flagOrder = func() []namedBit {
+	out := make([]namedBit, 0, len(accountFlags))
+	for name, bit := range accountFlags {
+		out = append(out, namedBit{bit, name})
+	}
+	slices.SortFunc(out, func(a, b namedBit) int { return cmp.Compare(a.bit, b.bit) })
+	return out
+}()
 
 // chainEvidence gives the chain of a membership, or says that there is none.
 func (w *world) chainEvidence(member, group forest.ID) []Evidence {

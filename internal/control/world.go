@@ -23,6 +23,7 @@ type world struct {
 	gpo        *gpo.Engine
 	now        time.Time
 	options    Options
+	variables  map[string]any // options as texts see them; read only
 	optionsVal ref.Val
 
 	domains  []forest.Domain
@@ -44,7 +45,8 @@ func newWorld(in Input) *world {
 	if w.now.IsZero() {
 		w.now = s.Info().Finished
 	}
-	w.optionsVal = types.DefaultTypeAdapter.NativeToValue(w.options.variables())
+	w.variables = w.options.variables()
+	w.optionsVal = types.DefaultTypeAdapter.NativeToValue(w.variables)
 	w.findKinds()
 	w.gpo = gpo.New(s, w.reach)
 	w.builtins = make([]map[uint32]forest.ID, len(w.domains))

@@ -1,21 +1,95 @@
 package report
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
+	"strconv"
+	"strings"
 
 	"github.com/leastwise/leastwise/internal/control"
 	"github.com/leastwise/leastwise/internal/forest"
 )
 
-// JSON writes the assessment as indented JSON that follows the published schema
-// (package docs/schema). Lists that are empty are written as [], never as null.
+// JSON writes the assessment as JSON that follows the published schema (package
+// docs/schema): indented, but each finding and each element of the other lists on
+// a line of its own, because a large forest has very many. Lists that are empty
+// are written as [], never as null. It holds one element at a time in memory.
 func JSON(w io.Writer, a *control.Assessment) error {
-	if err := writeJSON(w, complete(a)); err != nil {
+	b := bufio.NewWriterSize(w, 1<<16)
+	if err := writeLines(b, reflect.ValueOf(complete(a)).Elem()); err != nil {
+		return fmt.Errorf("writing assessment as JSON: %w", err)
+	}
+	if err := b.Flush(); err != nil {
 		return fmt.Errorf("writing assessment as JSON: %w", err)
 	}
 	return nil
+}
+
+// writeLines writes a struct as an object, the elements of its lists one a line.
+func writeLines(w *bufio.Writer, v reflect.Value) error {
+	e := lineEncoder{w: w}
+	e.enc = json.NewEncoder(&e.buf)
+	e.enc.SetEscapeHTML(false)
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		e.text(pick(i == 0, "{\n  ", ",\n  "))
+		e.text(strconv.Quote(name) + ": ")
+		if f := v.Field(i); f.Kind() == reflect.Slice {
+			e.list(f)
+		} else {
+			e.enc.SetIndent("  ", "  ")
+			e.value(f)
+			e.enc.SetIndent("", "")
+		}
+	}
+	e.text("\n}\n")
+	return e.err
+}
+
+// A lineEncoder writes values; it keeps the first error.
+type lineEncoder struct {
+	w   *bufio.Writer
+	buf bytes.Buffer // one value
+	enc *json.Encoder
+	err error
+}
+
+func (e *lineEncoder) text(s string) {
+	if e.err == nil {
+		_, e.err = e.w.WriteString(s)
+	}
+}
+
+func (e *lineEncoder) value(v reflect.Value) {
+	if e.err != nil {
+		return
+	}
+	e.buf.Reset()
+	if e.err = e.enc.Encode(v.Addr().Interface()); e.err == nil {
+		_, e.err = e.w.Write(bytes.TrimSuffix(e.buf.Bytes(), []byte("\n")))
+	}
+}
+
+func (e *lineEncoder) list(v reflect.Value) {
+	for i := range v.Len() {
+		if e.err != nil {
+			return
+		}
+		e.text(pick(i == 0, "[\n    ", ",\n    "))
+		e.value(v.Index(i))
+	}
+	e.text(pick(v.Len() == 0, "[]", "\n  ]"))
+}
+
+func pick(first bool, a, b string) string {
+	if first {
+		return a
+	}
+	return b
 }
 
 // writeJSON writes v indented and with <, > and & as they are: the output is

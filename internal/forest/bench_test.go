@@ -20,7 +20,6 @@ func BenchmarkBuilder(b *testing.B) {
 				}
 				full := heap()
 				s := mustBuild(b, build)
-				build = nil
 				b.ReportMetric(float64(full-empty)/float64(n), "builder-B/object")
 				b.ReportMetric(float64(heap()-empty)/float64(n), "snapshot-B/object")
 				runtime.KeepAlive(s)

@@ -153,12 +153,8 @@ func (c *content) parseTemplate(p *Policy, raw []byte) error {
 		}
 	}
 	for _, x := range t.Items(secGroups) {
-		sec, group := membersSection, ""
-		if i := len(x.Key) - len("__Members"); i > 0 && strings.EqualFold(x.Key[i:], "__Members") {
-			group = x.Key[:i]
-		} else if i := len(x.Key) - len("__Memberof"); i > 0 && strings.EqualFold(x.Key[i:], "__Memberof") {
-			sec, group = memberOfSection, x.Key[:i]
-		} else {
+		sec, group, ok := groupKey(x.Key)
+		if !ok {
 			p.problem(fmt.Sprintf("GptTmpl.inf line %d: %q is neither __Members nor __Memberof of a group", x.Line, clip(x.Key)))
 			continue
 		}
@@ -188,4 +184,15 @@ func cleanKey(k string) string {
 		}
 	}
 	return k
+}
+
+// groupKey takes a key of the section Group Membership apart: the group, and
+// whether its members or its memberships are set ([MS-GPSB] 2.2.5).
+func groupKey(key string) (sec section, group string, ok bool) {
+	for suffix, sec := range map[string]section{"__Members": membersSection, "__Memberof": memberOfSection} {
+		if i := len(key) - len(suffix); i > 0 && strings.EqualFold(key[i:], suffix) {
+			return sec, key[:i], true
+		}
+	}
+	return 0, "", false
 }

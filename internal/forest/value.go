@@ -188,3 +188,19 @@ func (s *Snapshot) With(a Attr) []ID {
 	}
 	return nil
 }
+
+// Flawed lists the objects of which attribute a was not, or not fully, readable
+// although it was collected, in order.
+func (s *Snapshot) Flawed(a Attr) []ID {
+	if !s.flawed[a] {
+		return nil
+	}
+	var out []ID
+	for k := range s.problems {
+		if k.attr == a {
+			out = append(out, k.id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,6 +1,8 @@
 package reach
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -190,7 +192,7 @@ func unwind(from map[forest.ID]Step, last Step, member forest.ID) []Step {
 // A Gap is a reason why the members of a group may be more than are known.
 type Gap struct {
 	Group forest.ID
-	DN    string // member outside the snapshot, or "" if the whole attribute is unreadable
+	DN    string // the member in question, or "" if it is unknown which ones there are
 	Why   string
 }
 
@@ -202,12 +204,73 @@ func (x *Index) Gaps(group forest.ID) []Gap {
 		out = append(out, Gap{Group: group, Why: x.s.Why(group, forest.PrimaryGroupID)})
 	}
 	for _, g := range append([]forest.ID{group}, x.Nested(group)...) {
+		if why := x.unreadKind(g); why != "" {
+			out = append(out, Gap{Group: g, Why: why})
+		}
+		if n := x.veiled[x.domain[g]]; len(n) > 0 && x.group[g] == global {
+			out = append(out, Gap{Group: g, Why: fmt.Sprintf("the primary group of %d accounts could not be read (%s: %s)",
+				len(n), x.s.DN(n[0]), x.s.Why(n[0], forest.PrimaryGroupID))})
+		}
 		if _, st := x.s.Links(g, forest.Member); st == forest.Unreadable {
 			out = append(out, Gap{Group: g, Why: x.s.Why(g, forest.Member)})
+		}
+		for _, m := range x.opaque[g] {
+			out = append(out, Gap{Group: g, DN: x.s.DN(m), Why: x.unreadKind(m)})
 		}
 		for _, dn := range x.s.LinksOutside(g, forest.Member) {
 			out = append(out, Gap{Group: g, DN: dn, Why: "the member is not part of the snapshot"})
 		}
 	}
 	return out
+}
+
+// unreadKind says why it is unknown whether and how id passes membership on; "" if
+// that is known.
+func (x *Index) unreadKind(id forest.ID) string {
+	switch {
+	case len(x.s.Classes(id)) == 0:
+		return "objectClass of " + x.s.DN(id) + " could not be read"
+	case x.group[id] > distribution || !x.s.IsA(id, "group"):
+		return ""
+	case x.s.SID(id).IsZero():
+		return "objectSid of " + x.s.DN(id) + " could not be read"
+	}
+	if _, st := x.s.Int(id, forest.GroupType); st != forest.Known {
+		return cmp.Or(x.s.Why(id, forest.GroupType), "groupType of "+x.s.DN(id)+" could not be read")
+	}
+	return ""
+}
+
+// Unsure says why a principal for which Holds is false may hold sid nevertheless:
+// the members of its group were not all read, or it may be a group of a domain
+// that is not part of the snapshot. It is "" if Holds is certain.
+func (x *Index) Unsure(sid secdesc.SID) string {
+	groups := x.groups[sid]
+	if id := x.s.BySID(sid); id != forest.None && len(groups) == 0 {
+		groups = []forest.ID{id} // a group of unread kind, or no group
+	}
+	for _, g := range groups {
+		if !x.s.IsA(g, "group") && len(x.s.Classes(g)) > 0 {
+			continue
+		}
+		if gaps := x.Gaps(g); len(gaps) > 0 {
+			return fmt.Sprintf("members of %s: %s", x.s.DN(gaps[0].Group), gaps[0].Why)
+		}
+	}
+	if len(groups) > 0 || !sid.IsDomainRelative() {
+		return ""
+	}
+	unread := ""
+	for _, d := range x.s.Domains() {
+		switch {
+		case d.SID == sid.Domain():
+			return ""
+		case d.Head == forest.None:
+			unread = d.DNS
+		}
+	}
+	if unread == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s may be a group of %s, which is not part of this snapshot", sid, unread)
 }

@@ -37,7 +37,9 @@ type Index struct {
 	pupils  [][]forest.ID // by index of pupilOf: accounts that have the group as primary group
 	pupilOf map[forest.ID]int
 	foreign map[secdesc.SID][]forest.ID // foreign security principals by the SID they stand for
-	groups  map[secdesc.SID][]forest.ID // security groups by SID; a built-in one in each domain
+	groups  map[secdesc.SID][]forest.ID // security groups by SID and SID history; a built-in one in each domain
+	veiled  map[int16][]forest.ID       // by domain: accounts whose primary group could not be read
+	opaque  map[forest.ID][]forest.ID   // by group: members of unread kind
 	above   map[forest.ID][]forest.ID   // by group or foreign principal: itself and every group above it, in ID order
 }
 
@@ -61,15 +63,27 @@ func New(s *forest.Snapshot) *Index {
 		pupilOf: map[forest.ID]int{},
 		foreign: map[secdesc.SID][]forest.ID{},
 		groups:  map[secdesc.SID][]forest.ID{},
+		veiled:  map[int16][]forest.ID{},
+		opaque:  map[forest.ID][]forest.ID{},
 		above:   map[forest.ID][]forest.ID{},
 	}
 	x.placeDomains()
 	for id := range forest.ID(s.Len()) {
 		x.primary[id] = forest.None
 		x.classify(id)
+		if x.unreadKind(id) != "" {
+			for _, g := range s.Backlinks(id, forest.Member) {
+				x.opaque[g] = append(x.opaque[g], id)
+			}
+		}
 	}
 	for _, id := range s.With(forest.PrimaryGroupID) {
 		x.addPrimary(id)
+	}
+	for _, id := range s.Flawed(forest.PrimaryGroupID) {
+		if x.isAccount(id) {
+			x.veiled[x.domain[id]] = append(x.veiled[x.domain[id]], id)
+		}
 	}
 	for id := range forest.ID(s.Len()) {
 		if x.group[id] > distribution || s.Class(id) == "foreignSecurityPrincipal" {
@@ -138,7 +152,9 @@ func (x *Index) classify(id forest.ID) {
 	if t&groupDomainLocal != 0 {
 		x.group[id] = domainLocal
 	}
-	x.groups[x.s.SID(id)] = append(x.groups[x.s.SID(id)], id)
+	for _, sid := range append(x.history(id), x.s.SID(id)) {
+		x.groups[sid] = append(x.groups[sid], id)
+	}
 }
 
 func (x *Index) addPrimary(id forest.ID) {

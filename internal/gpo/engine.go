@@ -14,6 +14,9 @@ import (
 // the computer's own SID nor for identities that every computer holds.
 type Tokens interface {
 	Holds(computer forest.ID, sid secdesc.SID) bool
+	// Unsure says why false from Holds may be wrong for this SID, because what
+	// would tell was not read; "" if false is certain.
+	Unsure(sid secdesc.SID) string
 }
 
 // Identities that the token of every domain computer holds.
@@ -54,12 +57,13 @@ type Engine struct {
 	policies map[string]*Policy // by lower-case DN as linked, and as stored
 	sites    []forest.ID
 	dcSites  map[forest.ID]forest.ID
-	chains   map[forest.ID]*chain // by container of computers
+	chains   map[chainKey]*chain
 	plans    map[planKey]*plan
 
 	scopes    []*scope
 	scopeOf   map[forest.ID]ScopeID
 	interning map[scopeKey]ScopeID
+	unsureOf  map[secdesc.SID]string // only while placing computers
 }
 
 // scope is a set of computers that policy treats alike.
@@ -85,10 +89,11 @@ func New(s *forest.Snapshot, t Tokens, options ...Option) *Engine {
 	e := &Engine{
 		s: s, tokens: t,
 		policies:  map[string]*Policy{},
-		chains:    map[forest.ID]*chain{},
+		chains:    map[chainKey]*chain{},
 		plans:     map[planKey]*plan{},
 		scopeOf:   map[forest.ID]ScopeID{},
 		interning: map[scopeKey]ScopeID{},
+		unsureOf:  map[secdesc.SID]string{},
 	}
 	for _, o := range options {
 		o(e)
@@ -203,8 +208,11 @@ type tokenKey struct {
 }
 
 func (e *Engine) place(id forest.ID, buf *[]byte, memo map[tokenKey]ScopeID) {
-	uac, _ := e.s.Int(id, forest.UserAccountControl)
+	uac, st := e.s.Int(id, forest.UserAccountControl)
 	dc := uac&(serverTrustAccount|partialSecretsAccount) != 0
+	if st != forest.Known { // a server object of a site refers to it
+		_, dc = e.dcSites[id]
+	}
 	p := e.planFor(id, dc)
 	if p == nil {
 		return
@@ -239,16 +247,35 @@ func (e *Engine) holds(id forest.ID, self secdesc.SID, uac int64, sid secdesc.SI
 	return e.tokens.Holds(id, sid)
 }
 
+// unsure asks once for each SID why it may be held although nothing says so.
+func (e *Engine) unsure(sid secdesc.SID) string {
+	why, ok := e.unsureOf[sid]
+	if !ok && !everyToken[sid] && sid != enterpriseDCs {
+		why = e.tokens.Unsure(sid)
+		e.unsureOf[sid] = why
+	}
+	return why
+}
+
 // intern finds or makes the scope for a token.
 func (e *Engine) intern(p *plan, dc bool, bits []byte) ScopeID {
 	held := make(map[secdesc.SID]bool, len(p.sids))
 	for i, sid := range p.sids {
 		held[sid] = bits[i/8]&(1<<(i%8)) != 0
 	}
+	holds := func(sid secdesc.SID) (Truth, string) {
+		if held[sid] {
+			return Yes, ""
+		}
+		if why := e.unsure(sid); why != "" {
+			return Unknown, why
+		}
+		return No, ""
+	}
 	verdicts := make([]verdict, len(p.filtered))
 	var key strings.Builder
 	for i, pol := range p.filtered {
-		v := pol.filter.decide(func(s secdesc.SID) bool { return held[s] })
+		v := pol.filter.decide(holds)
 		verdicts[i] = v
 		key.WriteByte(byte(v.pass))
 		key.WriteByte(byte(v.reason))

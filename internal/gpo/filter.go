@@ -1,6 +1,7 @@
 package gpo
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/leastwise/leastwise/internal/secdesc"
@@ -64,50 +65,57 @@ type verdict struct {
 	text   string // why it is unknown
 }
 
+// A membership tells whether a token holds a SID; why says why it is Unknown.
+type membership func(secdesc.SID) (in Truth, why string)
+
 // decide walks the DACL for a token: for each of Read and Apply-Group-Policy the
-// first entry that matches decides ([MS-ADTS] 5.1.3.3).
-func (f *filter) decide(holds func(secdesc.SID) bool) verdict {
-	if f.everyone {
-		return verdict{pass: Yes, ace: -1}
+// first entry that matches decides ([MS-ADTS] 5.1.3.3). Entries of which it is
+// unknown whether they count are taken both ways.
+func (f *filter) decide(holds membership) verdict {
+	worst, unsure := f.walk(holds, false)
+	if unsure == "" {
+		return worst
 	}
-	var read, apply Truth // Unknown: not decided yet
-	var unsure string
+	best, _ := f.walk(holds, true)
+	if best.pass == worst.pass {
+		return best
+	}
+	return verdict{pass: Unknown, ace: -1, text: unsure}
+}
+
+// walk decides with every unsure entry turning out for the computer (hopeful) or
+// against it; unsure says what the first of them depends on.
+func (f *filter) walk(holds membership, hopeful bool) (v verdict, unsure string) {
+	if f.everyone {
+		return verdict{pass: Yes, ace: -1}, ""
+	}
+	read, apply := false, false
 	for _, s := range f.steps {
-		if !holds(s.sid) || (!s.read || read != Unknown) && (!s.apply || apply != Unknown) {
+		in, why := holds(s.sid)
+		if in == No || !(s.read && !read || s.apply && !apply) {
 			continue
 		}
 		if s.conditional {
-			unsure = fmt.Sprintf("entry %d of its descriptor has a condition", s.index)
-			continue
+			in, why = Unknown, fmt.Sprintf("entry %d of its descriptor has a condition", s.index)
+		}
+		if in == Unknown {
+			unsure = cmp.Or(unsure, why)
+			if s.deny == hopeful {
+				continue
+			}
 		}
 		if s.deny {
-			return f.denied(s, unsure)
+			return verdict{pass: No, reason: FilteredDenied, ace: s.index, sid: s.sid}, unsure
 		}
-		if s.read {
-			read = Yes
-		}
-		if s.apply {
-			apply = Yes
-		}
+		read, apply = read || s.read, apply || s.apply
 	}
 	switch {
-	case unsure != "":
-		return verdict{pass: Unknown, ace: -1, text: unsure}
-	case apply != Yes:
-		return verdict{pass: No, reason: FilteredNoApply, ace: -1}
-	case read != Yes:
-		return verdict{pass: No, reason: FilteredNoRead, ace: -1}
+	case !apply:
+		return verdict{pass: No, reason: FilteredNoApply, ace: -1}, unsure
+	case !read:
+		return verdict{pass: No, reason: FilteredNoRead, ace: -1}, unsure
 	}
-	return verdict{pass: Yes, ace: -1}
-}
-
-// denied is the verdict where an entry denies what was not granted before it. A
-// condition before it may have granted it.
-func (f *filter) denied(s filterStep, unsure string) verdict {
-	if unsure != "" {
-		return verdict{pass: Unknown, ace: -1, text: unsure}
-	}
-	return verdict{pass: No, reason: FilteredDenied, ace: s.index, sid: s.sid}
+	return verdict{pass: Yes, ace: -1}, unsure
 }
 
 // sids lists the trustees of the filter.

@@ -133,7 +133,7 @@ func (r *Result) undefined(sec section, name string) Setting {
 
 // resolveAll computes every setting of a section that a policy names.
 func (r *Result) resolveAll(sec section, read func(string) []Principal) {
-	names := map[string]string{} // lower case → spelling
+	names := map[string]string{} // settingKey → spelling
 	for _, x := range r.entries {
 		if x.policy == nil {
 			continue
@@ -142,15 +142,15 @@ func (r *Result) resolveAll(sec section, read func(string) []Principal) {
 			if it.sec != sec {
 				continue
 			}
-			low := strings.ToLower(it.name)
-			if old, ok := names[low]; !ok || it.name < old {
-				names[low] = it.name
+			key := settingKey(sec, it.name)
+			if old, ok := names[key]; !ok || it.name < old {
+				names[key] = it.name
 			}
 		}
 	}
-	for low, name := range names {
+	for key, name := range names {
 		s := decide(name, r.candidates(sec, name), read)
-		r.settings[settingKey(sec, low)] = &s
+		r.settings[key] = &s
 		r.names[sec] = append(r.names[sec], name)
 	}
 	slices.SortFunc(r.names[sec], func(a, b string) int {

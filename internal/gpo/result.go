@@ -250,8 +250,16 @@ const (
 	memberOfSection
 )
 
+// settingKey is equal for spellings of one setting: of a restricted group, its
+// English name and its SID.
 func settingKey(sec section, name string) string {
-	return string(rune('a'+sec)) + strings.ToLower(name)
+	name = strings.ToLower(name)
+	if sec == membersSection || sec == memberOfSection {
+		if sid, ok := wellKnown[strings.TrimPrefix(name, `builtin\`)]; ok {
+			name = "*" + strings.ToLower(sid)
+		}
+	}
+	return string(rune('a'+sec)) + name
 }
 
 // setting returns the resultant of a name in a section.

@@ -13,50 +13,87 @@ import (
 // site: the domain, then organizational units from the outermost inwards.
 type chain struct {
 	domain forest.Domain
-	soms   []forest.ID
-	broken string // why containers above are missing; empty if the chain reaches the domain
+	soms   []som // never empty
 }
 
-// container is where the computers of the chain are, as policy sees it.
-func (c *chain) container() forest.ID { return c.soms[len(c.soms)-1] }
+// som is a scope of management, or a place where there may be one.
+type som struct {
+	id     forest.ID // forest.None: containers that are not part of the snapshot
+	unread string    // why its links and options are unknown; empty if they can be asked for
+}
 
-// chainOf finds the chain of the objects in a container ([MS-GPOL] 3.2.5.1.3).
-// Containers that are neither organizational units nor the domain do not count.
-// It is nil if nothing above can carry links.
-func (e *Engine) chainOf(container forest.ID) *chain {
-	if container == forest.None {
-		return nil
-	}
-	if c, ok := e.chains[container]; ok {
-		return c
-	}
-	c := &chain{}
-	reached := false
-	for id := container; id != forest.None && !reached; id = e.s.Parent(id) {
-		switch {
-		case e.s.IsA(id, "organizationalUnit"):
-			c.soms = append(c.soms, id)
-		case e.s.IsA(id, "domainDNS"):
-			c.soms = append(c.soms, id)
-			reached = true
+// container is where the computers of the chain are, as policy sees it: the
+// innermost scope of management that is part of the snapshot, or forest.None.
+func (c *chain) container() forest.ID {
+	for i := len(c.soms) - 1; i >= 0; i-- {
+		if c.soms[i].id != forest.None {
+			return c.soms[i].id
 		}
 	}
-	if len(c.soms) == 0 {
-		e.chains[container] = nil
-		return nil
+	return forest.None
+}
+
+// chainKey names the chain of the computers in a container; hidden if there are
+// containers between it and them that are not part of the snapshot.
+type chainKey struct {
+	container forest.ID
+	hidden    bool
+}
+
+// chainOf finds the chain of a computer ([MS-GPOL] 3.2.5.1.3). Containers that are
+// neither organizational units nor the domain do not count; those that could not
+// be read may be either. It is nil for a computer outside all domains.
+func (e *Engine) chainOf(computer forest.ID) *chain {
+	key := chainKey{container: e.s.Parent(computer)}
+	if key.container == forest.None {
+		key = chainKey{e.s.Ancestor(computer), true}
+	}
+	c, ok := e.chains[key]
+	if !ok {
+		c = e.makeChain(computer)
+		e.chains[key] = c
+	}
+	return c
+}
+
+func (e *Engine) makeChain(computer forest.ID) *chain {
+	c := &chain{}
+	for id := computer; ; {
+		up := e.s.Parent(id)
+		if up == forest.None {
+			above := e.s.DN(id)
+			if id == computer {
+				above = "the computer" // its neighbours share the chain
+			}
+			c.soms = append(c.soms, som{forest.None, "the containers above " + above + " are not part of this snapshot"})
+			if up = e.s.Ancestor(id); up == forest.None {
+				break
+			}
+		}
+		id = up
+		switch {
+		case e.s.IsA(id, "organizationalUnit"):
+			c.soms = append(c.soms, som{id: id})
+		case len(e.s.Classes(id)) == 0:
+			c.soms = append(c.soms, som{id, "the class of " + e.s.DN(id) + " could not be read"})
+		case e.s.IsA(id, "configuration"):
+			return nil
+		}
+		if e.s.IsA(id, "domainDNS") {
+			c.soms = append(c.soms, som{id: id})
+			c.domain, _ = e.s.DomainOf(id)
+			break
+		}
 	}
 	slices.Reverse(c.soms)
-	c.domain, _ = e.s.DomainOf(c.soms[0])
-	if !reached {
-		c.broken = "the containers above " + e.s.DN(c.soms[0]) + " are not part of this snapshot"
-	}
-	e.chains[container] = c
 	return c
 }
 
 // planKey names a plan: a chain's container and a site.
 type planKey struct {
-	container, site forest.ID
+	container forest.ID
+	hidden    bool // there are containers further in that are not part of the snapshot
+	site      forest.ID
 }
 
 // plan is what can be said of a container and site without a token.
@@ -71,11 +108,11 @@ type plan struct {
 
 // planFor returns the plan of a computer; nil if it is in no domain.
 func (e *Engine) planFor(id forest.ID, dc bool) *plan {
-	c := e.chainOf(e.s.Parent(id))
+	c := e.chainOf(id)
 	if c == nil {
 		return nil
 	}
-	key := planKey{c.container(), e.siteOf(id, dc)}
+	key := planKey{c.container(), c.soms[len(c.soms)-1].id == forest.None, e.siteOf(id, dc)}
 	p, ok := e.plans[key]
 	if !ok {
 		p = e.makePlan(c, key.site)
@@ -93,25 +130,17 @@ func (e *Engine) makePlan(c *chain, site forest.ID) *plan {
 	var unsure []string            // conditions under which normal links further out apply
 	blockedBy := forest.None
 	for i := len(c.soms) - 1; i >= 0; i-- {
-		level := OULevel
-		if e.s.IsA(c.soms[i], "domainDNS") {
-			level = DomainLevel
-		}
-		n, f := e.links(p, c.soms[i], level)
+		x := c.soms[i]
+		n, f := e.linksOf(p, x)
 		normal = append(normal, block(e.s, n, blockedBy, unsure))
 		enforced = append(enforced, f)
-		v, st := e.s.Int(c.soms[i], forest.GPOptions)
+		blocks, why := e.blocks(x)
 		switch {
-		case st == forest.Unreadable:
-			unsure = append(unsure, fmt.Sprintf("%s does not block inheritance (%s)", e.s.DN(c.soms[i]), e.s.Why(c.soms[i], forest.GPOptions)))
-		case v&1 != 0 && blockedBy == forest.None:
-			blockedBy = c.soms[i]
+		case why != "":
+			unsure = append(unsure, why)
+		case blocks && blockedBy == forest.None:
+			blockedBy = x.id
 		}
-	}
-	if c.broken != "" {
-		p.problems = append(p.problems, c.broken)
-		x := []entry{{when: []string{"policies linked further out apply (" + c.broken + ")"}, link: Link{Container: forest.None, Level: DomainLevel}}}
-		normal, enforced = append(normal, block(e.s, x, blockedBy, unsure)), append(enforced, x)
 	}
 	n, f := e.siteLinks(p, site)
 	normal, enforced = append(normal, block(e.s, n, blockedBy, unsure)), append(enforced, f)
@@ -119,6 +148,47 @@ func (e *Engine) makePlan(c *chain, site forest.ID) *plan {
 	p.entries = append(slices.Concat(normal...), slices.Concat(enforced...)...)
 	p.collectFilters()
 	return p
+}
+
+// linksOf returns the links of a scope of management.
+func (e *Engine) linksOf(p *plan, x som) (normal, enforced []entry) {
+	level := OULevel
+	if x.id != forest.None && e.s.IsA(x.id, "domainDNS") {
+		level = DomainLevel
+	}
+	if x.unread == "" {
+		return e.links(p, x.id, level)
+	}
+	p.problems = append(p.problems, x.unread)
+	return e.anyLinks(x.id, level, x.unread)
+}
+
+// anyLinks stands for the links of a container of which nothing is known.
+func (e *Engine) anyLinks(container forest.ID, level Level, unread string) (normal, enforced []entry) {
+	x := entry{link: Link{Container: container, Level: level}, when: []string{"policies apply whose links are unknown (" + unread + ")"}}
+	if container != forest.None {
+		x.link.DN = e.s.DN(container)
+	}
+	y := x
+	y.link.Enforced = true
+	return []entry{x}, []entry{y}
+}
+
+// blocks reports whether a scope of management blocks inheritance; unsure is the
+// condition under which it does not, if that is unknown.
+func (e *Engine) blocks(x som) (yes bool, unsure string) {
+	name, why := "the containers in between do", x.unread
+	if x.id != forest.None {
+		name = e.s.DN(x.id) + " does"
+	}
+	if why == "" {
+		v, st := e.s.Int(x.id, forest.GPOptions)
+		if st != forest.Unreadable {
+			return v&1 != 0, ""
+		}
+		why = e.s.Why(x.id, forest.GPOptions)
+	}
+	return false, fmt.Sprintf("%s not block inheritance (%s)", name, why)
 }
 
 // block rejects normal links that a container further in blocks.
@@ -151,10 +221,7 @@ func (e *Engine) links(p *plan, container forest.ID, level Level) (normal, enfor
 	}
 	if unread != "" {
 		p.problems = append(p.problems, unread)
-		x := entry{link: Link{Container: container, DN: e.s.DN(container), Level: level}, when: []string{"policies apply whose links are unknown (" + unread + ")"}}
-		y := x
-		y.link.Enforced = true
-		return []entry{x}, []entry{y}
+		return e.anyLinks(container, level, unread)
 	}
 	for i, l := range list {
 		x := entry{policy: e.policy(l.DN), link: Link{
@@ -260,10 +327,7 @@ func (e *Engine) siteLinks(p *plan, site forest.ID) (normal, enforced []entry) {
 	case len(e.sites) == 0:
 		why := "the sites of the forest are not part of this snapshot"
 		p.problems = append(p.problems, why)
-		x := entry{link: Link{Container: forest.None, Level: SiteLevel}, when: []string{"policies of the computer's site apply (" + why + ")"}}
-		y := x
-		y.link.Enforced = true
-		return []entry{x}, []entry{y}
+		return e.anyLinks(forest.None, SiteLevel, why)
 	}
 	for _, s := range e.sites {
 		n, f := e.links(p, s, SiteLevel)

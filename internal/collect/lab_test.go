@@ -96,6 +96,38 @@ func TestHiddenIsNotAbsent(t *testing.T) {
 	}
 }
 
+// A hardened domain, where Pre-Windows 2000 Compatible Access is empty, hides some
+// property sets of users; the grants of docs/OPERATIONS.md show them.
+func TestDocumentedGrantsCloseGaps(t *testing.T) {
+	lab := labtest.Start(t, labtest.Options{Single: true})
+	w := newOU(t, lab, "grants")
+	dn := "CN=hardened," + w.dn
+	w.add(dn, "user", "sAMAccountName", "grant-hardened")
+	const hardened = "D:P(A;;GA;;;DA)(A;;LCRC;;;AU)(OA;;RP;59ba2f42-79a2-11d0-9020-00c04fc2d3cf;;AU)" +
+		"(OA;;RP;e48d0154-bcf8-11d1-8702-00c04fb96050;;AU)(OA;;RP;77b5b886-944a-11d1-aebd-0000f80367c1;;AU)"
+	w.setDACL(dn, hardened)
+	hidden := []forest.Attr{forest.UserAccountControl, forest.PwdLastSet, forest.LastLogonTimestamp, forest.AdminCount}
+	s := scan(t, lab, lab.Reader, false)
+	for _, a := range hidden {
+		if _, st := s.Int(s.Lookup(dn), a); st != forest.Unreadable {
+			t.Errorf("%s of a hardened user is %v, want unreadable", a, st)
+		}
+	}
+	if _, st := s.Int(s.Lookup(dn), forest.PrimaryGroupID); st != forest.Known {
+		t.Errorf("primaryGroupID is %v, want known", st)
+	}
+	reader := w.sidOf(lab.Reader.Name)
+	w.setDACL(dn, hardened+"(OA;;RP;4c164200-20c0-11d0-a768-00aa006e0529;;"+reader+")"+ // Account Restrictions
+		"(OA;;RP;5f202010-79a5-11d0-9020-00c04fc2d4cf;;"+reader+")"+ // Logon Information
+		"(OA;;RP;bf967918-0de6-11d0-a285-00aa003049e2;;"+reader+")") // adminCount
+	s = scan(t, lab, lab.Reader, false)
+	for _, a := range hidden {
+		if _, st := s.Int(s.Lookup(dn), a); st == forest.Unreadable {
+			t.Errorf("%s is unreadable after the grant", a)
+		}
+	}
+}
+
 // Replication metadata must be that of the directory: a change is seen with its
 // version and about its time.
 func TestMetadataOfDirectory(t *testing.T) {
@@ -211,18 +243,36 @@ func (w *ou) deny(dn, entry string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ace, err := secdesc.ParseSDDL("D:"+entry, secdesc.SID{}, secdesc.SID{})
+	d = d.Clone()
+	d.DACL.ACEs = slices.Insert(d.DACL.ACEs, 0, w.parse("D:"+entry).DACL.ACEs...)
+	d.DACL.Revision = 4
+	w.write(dn, d)
+}
+
+// setDACL replaces the DACL of dn.
+func (w *ou) setDACL(dn, sddl string) {
+	w.t.Helper()
+	w.write(dn, w.parse(sddl))
+}
+
+func (w *ou) parse(sddl string) *secdesc.Descriptor {
+	w.t.Helper()
+	domain, err := secdesc.SIDFromBytes(w.read(w.base, "(objectClass=*)", "objectSid", ldap.ScopeBaseObject)[0])
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	d = d.Clone()
-	d.DACL.ACEs = slices.Insert(d.DACL.ACEs, 0, ace.DACL.ACEs...)
-	if d.DACL.Revision < 4 {
-		d.DACL.Revision = 4
+	d, err := secdesc.ParseSDDL(sddl, domain, domain)
+	if err != nil {
+		w.t.Fatal(err)
 	}
+	return d
+}
+
+func (w *ou) write(dn string, d *secdesc.Descriptor) {
+	w.t.Helper()
 	req := ldap.NewModifyRequest(dn, []ldap.Control{&ldap.ControlMicrosoftSDFlags{ControlValue: 4}})
 	req.Replace("nTSecurityDescriptor", []string{string(d.Bytes())})
 	if err := w.conn.Modify(req); err != nil {
-		w.t.Fatalf("denying on %s: %v", dn, err)
+		w.t.Fatalf("changing the permissions of %s: %v", dn, err)
 	}
 }

@@ -71,8 +71,8 @@ type scan struct {
 
 	mu    sync.Mutex // guards what follows: partitions are read side by side
 	b     *forest.Builder
-	read  []string // partitions that were read, lower case
-	refs  []string // partitions that the server referred to
+	read  []string // partitions that were read
+	refs  []string // LDAP URLs of partitions that the server referred to
 	other []string // domains of the forest beside this one
 	gaps  gapCount
 }
@@ -158,10 +158,13 @@ func (sc *scan) partition(ctx context.Context, nc string) error {
 	if err != nil {
 		return fmt.Errorf("reading partition %s: %w", nc, err)
 	}
+	if res.Server.Name != sc.server {
+		return fmt.Errorf("reading partition %s: %w: %s instead of %s", nc, errServerChanged, res.Server, sc.server)
+	}
 	sc.progress(Progress{Phase: nc, Count: n, Done: true})
 	sc.mu.Lock()
 	defer sc.mu.Unlock()
-	sc.read = append(sc.read, strings.ToLower(nc))
+	sc.read = append(sc.read, nc)
 	sc.refs = append(sc.refs, res.Referrals...)
 	sc.b.Cover(forest.Coverage{Area: forest.AreaPartition, Subject: nc, State: "complete", Count: n})
 	return nil

@@ -3,7 +3,9 @@ package collect
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -104,9 +106,11 @@ func readToken(ctx context.Context, src Source) (*readerToken, error) {
 	t := &readerToken{map[secdesc.SID]bool{}}
 	_, err := src.Search(ctx, dc.Request{Scope: dc.ScopeBase, Attributes: []string{"tokenGroups"}}, func(e dc.Entry) error {
 		for _, v := range e.Values("tokenGroups") {
-			if sid, err := secdesc.SIDFromBytes(v); err == nil {
-				t.sids[sid] = true
+			sid, err := secdesc.SIDFromBytes(v)
+			if err != nil {
+				return err
 			}
+			t.sids[sid] = true
 		}
 		return nil
 	})
@@ -124,45 +128,71 @@ type gapCount struct {
 	descriptors int
 	classless   int
 	attrs       map[forest.Attr]int
-	containers  []string
-	cache       map[string]readable
+	containers  []container
+	cache       map[gapKey]readable
+}
+
+// A container may hold more than was read.
+type container struct{ dn, why string }
+
+// gapKey names a descriptor by its digest, because there may be many large ones,
+// and a class.
+type gapKey struct {
+	digest [sha256.Size]byte
+	class  string
 }
 
 func newGapCount() gapCount {
-	return gapCount{attrs: map[forest.Attr]int{}, cache: map[string]readable{}}
+	return gapCount{attrs: map[forest.Attr]int{}, cache: map[gapKey]readable{}}
 }
 
 // readable is what the reader may see of objects with one descriptor and class.
 type readable struct {
 	denied   []forest.Attr
-	unlisted bool // the contents of the container are hidden
+	why      string // why they count as denied
+	unlisted string // why contents of the container may be hidden; empty if they are not
 }
 
 // markGaps marks the judged attributes of the entry added last that have no value
 // and may not be read, and counts them.
 func (sc *scan) markGaps(nc string, e dc.Entry) {
 	classes := e.Values("objectClass")
-	raw := e.Values("nTSecurityDescriptor")
 	if len(classes) == 0 {
 		sc.gaps.classless++
 	}
-	if len(raw) == 0 {
-		sc.gaps.descriptors++
-		for _, a := range judgedFor(classes) {
-			sc.mark(e, a, "neither the attribute nor the permissions of the object are readable")
-		}
-		return
-	}
-	if sc.token == nil || nc == sc.root.SchemaNC || len(classes) == 0 {
-		return
-	}
-	r := sc.readable(string(raw[0]), classes)
+	r := sc.readableOf(nc, e, classes)
 	for _, a := range r.denied {
-		sc.mark(e, a, "the account that scanned may not read it")
+		sc.mark(e, a, r.why)
 	}
-	if r.unlisted {
-		sc.gaps.containers = append(sc.gaps.containers, e.DN)
+	if r.unlisted != "" {
+		sc.gaps.containers = append(sc.gaps.containers, container{e.DN, r.unlisted})
 	}
+}
+
+// readableOf tells what of e the reader may see, and counts missing descriptors.
+func (sc *scan) readableOf(nc string, e dc.Entry, classes [][]byte) readable {
+	raw := e.Values("nTSecurityDescriptor")
+	switch {
+	case len(raw) == 0:
+		sc.gaps.descriptors++
+		return unevaluated(classes, "neither the attribute nor the permissions of the object are readable",
+			"the permissions of the container are not readable, so it may hold objects that the account does not see")
+	case nc == sc.root.SchemaNC || len(classes) == 0:
+		return readable{}
+	case sc.token == nil:
+		return unevaluated(classes, "the domain controller did not tell the account's groups, so a hidden value looks like none",
+			"the domain controller did not tell the account's groups, so hidden objects look like none")
+	}
+	return sc.readable(raw[0], classes)
+}
+
+// unevaluated is what the reader may see of objects whose descriptor says nothing.
+func unevaluated(classes [][]byte, why, unlisted string) readable {
+	r := readable{denied: judgedFor(classes), why: why}
+	if len(classes) > 0 && isContainer(string(classes[len(classes)-1])) {
+		r.unlisted = unlisted
+	}
+	return r
 }
 
 func (sc *scan) mark(e dc.Entry, a forest.Attr, why string) {
@@ -182,34 +212,43 @@ func judgedFor(classes [][]byte) []forest.Attr {
 	return out
 }
 
-// readable evaluates a descriptor for objects of the given classes. A malformed
-// descriptor hides nothing here: the snapshot has it as Unreadable.
-func (sc *scan) readable(raw string, classes [][]byte) readable {
+// readable evaluates a descriptor for objects of the given classes.
+func (sc *scan) readable(raw []byte, classes [][]byte) readable {
 	leaf := string(classes[len(classes)-1])
-	key := leaf + "\x00" + raw
-	if r, ok := sc.gaps.cache[key]; ok {
-		return r
-	}
-	var r readable
-	if d, err := secdesc.Parse([]byte(raw)); err == nil {
-		target := secdesc.ReadTarget{}
-		if g, ok := sc.schema.classes[strings.ToLower(leaf)]; ok { // the root of the tree of types
-			target.Classes = []secdesc.GUID{g}
+	key := gapKey{sha256.Sum256(raw), leaf}
+	r, ok := sc.gaps.cache[key]
+	if !ok {
+		if d, err := secdesc.Parse(raw); err != nil {
+			r = unevaluated(classes, "the permissions of the object are malformed, so a hidden value looks like none",
+				"the permissions of the container are malformed, so it may hold objects that the account does not see")
+		} else {
+			r = sc.evaluate(d, leaf, judgedFor(classes))
 		}
-		for _, a := range judgedFor(classes) {
-			view, ok := sc.schema.attrs[a]
-			if !ok {
-				continue // the schema does not have it: nobody has a value
-			}
-			target.Attribute, target.PropertySet, target.Confidential = view.guid, view.set, view.confidential
-			if granted, _ := secdesc.CanRead(d, sc.token.holds, target); !granted {
-				r.denied = append(r.denied, a)
-			}
-		}
-		list := d.Access(sc.token.holds, secdesc.Request{Mask: secdesc.ListContents, Types: target.Classes})
-		r.unlisted = list.Outcome != secdesc.Granted && isContainer(leaf)
+		sc.gaps.cache[key] = r
 	}
-	sc.gaps.cache[key] = r
+	return r
+}
+
+func (sc *scan) evaluate(d *secdesc.Descriptor, leaf string, judged []forest.Attr) readable {
+	r := readable{why: "the account that scanned may not read it"}
+	target := secdesc.ReadTarget{}
+	if g, ok := sc.schema.classes[strings.ToLower(leaf)]; ok { // the root of the tree of types
+		target.Classes = []secdesc.GUID{g}
+	}
+	for _, a := range judged {
+		view, ok := sc.schema.attrs[a]
+		if !ok {
+			continue // the schema does not have it: nobody has a value
+		}
+		target.Attribute, target.PropertySet, target.Confidential = view.guid, view.set, view.confidential
+		if granted, _ := secdesc.CanRead(d, sc.token.holds, target); !granted {
+			r.denied = append(r.denied, a)
+		}
+	}
+	list := d.Access(sc.token.holds, secdesc.Request{Mask: secdesc.ListContents, Types: target.Classes})
+	if list.Outcome != secdesc.Granted && isContainer(leaf) {
+		r.unlisted = "the account may not list what the container holds (LIST_CONTENTS)"
+	}
 	return r
 }
 
@@ -287,9 +326,8 @@ func (sc *scan) cover() {
 	for _, a := range sortedAttrs(g.attrs) {
 		put(forest.AreaAttribute, a.String(), "partial", "the account may not read it on these objects", g.attrs[a])
 	}
-	slices.Sort(g.containers)
-	for _, dn := range g.containers {
-		put(forest.AreaContainer, dn, "unreadable", "the account may not list what the container holds (LIST_CONTENTS)", 0)
+	for _, c := range g.containers {
+		put(forest.AreaContainer, c.dn, "unreadable", c.why, 0)
 	}
 	if sc.token == nil {
 		put(forest.AreaAttribute, "*", "partial", "the domain controller did not tell the account's groups: absent and unreadable attributes cannot be told apart", 0)
@@ -299,18 +337,35 @@ func (sc *scan) cover() {
 
 // coverOthers states which partitions of the forest were left out.
 func (sc *scan) coverOthers(put func(forest.Area, string, string, string, int)) {
-	seen := func(dn string) bool { return slices.Contains(sc.read, strings.ToLower(dn)) }
-	for _, dn := range sc.other {
-		if !seen(dn) {
-			put(forest.AreaPartition, dn, "not collected", "another domain of the forest: scan it too and assess both", 0)
-			sc.read = append(sc.read, strings.ToLower(dn))
+	stated := map[string]bool{}
+	for _, nc := range sc.read {
+		stated[strings.ToLower(nc)] = true
+	}
+	missing := func(dn, reason string) {
+		if key := strings.ToLower(dn); dn != "" && !stated[key] {
+			stated[key] = true
+			put(forest.AreaPartition, dn, "not collected", reason, 0)
 		}
+	}
+	for _, dn := range sc.other {
+		missing(dn, "another domain of the forest: scan it too and assess both")
 	}
 	for _, nc := range sc.root.NamingContexts {
-		if !seen(nc) {
-			put(forest.AreaPartition, nc, "not collected", "application partition: no control needs it", 0)
-		}
+		missing(nc, "application partition: no control needs it")
 	}
+	for _, ref := range sc.refs {
+		missing(referredTo(ref), "the domain controller referred to it: "+ref)
+	}
+}
+
+// referredTo returns the name in an LDAP URL (RFC 4516); the URL itself if it has
+// none that can be read.
+func referredTo(ref string) string {
+	u, err := url.Parse(ref)
+	if err != nil || strings.Trim(u.Path, "/") == "" {
+		return ref
+	}
+	return strings.Trim(u.Path, "/")
 }
 
 func sortedAttrs(m map[forest.Attr]int) []forest.Attr {

@@ -1,0 +1,196 @@
+package collect_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/collect"
+	"github.com/leastwise/leastwise/internal/dc"
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// A fakeDC answers searches from a list, for what Samba cannot be brought to do: a
+// broken descriptor, a silent rootDSE, several domains, reparse points.
+type fakeDC struct {
+	root    dc.RootDSE
+	entries map[string][]dc.Entry // by base
+	refs    map[string][]string
+	answers dc.Server // that answers searches; zero: the one in use
+}
+
+var fakeServer = dc.Server{Name: "dc1.contoso.test"}
+
+func newFakeDC() *fakeDC {
+	return &fakeDC{
+		root: dc.RootDSE{
+			DefaultNC: "DC=contoso,DC=test", ConfigurationNC: "CN=Configuration,DC=contoso,DC=test",
+			SchemaNC: "CN=Schema,CN=Configuration,DC=contoso,DC=test",
+		},
+		entries: map[string][]dc.Entry{"": {fakeEntry("", "tokenGroups", string(secdesc.MustSID("S-1-5-11").Bytes()))}},
+		refs:    map[string][]string{},
+		answers: fakeServer,
+	}
+}
+
+func (f *fakeDC) Root() dc.RootDSE  { return f.root }
+func (f *fakeDC) Server() dc.Server { return fakeServer }
+func (f *fakeDC) Domain() string    { return "contoso.test" }
+
+func (f *fakeDC) Search(_ context.Context, q dc.Request, fn func(dc.Entry) error) (dc.Result, error) {
+	for _, e := range f.entries[q.Base] {
+		if err := fn(e); err != nil {
+			return dc.Result{}, err
+		}
+	}
+	return dc.Result{Server: f.answers, Referrals: f.refs[q.Base]}, nil
+}
+
+func fakeEntry(dn string, pairs ...string) dc.Entry {
+	e := dc.Entry{DN: dn}
+	for i := 0; i < len(pairs); i += 2 {
+		e.Attributes = append(e.Attributes, dc.Attribute{Name: pairs[i], Values: [][]byte{[]byte(pairs[i+1])}})
+	}
+	return e
+}
+
+// fakeFiles is a SYSVOL share.
+type fakeFiles []dc.File
+
+func (f fakeFiles) Walk(_ context.Context, _ string, _ dc.WalkOption, fn func(dc.File) error) error {
+	for _, x := range f {
+		if err := fn(x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func scanFake(t *testing.T, f *fakeDC, files collect.Files) *forest.Snapshot {
+	t.Helper()
+	s, err := collect.Scan(t.Context(), f, collect.Options{Tool: "test", Files: files, NoFiles: "none", Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Only partitions that were read have a server; another domain and what the server
+// refers to are left out by name.
+func TestOtherPartitions(t *testing.T) {
+	f := newFakeDC()
+	f.entries[f.root.ConfigurationNC] = []dc.Entry{fakeEntry("CN=CHILD,CN=Partitions,"+f.root.ConfigurationNC,
+		"objectClass", "crossRef", "nETBIOSName", "CHILD", "nCName", "DC=child,DC=contoso,DC=test")}
+	f.refs[f.root.DefaultNC] = []string{
+		"ldap://child.contoso.test/DC=child,DC=contoso,DC=test",
+		"ldap://other.contoso.test/DC=other%20one,DC=contoso,DC=test??base",
+		"ldap://contoso.test/CN=Configuration,DC=contoso,DC=test",
+	}
+	s := scanFake(t, f, nil)
+	for _, line := range s.Info().Servers {
+		if strings.Contains(line, "child") || strings.Contains(line, "other") {
+			t.Errorf("a partition that was not read has a server: %s", line)
+		}
+	}
+	if n := len(s.Info().Servers); n != 3 {
+		t.Errorf("%d partitions have a server, want 3", n)
+	}
+	covered(t, s, forest.AreaPartition, "DC=child,DC=contoso,DC=test", "not collected")
+	covered(t, s, forest.AreaPartition, "DC=other one,DC=contoso,DC=test", "not collected")
+	covered(t, s, forest.AreaPartition, "CN=Configuration,DC=contoso,DC=test", "complete")
+}
+
+// A partition that another server answered would mix two states of the directory.
+func TestAnswerOfAnotherServer(t *testing.T) {
+	f := newFakeDC()
+	f.answers = dc.Server{Name: "dc2.contoso.test"}
+	if _, err := collect.Scan(t.Context(), f, collect.Options{Now: time.Now}); err == nil {
+		t.Error("a scan answered by another server than it names succeeds")
+	}
+}
+
+// Where nothing tells hidden from absent, the attribute is unreadable.
+func TestRightsThatCannotBeEvaluated(t *testing.T) {
+	const dn = "CN=u,DC=contoso,DC=test"
+	user := func(sd string) dc.Entry {
+		return fakeEntry(dn, "objectClass", "user", "nTSecurityDescriptor", sd)
+	}
+	d, err := secdesc.ParseSDDL("D:(A;;RPLCRC;;;AU)", secdesc.SID{}, secdesc.SID{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := func(f *fakeDC, a forest.Attr) forest.State {
+		s := scanFake(t, f, nil)
+		_, st := s.Int(s.Lookup(dn), a)
+		return st
+	}
+	schema := fakeEntry("CN=Admin-Count,CN=Schema,CN=Configuration,DC=contoso,DC=test", "objectClass", "attributeSchema",
+		"lDAPDisplayName", "adminCount", "attributeID", "1.2.840.113556.1.4.150",
+		"schemaIDGUID", string(must(secdesc.ParseGUID("bf967918-0de6-11d0-a285-00aa003049e2"))))
+
+	f := newFakeDC()
+	f.entries[f.root.SchemaNC] = []dc.Entry{schema}
+	f.entries[f.root.DefaultNC] = []dc.Entry{user(string(d.Bytes()))}
+	if st := state(f, forest.AdminCount); st != forest.Absent {
+		t.Errorf("with a token and a readable descriptor adminCount is %v, want absent", st)
+	}
+	f.entries[f.root.DefaultNC] = []dc.Entry{user("no descriptor")}
+	if st := state(f, forest.AdminCount); st != forest.Unreadable {
+		t.Errorf("with a malformed descriptor adminCount is %v, want unreadable", st)
+	}
+	f.entries[f.root.DefaultNC] = []dc.Entry{user(string(d.Bytes()))}
+	f.entries[""] = nil
+	if st := state(f, forest.AdminCount); st != forest.Unreadable {
+		t.Errorf("without the account's groups adminCount is %v, want unreadable", st)
+	}
+}
+
+func must(g secdesc.GUID, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return g[:]
+}
+
+// A container whose permissions are hidden may hide what it holds.
+func TestContainerWithoutPermissions(t *testing.T) {
+	f := newFakeDC()
+	f.entries[f.root.DefaultNC] = []dc.Entry{fakeEntry("OU=closed,DC=contoso,DC=test", "objectClass", "organizationalUnit")}
+	s := scanFake(t, f, nil)
+	covered(t, s, forest.AreaContainer, "OU=closed,DC=contoso,DC=test", "unreadable")
+}
+
+// What SYSVOL does not show is unreadable, and descriptors that are missing are
+// stated; what was not walked is not absent.
+func TestGapsOfSYSVOL(t *testing.T) {
+	files := fakeFiles{
+		{Path: "contoso.test/Policies", Dir: true, DescriptorErr: errors.New("denied")},
+		{Path: "contoso.test/Policies/{A}", Dir: true, Link: true},
+		{Path: "contoso.test/Policies/{B}/GPT.INI", Link: true},
+		{Path: "contoso.test/Policies/{C}/GPT.INI", Data: []byte{}, DescriptorErr: errors.New("denied")},
+	}
+	s := scanFake(t, newFakeDC(), files)
+	for path, want := range map[string]forest.State{
+		"Policies/{A}/GPT.INI": forest.Unreadable, // behind a reparse point
+		"Policies/{B}/GPT.INI": forest.Unreadable,
+		"Policies/{C}/GPT.INI": forest.Known, // empty
+		"Policies/{D}/GPT.INI": forest.Absent,
+		"scripts/GPT.INI":      forest.Unreadable, // outside the walk
+	} {
+		if got := s.File("contoso.test", path); got.State != want {
+			t.Errorf("%s is %v (%s), want %v", path, got.State, got.Reason, want)
+		}
+	}
+	covered(t, s, forest.AreaFile, "contoso.test/Policies", "partial")
+	covered(t, s, forest.AreaDescriptor, "contoso.test/Policies", "partial")
+	i := slices.IndexFunc(s.Coverage(), func(c forest.Coverage) bool {
+		return c.Area == forest.AreaDescriptor && c.Subject == "contoso.test/Policies"
+	})
+	if i >= 0 && s.Coverage()[i].Count != 2 {
+		t.Errorf("%d files lack a descriptor, want 2", s.Coverage()[i].Count)
+	}
+}

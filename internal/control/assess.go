@@ -51,7 +51,7 @@ func (c *Catalogue) Assess(in Input) (*Assessment, error) {
 	}
 	a.Matrix = w.matrix(rows)
 	a.Findings = ordered(found)
-	a.applyExceptions(w, in.Exceptions)
+	a.applyExceptions(w, in.Exceptions, in.Now)
 	a.summarise()
 	return a, nil
 }

@@ -90,11 +90,14 @@ func checkExceptions(list []Exception) error {
 // applyExceptions marks the failures that a valid exception covers and says what
 // became of every exception. Unknowns are not excepted: nothing is accepted
 // unseen.
-func (a *Assessment) applyExceptions(w *world, list []Exception) {
+func (a *Assessment) applyExceptions(w *world, list []Exception, now time.Time) {
+	if now.IsZero() {
+		now = w.now
+	}
 	a.Exceptions = []ExceptionUse{}
 	for _, x := range list {
 		use := ExceptionUse{Exception: x, State: ExceptionUnused}
-		expired := !w.now.Before(x.Expires)
+		expired := !now.Before(x.Expires)
 		for i := range a.Findings {
 			f := &a.Findings[i]
 			if f.Outcome != Fail || !x.covers(w.s, f) {

@@ -68,8 +68,11 @@ func (o Options) variables() map[string]any {
 
 // Input is what an assessment is made of.
 type Input struct {
-	Snapshot   *forest.Snapshot
-	Now        time.Time // reference for ages; the snapshot's Finished if zero
+	Snapshot *forest.Snapshot
+	// Now decides which exceptions have expired. Ages count from the end of the
+	// scan, Snapshot.Info().Finished, and from Now only if that is not known: an old
+	// snapshot says the same as on its first day.
+	Now        time.Time
 	Options    Options
 	Exceptions []Exception
 	Workers    int // goroutines that Assess may use; 2 if zero

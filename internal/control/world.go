@@ -21,7 +21,7 @@ type world struct {
 	s          *forest.Snapshot
 	reach      *reach.Index
 	gpo        *gpo.Engine
-	now        time.Time
+	now        time.Time // when the directory was read: ages count from it
 	options    Options
 	variables  map[string]any // options as texts see them; read only
 	optionsVal ref.Val
@@ -42,8 +42,8 @@ type world struct {
 func newWorld(in Input) *world {
 	s := in.Snapshot
 	w := &world{s: s, reach: reach.New(s), now: in.Now, options: in.Options.filled(), domains: s.Domains(), root: -1}
-	if w.now.IsZero() {
-		w.now = s.Info().Finished
+	if read := s.Info().Finished; !read.IsZero() {
+		w.now = read
 	}
 	w.variables = w.options.variables()
 	w.optionsVal = types.DefaultTypeAdapter.NativeToValue(w.variables)

@@ -107,7 +107,7 @@ func (p *Policy) readObject(s *forest.Snapshot) {
 	}
 	flags, st := s.Int(p.ID, forest.Flags)
 	p.flags = flags
-	if st == forest.Unreadable && s.Collected(forest.Flags) {
+	if st == forest.Unreadable {
 		p.unsure("its computer half is enabled (%s)", s.Why(p.ID, forest.Flags))
 	}
 	if flags&computerHalfDisabled != 0 {
@@ -178,7 +178,7 @@ func (p *Policy) readExtensions(s *forest.Snapshot) {
 
 func (p *Policy) readWMI(s *forest.Snapshot) {
 	text, st := s.Str(p.ID, forest.GPCWQLFilter)
-	if st == forest.Unreadable && s.Collected(forest.GPCWQLFilter) {
+	if st == forest.Unreadable {
 		p.unsure("it has no WMI filter that is false (%s)", s.Why(p.ID, forest.GPCWQLFilter))
 		return
 	}

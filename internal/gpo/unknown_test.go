@@ -1,6 +1,7 @@
 package gpo_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,8 +21,9 @@ type gappedForest struct {
 
 const gappedBase = "DC=contoso,DC=test"
 
-// newGappedForest makes the forest; the policy's descriptor is sd.
-func newGappedForest(t *testing.T, sd string) *gappedForest {
+// newGappedForest makes the forest; the policy's descriptor is sd, and the
+// attributes of without were not asked for.
+func newGappedForest(t *testing.T, sd string, without ...forest.Attr) *gappedForest {
 	t.Helper()
 	c := &policyCase{
 		name: "gap", links: []caseLink{{at: "domain", text: "[LDAP://{A};0]"}},
@@ -32,7 +34,7 @@ func newGappedForest(t *testing.T, sd string) *gappedForest {
 	w.build()
 	g := &gappedForest{t, w, forest.NewBuilder(forest.Info{Source: "case", Domain: w.dns})}
 	for a := range forest.Attr(forest.NumAttrs) {
-		if a.String() != "" {
+		if a.String() != "" && !slices.Contains(without, a) {
 			g.b.Collected(a)
 		}
 	}
@@ -204,6 +206,14 @@ func TestDomainPartitionAlone(t *testing.T) {
 	if !files {
 		t.Error("no outcome says that the files of the policy were not read")
 	}
+}
+
+// An attribute that was not asked for may hold a WMI filter.
+func TestFilterNotCollected(t *testing.T) {
+	const dn = "CN=PC,CN=Computers," + gappedBase
+	g := newGappedForest(t, "(A;;RP;;;AU)(OA;;CR;edacfd8f-ffb3-11d1-b41d-00a0c968f939;;AU)", forest.GPCWQLFilter)
+	g.computer(dn)
+	wantUndecided(t, g.right(dn), "gPCWQLFilter is not part of this snapshot")
 }
 
 // One group under two names is one setting: precedence decides, not spelling.

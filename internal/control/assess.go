@@ -144,11 +144,19 @@ func (ev *evaluation) onObjects(e *Entry, ids []forest.ID, r *result) error {
 		if err != nil {
 			return e.errorf("%s: %v", ev.w.s.DN(id), err)
 		}
-		if r.tally.count(out) && out != Pass {
-			if selectors[e.Select].privileged {
-				ev.sawPrivilege(id)
-			}
-			r.note(ev, e, out, lacks, id)
+		if !r.tally.count(out) || out == Pass {
+			continue
+		}
+		lesser, err := ev.isLesser(e, out)
+		if err != nil {
+			return e.errorf("%s: %v", ev.w.s.DN(id), err)
+		}
+		if selectors[e.Select].privileged {
+			ev.sawPrivilege(id)
+		}
+		r.note(ev, e, out, lacks, id)
+		if lesser {
+			r.findings[len(r.findings)-1].lower()
 		}
 	}
 	return nil
@@ -166,9 +174,18 @@ func (ev *evaluation) decide(e *Entry, v ref.Val, s Subject, id forest.ID, r *re
 	if err != nil {
 		return e.errorf("%s: %v", s.Name, err)
 	}
-	if r.tally.count(out) && out != Pass {
-		r.findings = append(r.findings, ev.finding(e, out, lacks, s, id))
+	if !r.tally.count(out) || out == Pass {
+		return nil
 	}
+	lesser, err := ev.isLesser(e, out)
+	if err != nil {
+		return e.errorf("%s: %v", s.Name, err)
+	}
+	f := ev.finding(e, out, lacks, s, id)
+	if lesser {
+		f.lower()
+	}
+	r.findings = append(r.findings, f)
 	return nil
 }
 
@@ -204,6 +221,25 @@ func (ev *evaluation) judge(e *Entry, subject, principal ref.Val) (Outcome, []mi
 	return out, lacks, err
 }
 
+// isLesser reports whether a failure that was just judged is one step less severe.
+// If that is not known it is not.
+func (ev *evaluation) isLesser(e *Entry, out Outcome) (bool, error) {
+	if out != Fail || e.lesser == nil {
+		return false, nil
+	}
+	out, _, err := ev.run(e.lesser)
+	return out == Pass, err
+}
+
+// lower makes a finding one step less severe, and says so.
+func (f *Finding) lower() {
+	order := []Severity{Critical, High, Medium, Low}
+	if i := slices.Index(order, f.Severity); i < len(order)-1 {
+		f.Reason += " One step less than " + string(f.Severity) + ", because of what holds today."
+		f.Severity = order[i+1]
+	}
+}
+
 // onHosts evaluates an entry on a host set, once for each principal if it names
 // some, and makes one finding of it.
 func (ev *evaluation) onHosts(e *Entry, h *hostSet, r *result) error {
@@ -220,7 +256,14 @@ func (ev *evaluation) onHosts(e *Entry, h *hostSet, r *result) error {
 		if out == "" {
 			continue
 		}
+		lesser, err := ev.isLesser(e, out)
+		if err != nil {
+			return e.errorf("%s: %v", subject.Name, err)
+		}
 		sum.add(ev, out, lacks, p)
+		if lesser {
+			sum.lesser++
+		}
 		if e.Right != "" {
 			r.cells = append(r.cells, cell{h, ev.w.principalName(p), e.Right, out})
 		}
@@ -230,8 +273,19 @@ func (ev *evaluation) onHosts(e *Entry, h *hostSet, r *result) error {
 	}
 	r.tally.count(sum.out)
 	if sum.out != Pass {
-		f := ev.w.finish(e, sum.out, sum.lacks, subject, &note{Denied: sum.denied})
+		n := &note{Denied: sum.denied}
+		for _, it := range sum.denied {
+			if it.Why == "" {
+				n.Open = append(n.Open, it)
+			} else {
+				n.Covered = append(n.Covered, it)
+			}
+		}
+		f := ev.w.finish(e, sum.out, sum.lacks, subject, n)
 		f.Evidence = sum.evidence
+		if sum.lesser > 0 && sum.lesser == sum.failed {
+			f.lower()
+		}
 		r.findings = append(r.findings, f)
 	}
 	return nil
@@ -240,6 +294,8 @@ func (ev *evaluation) onHosts(e *Entry, h *hostSet, r *result) error {
 // hostsSum joins the outcomes of several principals.
 type hostsSum struct {
 	n        int
+	failed   int // principals
+	lesser   int // of failed
 	out      Outcome
 	lacks    []missing
 	evidence []Evidence
@@ -255,8 +311,9 @@ func (s *hostsSum) add(ev *evaluation, out Outcome, lacks []missing, p forest.ID
 	}
 	if out == Fail {
 		s.out = Fail
+		s.failed++
 		if p != forest.None {
-			s.denied = append(s.denied, item{Name: ev.w.qualified(p), DN: ev.w.s.DN(p), SID: ev.w.s.SID(p).String()})
+			s.denied = append(s.denied, item{Name: ev.w.qualified(p), DN: ev.w.s.DN(p), SID: ev.w.s.SID(p).String(), Why: ev.through})
 		}
 	} else if s.out == Pass {
 		s.out = Unknown
@@ -456,8 +513,10 @@ func (a *Assessment) summarise() {
 		t.Pass, t.Fail, t.Unknown = t.Pass+c.Pass, t.Fail+c.Fail, t.Unknown+c.Unknown
 		s.BySection[c.Section] = t
 		s.Pass, s.Fail, s.Unknown, s.Excepted = s.Pass+c.Pass, s.Fail+c.Fail, s.Unknown+c.Unknown, s.Excepted+c.Excepted
-		if c.Fail > 0 {
-			s.BySeverity[c.Severity] += c.Fail
+	}
+	for i := range a.Findings {
+		if f := &a.Findings[i]; f.Outcome == Fail && f.Exception == nil {
+			s.BySeverity[f.Severity]++
 		}
 	}
 	a.Summary = s

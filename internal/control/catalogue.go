@@ -44,6 +44,7 @@ type Entry struct {
 	Select     string            `yaml:"select"`    // kind of subject
 	When       string            `yaml:"when"`      // CEL: does the control concern the subject?
 	Pass       string            `yaml:"pass"`      // CEL: does the subject pass?
+	Lesser     string            `yaml:"lesser"`    // CEL: is a failure one step less severe?
 	Principals string            `yaml:"principals"`
 	Right      string            `yaml:"right"`
 	Detail     string            `yaml:"detail"`
@@ -59,6 +60,7 @@ type Entry struct {
 	line   int
 	when   cel.Program // nil: always
 	pass   cel.Program
+	lesser cel.Program // nil: never
 	texts  entryTexts
 }
 
@@ -194,6 +196,11 @@ func (e *Entry) compile(envs environments) error {
 	}
 	if e.pass, err = e.program(env, "pass", e.Pass); err != nil {
 		return err
+	}
+	if e.Lesser != "" {
+		if e.lesser, err = e.program(env, "lesser", e.Lesser); err != nil {
+			return err
+		}
 	}
 	return e.parseTexts()
 }

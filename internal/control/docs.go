@@ -54,7 +54,11 @@ func sectionPage(section string, entries []*Entry) string {
 		if e.When != "" {
 			fmt.Fprintf(&b, "when: %s\n", strings.TrimSpace(e.When))
 		}
-		fmt.Fprintf(&b, "pass: %s\n```\n", strings.TrimSpace(e.Pass))
+		fmt.Fprintf(&b, "pass: %s\n", strings.TrimSpace(e.Pass))
+		if e.Lesser != "" {
+			fmt.Fprintf(&b, "lesser: %s\n", strings.TrimSpace(e.Lesser))
+		}
+		b.WriteString("```\n")
 	}
 	return b.String()
 }

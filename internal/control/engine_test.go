@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -154,5 +155,38 @@ func TestExceptionErrors(t *testing.T) {
 	}
 	if x, err := ParseExceptions("x.yaml", []byte("exceptions: [{control: a, subject: b, owner: c, reason: d, expires: 2026-01-01}]")); err != nil || !x[0].Expires.Equal(time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)) {
 		t.Errorf("got %v, %v", x, err)
+	}
+}
+
+// The matrix demands the principal itself; a group that covers it makes the
+// failure less severe and is named.
+func TestCoveredByGroupOnly(t *testing.T) {
+	const id = "D-07-deny-rdp-members"
+	for _, tt := range []struct {
+		holders, detail string
+		severity        Severity
+	}{
+		{"[Domain Admins]", `CONTOSO\Administrator itself is not in SeDenyRemoteInteractiveLogonRight: today covered through CONTOSO\Domain Admins, of which it is a member`, Medium},
+		{"[Everyone]", "today covered through Everyone", Medium},
+		{"[Guests]", `CONTOSO\Administrator may log on through Remote Desktop`, High},
+		{"[Administrators]", `CONTOSO\Administrator may log on through Remote Desktop`, High}, // also the group of each host
+	} {
+		s := changed(t, "policies: [{name: Deny privileged, rights: {SeDenyRemoteInteractiveLogonRight: "+tt.holders+"}}]")
+		c := &Catalogue{entries: []*Entry{builtinCatalogue(t).Entry(id)}}
+		a := assess(t, c, Input{Snapshot: s, Options: testOptions()})
+		fs := find(a, id)
+		if len(fs) != 2 { // servers and workstations
+			t.Fatalf("%s: %d findings, want 2", tt.holders, len(fs))
+		}
+		if f := fs[0]; f.Outcome != Fail || f.Severity != tt.severity || !strings.Contains(f.Detail, tt.detail) {
+			t.Errorf("%s: %s %s: %s", tt.holders, f.Outcome, f.Severity, f.Detail)
+		}
+		covered := slices.ContainsFunc(fs[0].Evidence, func(e Evidence) bool { return strings.Contains(e.Text, "is covered through") })
+		if covered != (tt.severity == Medium) {
+			t.Errorf("%s: evidence of the cover: %v", tt.holders, covered)
+		}
+		if a.Summary.BySeverity[tt.severity] != 2 {
+			t.Errorf("%s: by severity %v", tt.holders, a.Summary.BySeverity)
+		}
 	}
 }

@@ -20,6 +20,7 @@ type evaluation struct {
 	missing   []missing
 	scopes    []scope
 	offenders []offender
+	through   string // what a deny right covers the principal through
 }
 
 // missing is evidence that a function could not get.
@@ -76,6 +77,7 @@ func (ev *evaluation) reset(subject, principal ref.Val) {
 	ev.subject, ev.principal = subject, principal
 	ev.facts, ev.missing = ev.facts[:0], ev.missing[:0]
 	ev.scopes, ev.offenders = ev.scopes[:0], ev.offenders[:0]
+	ev.through = ""
 }
 
 // unknown is the value of a question that cannot be answered.

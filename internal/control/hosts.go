@@ -212,13 +212,34 @@ func covers(r right, o object) ref.Val {
 	}
 	w := r.ev.w
 	sid := w.s.SID(o.id)
+	var through gpo.Principal
 	match := func(p gpo.Principal) bool {
 		if p.Is(sid) {
 			return true
 		}
-		return !p.SID.IsZero() && p.SID.Domain() != builtinDomain && w.holds(o.id, p.SID)
+		if p.SID.IsZero() || p.SID.Domain() == builtinDomain || !w.holds(o.id, p.SID) {
+			return false
+		}
+		through = p
+		return true
 	}
-	return r.truth(match)
+	v := r.truth(match)
+	if v == types.True && !through.SID.IsZero() {
+		r.ev.sawCover(o.id, through)
+	}
+	return v
+}
+
+// sawCover records through what a right concerns a principal that it does not name.
+func (ev *evaluation) sawCover(id forest.ID, p gpo.Principal) {
+	w := ev.w
+	ev.through = w.trusteeName(p.SID)
+	e := Evidence{Kind: "member", DN: w.s.DN(id), Value: p.SID.String()}
+	if p.ID != forest.None {
+		e.Chain = w.chain(id, p.ID)
+	}
+	e.Text = w.qualified(id) + " is covered through " + ev.through + ", of which it is a member"
+	ev.saw(e)
 }
 
 // truth asks whether the list holds a principal that match accepts.

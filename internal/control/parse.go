@@ -115,7 +115,7 @@ func (e *Entry) expand() ([]*Entry, error) {
 func (e *Entry) strings() []*string {
 	return []*string{
 		&e.ID, &e.Title, &e.Section, (*string)(&e.Severity), &e.Reason, &e.Rationale,
-		&e.Select, &e.When, &e.Pass, &e.Principals, &e.Right, &e.Detail, &e.Fix, &e.ChangeEach, &e.Verify,
+		&e.Select, &e.When, &e.Pass, &e.Lesser, &e.Principals, &e.Right, &e.Detail, &e.Fix, &e.ChangeEach, &e.Verify,
 	}
 }
 

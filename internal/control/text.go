@@ -51,6 +51,8 @@ type note struct {
 	Subject   subjectNote
 	Offenders []item // elements of every that failed
 	Denied    []item // principals for which the condition failed
+	Open      []item // of Denied: for which the lesser condition does not hold either
+	Covered   []item // of Denied: for which it does; Why is through what
 	Item      item   // in change_each
 	Options   map[string]any
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,6 +54,9 @@ func Controls(c *Config) (*ControlSet, error) {
 // scan; now only decides which exceptions have expired and dates the run.
 func (set *ControlSet) Assess(s *forest.Snapshot, now time.Time, tool string) (*control.Assessment, error) {
 	a, err := set.Catalogue.Assess(control.Input{Snapshot: s, Now: now, Options: set.Options, Exceptions: set.Exceptions})
+	if errors.Is(err, control.ErrOptions) {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("assessing: %w", err)
 	}

@@ -35,6 +35,9 @@ func (c *Catalogue) Assess(in Input) (*Assessment, error) {
 		return nil, err
 	}
 	w := newWorld(in)
+	if err := w.checkOptions(); err != nil {
+		return nil, err
+	}
 	results, err := c.evaluate(w, max(in.Workers, 1+btoi(in.Workers == 0)))
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bufio"
 	_ "embed"
 	"fmt"
 	"slices"
@@ -407,11 +406,25 @@ type baselineEntry struct {
 	trustee string // account name of a product's group; empty: the entry's own SID
 	ace     secdesc.ACE
 	domain  int
-	since   string
 }
 
 //go:embed baseline/adminsdholder.txt
 var baselineText string
+
+// sambaSection is the part of the baseline for domains that Samba provisioned.
+const sambaSection = "[Samba]"
+
+// onSamba reports whether domain controllers of domain d say that they run Samba.
+func (w *world) onSamba(d int) bool {
+	for id, k := range w.kindOf {
+		if id := forest.ID(id); k == "computer" && w.isDC(id) && w.domainIndex(id) == d {
+			if system, _ := w.s.Str(id, forest.OperatingSystem); strings.HasPrefix(system, "Samba") {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // readBaseline parses the baseline for each domain.
 func (w *world) readBaseline() []baselineEntry {
@@ -421,27 +434,26 @@ func (w *world) readBaseline() []baselineEntry {
 		root = w.domains[w.root].SID
 	}
 	for d := range w.domains {
-		sc := bufio.NewScanner(strings.NewReader(baselineText))
-		since := ""
-		for sc.Scan() {
-			line := strings.TrimSpace(sc.Text())
+		if w.domains[d].SID.IsZero() {
+			continue
+		}
+		counts := true
+		for line := range strings.Lines(baselineText) {
+			line = strings.TrimSpace(line)
 			switch {
 			case line == "" || line[0] == '#':
 			case line[0] == '[':
-				since = strings.Trim(line, "[]")
-			default:
+				counts = line != sambaSection || w.onSamba(d)
+			case counts:
 				trustee, text, named := strings.Cut(line, ": ")
 				if !named {
 					trustee, text = "", line
-				}
-				if w.domains[d].SID.IsZero() {
-					continue
 				}
 				e, err := secdesc.ParseACE(text, w.domains[d].SID, root)
 				if err != nil {
 					continue // the embedded text is tested to parse
 				}
-				out = append(out, baselineEntry{trustee, e, d, since})
+				out = append(out, baselineEntry{trustee, e, d})
 			}
 		}
 	}
@@ -455,7 +467,7 @@ func (w *world) inBaseline(d int, e secdesc.ACE) bool {
 		if b.domain != d || e.ObjectType != b.ace.ObjectType || e.Type.IsDeny() != b.ace.Type.IsDeny() {
 			continue
 		}
-		if !b.ace.InheritedObjectType.IsZero() && e.InheritedObjectType != b.ace.InheritedObjectType {
+		if e.InheritedObjectType != b.ace.InheritedObjectType {
 			continue
 		}
 		if b.trustee == "" && e.SID != b.ace.SID || b.trustee != "" && !w.sidNamed(e.SID, b.trustee) {

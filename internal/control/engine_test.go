@@ -190,3 +190,51 @@ func TestCoveredByGroupOnly(t *testing.T) {
 		}
 	}
 }
+
+// A domain as Samba provisions it has its own baseline, which counts nowhere else.
+func TestFreshSambaDomain(t *testing.T) {
+	const fresh = "fixture: 1\ndomain: contoso.test\nnetbios: CONTOSO\n"
+	c := builtinCatalogue(t)
+	a := assess(t, c, Input{Snapshot: snapshotOf(t, fresh)})
+	if fs := find(a, "I-01-adminsdholder-entries"); len(fs) != 0 {
+		t.Errorf("the defaults of Samba are findings: %s", fs[0].Detail)
+	}
+	if len(find(a, "C-16-adminsdholder-inheritance")) != 1 {
+		t.Error("AdminSDHolder of Samba inherits, which is no finding")
+	}
+	windows := fresh + "changes: [{object: 'CN=DC1,OU=Domain Controllers,DC=contoso,DC=test', set: {operatingSystem: [Windows Server 2022 Standard]}}]\n"
+	if fs := find(assess(t, c, Input{Snapshot: snapshotOf(t, windows)}), "I-01-adminsdholder-entries"); len(fs) != 1 {
+		t.Error("the defaults of Samba count in a domain of Windows")
+	}
+}
+
+func TestBaselineParses(t *testing.T) {
+	w := newWorld(Input{Snapshot: snapshotOf(t, "fixture: 1\ndomain: contoso.test\nnetbios: CONTOSO\n")})
+	lines := 0
+	for line := range strings.Lines(baselineText) {
+		if strings.Contains(line, "A;") && line[0] != '#' {
+			lines++
+		}
+	}
+	if got := len(w.baseline()); got != lines {
+		t.Errorf("%d entries of %d lines", got, lines)
+	}
+}
+
+// What an option names must be there; a misspelled name is no empty list.
+func TestOptionsMustMatch(t *testing.T) {
+	s := changed(t, "")
+	for want, o := range map[string]Options{
+		`exempt: no container "OU=Jmp,DC=contoso,DC=test"`: {ExemptOUs: []string{"OU=Jmp,DC=contoso,DC=test"}},
+		`servers: no container "Servers"`:                  {ServerOUs: []string{"Servers"}},
+		`workstations: no container`:                       {WorkstationOUs: []string{"OU=X,DC=contoso,DC=test"}},
+		`admin-groups: no group "ordinary"`:                {AdminGroups: []string{"ordinary"}},
+		`vip-groups: no group "Nobles"`:                    {VIPGroups: []string{"Nobles"}},
+		`management-groups: no group "S-1-5-21-1-2-3-4"`:   {ManagementGroups: []string{"S-1-5-21-1-2-3-4"}},
+	} {
+		_, err := builtinCatalogue(t).Assess(Input{Snapshot: s, Now: testNow, Options: o})
+		if !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want ErrOptions with %s", err, want)
+		}
+	}
+}

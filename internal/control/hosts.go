@@ -104,9 +104,9 @@ type roleRules struct {
 
 func (w *world) roleRules() *roleRules {
 	r := &roleRules{}
-	r.exempt, _ = lookups(w.s, w.options.ExemptOUs)
-	r.servers, _ = lookups(w.s, w.options.ServerOUs)
-	r.workstations, _ = lookups(w.s, w.options.WorkstationOUs)
+	r.exempt = lookups(w.s, w.options.ExemptOUs)
+	r.servers = lookups(w.s, w.options.ServerOUs)
+	r.workstations = lookups(w.s, w.options.WorkstationOUs)
 	return r
 }
 

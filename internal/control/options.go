@@ -1,12 +1,18 @@
 package control
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/leastwise/leastwise/internal/forest"
 )
+
+// ErrOptions reports options that name what the snapshot does not hold. The text
+// gives the option as the command line calls it.
+var ErrOptions = errors.New("options do not fit the snapshot")
 
 // Options adapt the assessment to a forest. The zero value of a field means its
 // default; DefaultOptions returns them filled in. All are part of Run.ID.
@@ -88,14 +94,41 @@ func under(s *forest.Snapshot, id forest.ID, containers []forest.ID) (depth int,
 	return 0, false
 }
 
-// lookups resolves distinguished names; those that do not exist are returned as bad.
-func lookups(s *forest.Snapshot, dns []string) (ids []forest.ID, bad []string) {
+// lookups resolves distinguished names that checkOptions has seen.
+func lookups(s *forest.Snapshot, dns []string) []forest.ID {
+	var ids []forest.ID
 	for _, dn := range dns {
 		if id := s.Lookup(strings.TrimSpace(dn)); id != forest.None {
 			ids = append(ids, id)
-		} else {
-			bad = append(bad, dn)
 		}
 	}
-	return ids, bad
+	return ids
+}
+
+// checkOptions refuses options that name nothing: a misspelled OU would silently
+// demand too much or too little. The error names every such option.
+func (w *world) checkOptions() error {
+	var errs []error
+	for _, o := range []struct {
+		name string
+		dns  []string
+	}{{"exempt", w.options.ExemptOUs}, {"servers", w.options.ServerOUs}, {"workstations", w.options.WorkstationOUs}} {
+		for _, dn := range o.dns {
+			if w.s.Lookup(strings.TrimSpace(dn)) == forest.None {
+				errs = append(errs, fmt.Errorf("%w: %s: no container %q in the snapshot", ErrOptions, o.name, dn))
+			}
+		}
+	}
+	for _, o := range []struct {
+		name   string
+		groups []string
+	}{{"admin-groups", w.options.AdminGroups}, {"vip-groups", w.options.VIPGroups}, {"management-groups", w.options.ManagementGroups}} {
+		for _, g := range o.groups {
+			ids := w.groupNamed(g)
+			if !slices.ContainsFunc(ids, func(id forest.ID) bool { return w.kind(id) == "group" }) {
+				errs = append(errs, fmt.Errorf("%w: %s: no group %q in the snapshot", ErrOptions, o.name, g))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }

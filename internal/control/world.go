@@ -180,22 +180,28 @@ func (w *world) isDC(id forest.ID) bool {
 	return uac&(0x2000|0x4000000) != 0 || pg == 516 || pg == 521
 }
 
-// groupsNamed resolves names of groups given in options; the bad ones are noted.
+// groupsNamed resolves names of groups given in options.
 func (w *world) groupsNamed(names []string) []forest.ID {
 	var out []forest.ID
 	for _, n := range names {
-		ids := w.s.BySAMAccountName(n)
-		if id := w.s.Lookup(n); id != forest.None {
-			ids = []forest.ID{id}
-		}
-		if sid, err := secdesc.ParseSID(n); err == nil {
-			if id := w.s.BySID(sid); id != forest.None {
-				ids = []forest.ID{id}
-			}
-		}
-		out = append(out, ids...)
+		out = append(out, w.groupNamed(n)...)
 	}
 	return out
+}
+
+// groupNamed resolves a distinguished name, a SID or an account name, which
+// several domains may have.
+func (w *world) groupNamed(name string) []forest.ID {
+	name = strings.TrimSpace(name)
+	if sid, err := secdesc.ParseSID(name); err == nil {
+		if id := w.s.BySID(sid); id != forest.None {
+			return []forest.ID{id}
+		}
+	}
+	if id := w.s.Lookup(name); id != forest.None {
+		return []forest.ID{id}
+	}
+	return w.s.BySAMAccountName(name)
 }
 
 // A privilege says which objects are protected and who is privileged.
@@ -304,5 +310,5 @@ func (w *world) excludedMask() int {
 	if st != forest.Known {
 		return 0
 	}
-	return strings.Index("0123456789abcdef", strings.ToLower(char)) & 0xF
+	return max(0, strings.Index("0123456789abcdef", strings.ToLower(char))) // another character excludes nobody
 }

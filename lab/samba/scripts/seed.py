@@ -42,13 +42,12 @@ def primary(sam, c):
     group = ldb.Dn(sam, c["values"])
     res = sam.search(base=group, scope=ldb.SCOPE_BASE, attrs=["objectSid"])
     rid = str(ndr_unpack(security.dom_sid, bytes(res[0]["objectSid"][0]))).rsplit("-", 1)[1]
-    m = ldb.Message(group)
-    m["member"] = ldb.MessageElement([c["dn"]], ldb.FLAG_MOD_ADD, "member")
-    try:
+    held = sam.search(base=group, scope=ldb.SCOPE_BASE, attrs=["dn"],
+                      expression="(member=%s)" % ldb.binary_encode(c["dn"]))
+    if not held:
+        m = ldb.Message(group)
+        m["member"] = ldb.MessageElement([c["dn"]], ldb.FLAG_MOD_ADD, "member")
         sam.modify(m)
-    except ldb.LdbError as e:
-        if e.args[0] != ldb.ERR_ENTRY_ALREADY_EXISTS:
-            raise
     m = ldb.Message(ldb.Dn(sam, c["dn"]))
     m["primaryGroupID"] = ldb.MessageElement([rid], ldb.FLAG_MOD_REPLACE, "primaryGroupID")
     sam.modify(m)
@@ -76,7 +75,10 @@ def main():
     lp.load(os.path.join(job["dir"], "etc", "tools.conf"))
     if job.get("schema"):
         lp.set("dsdb:schema update allowed", "yes")
-    sam = SamDB(url=os.path.join(job["dir"], "private", "sam.ldb"), session_info=system_session(), lp=lp)
+    # In batch mode a write does not copy the indexes to be able to undo itself, which
+    # makes loading linear; a write that goes wrong undoes the whole transaction.
+    sam = SamDB(url=os.path.join(job["dir"], "private", "sam.ldb"), session_info=system_session(), lp=lp,
+                options=["batch_mode:1"])
     for name, password in job.get("passwords", {}).items():
         sam.setpassword("(sAMAccountName=%s)" % ldb.binary_encode(name), password)
     sam.transaction_start()

@@ -44,3 +44,7 @@ func objectAttributes() []string {
 	}
 	return out
 }
+
+// Attributes lists what a scan asks every object for, in the schema partition and
+// in the others, so that other tools can be asked for the same.
+func Attributes() (schema, objects []string) { return schemaAttributes(), objectAttributes() }

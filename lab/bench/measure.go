@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/forest"
+)
+
+// A sample is one run of a program.
+type sample struct {
+	wall, cpu time.Duration
+	peak      int64 // resident set in bytes
+}
+
+// once runs cmd to its end.
+func once(cmd *exec.Cmd) (sample, error) {
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	began := time.Now()
+	err := cmd.Run()
+	s := sample{wall: time.Since(began)}
+	if err != nil {
+		return s, fmt.Errorf("running %.200s: %w\n%s", strings.Join(cmd.Args, " "), err, said.String())
+	}
+	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		s.peak = u.Maxrss * 1024
+	}
+	return s, nil
+}
+
+// A series holds the samples of one measurement.
+type series []sample
+
+func (s series) wall() time.Duration {
+	return median(s, func(x sample) time.Duration { return x.wall })
+}
+
+func (s series) cpu() time.Duration { return median(s, func(x sample) time.Duration { return x.cpu }) }
+func (s series) peak() int64        { return median(s, func(x sample) int64 { return x.peak }) }
+
+func median[T ~int64 | ~float64](s series, of func(sample) T) T {
+	v := make([]T, len(s))
+	for i, x := range s {
+		v[i] = of(x)
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// repeat runs a command several times.
+func (b *bench) repeat(cmd func() *exec.Cmd) (series, error) {
+	var out series
+	for range b.runs {
+		s, err := once(cmd())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// assess measures the assessment of a snapshot file, start of the program to the
+// written JSON. It returns how many objects the snapshot has.
+func (b *bench) assess(ctx context.Context, name string) (series, int, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	s, err := forest.Read(f)
+	if err != nil {
+		return nil, 0, err
+	}
+	out, err := b.repeat(func() *exec.Cmd {
+		return exec.CommandContext(ctx, b.program, "assess", name, "--quiet", "--output", "json", "--out", filepath.Join(b.out, "assessment.json"))
+	})
+	return out, s.Len(), err
+}
+
+// load measures reading a snapshot file, in this process.
+func (b *bench) load(name string) (time.Duration, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return 0, err
+	}
+	var out series
+	for range b.runs {
+		began := time.Now()
+		if _, err := forest.Read(bytes.NewReader(data)); err != nil {
+			return 0, err
+		}
+		out = append(out, sample{wall: time.Since(began)})
+	}
+	return out.wall(), nil
+}
+
+// A row is one line of the table. limit is empty for what is only reported.
+type row struct {
+	what, value, limit string
+	bad                bool
+}
+
+type table struct {
+	head string
+	rows []row
+}
+
+func (t *table) add(r row) { t.rows = append(t.rows, r) }
+
+// under adds a number that must not exceed limit.
+func (t *table) under(what, format string, value, limit float64) {
+	t.add(row{what, fmt.Sprintf(format, value), fmt.Sprintf("≤ "+format, limit), value > limit})
+}
+
+func (t *table) missed() bool {
+	return slices.ContainsFunc(t.rows, func(r row) bool { return r.bad })
+}
+
+func (t *table) String() string {
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	for _, r := range t.rows {
+		verdict := ""
+		switch {
+		case r.bad:
+			verdict = "NOT"
+		case r.limit != "":
+			verdict = "ok"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.what, r.value, r.limit, verdict)
+	}
+	w.Flush() // a strings.Builder takes everything
+	return t.head + "\n\n" + out.String()
+}
+
+func mb(bytes int64) float64 { return float64(bytes) / 1e6 }

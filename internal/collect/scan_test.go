@@ -194,3 +194,12 @@ func TestGapsOfSYSVOL(t *testing.T) {
 		t.Errorf("%d files lack a descriptor, want 2", s.Coverage()[i].Count)
 	}
 }
+
+func covered(t *testing.T, s *forest.Snapshot, area forest.Area, subject, state string) {
+	t.Helper()
+	if !slices.ContainsFunc(s.Coverage(), func(c forest.Coverage) bool {
+		return c.Area == area && strings.EqualFold(c.Subject, subject) && c.State == state
+	}) {
+		t.Errorf("coverage lacks %s %s %s: %+v", area, subject, state, s.Coverage())
+	}
+}

@@ -21,18 +21,20 @@ const PasswordVariable = EnvPrefix + "PASSWORD"
 // maxPassword bounds what is read from a password file, in bytes.
 const maxPassword = 4096
 
-// Secrets say where a password may come from beside the configuration.
-type Secrets struct {
-	Environ string                               // value of PasswordVariable; empty if unset
-	Stdin   io.Reader                            // for --password-file -
-	Prompt  func(account string) (string, error) // nil if nobody can be asked
+// A Caller is what a scan takes from who runs it: the clock, and where a password
+// may come from beside the configuration.
+type Caller struct {
+	Environ string                                                    // value of PasswordVariable; empty if unset
+	Stdin   io.Reader                                                 // for --password-file -
+	Prompt  func(ctx context.Context, account string) (string, error) // nil if nobody can be asked
+	Now     func() time.Time                                          // required
 }
 
 // DirectoryConfig turns the configuration into that of package dc.
-func DirectoryConfig(c *Config, sec Secrets) (dc.Config, error) {
+func DirectoryConfig(ctx context.Context, c *Config, by Caller) (dc.Config, error) {
 	out := dc.Config{
 		Domain: c.Text("domain"), Server: c.Text("server"), DNS: c.Text("dns"), Site: c.Text("site"),
-		CAFile: c.Text("ca"), Timeout: c.Duration("timeout"), PageSize: c.Int("page-size"), NoFailover: c.Bool("no-failover"),
+		CAFile: c.Text("ca"), Timeout: c.Duration("timeout"), PageSize: c.Int("page-size"), NoFailover: c.Bool("no-failover"), Now: by.Now,
 	}
 	var err error
 	if out.Transport, err = dc.ParseTransport(c.Text("transport")); err != nil {
@@ -44,12 +46,12 @@ func DirectoryConfig(c *Config, sec Secrets) (dc.Config, error) {
 			return out, &dc.Error{Kind: dc.ErrPlaintext, Op: "binding", Detail: "a simple bind on port 389 without TLS would show the password to the network", Advice: "add --transport ldaps or --transport starttls"}
 		}
 	}
-	out.Credentials, err = credentials(c, sec)
+	out.Credentials, err = credentials(ctx, c, by)
 	return out, err
 }
 
 // credentials chooses the one way of authentication that is configured.
-func credentials(c *Config, sec Secrets) (dc.Credentials, error) {
+func credentials(ctx context.Context, c *Config, by Caller) (dc.Credentials, error) {
 	user, keytab, ccache := c.Text("user"), c.Text("keytab"), c.Text("ccache")
 	switch {
 	case keytab != "" && ccache != "":
@@ -59,15 +61,15 @@ func credentials(c *Config, sec Secrets) (dc.Credentials, error) {
 	case ccache != "" || user == "":
 		return dc.CCache(ccache), nil
 	}
-	password, err := password(c, sec, user)
+	password, err := password(ctx, c, by, user)
 	return dc.Password(user, password), err
 }
 
 // password reads the password of user: from its file, the environment, or a prompt.
-func password(c *Config, sec Secrets, user string) (string, error) {
+func password(ctx context.Context, c *Config, by Caller, user string) (string, error) {
 	switch file := c.Text("password-file"); {
 	case file == "-":
-		return readPassword(sec.Stdin, "standard input")
+		return readPassword(by.Stdin, "standard input")
 	case file != "":
 		f, err := os.Open(file)
 		if err != nil {
@@ -75,10 +77,10 @@ func password(c *Config, sec Secrets, user string) (string, error) {
 		}
 		defer f.Close()
 		return readPassword(f, file)
-	case sec.Environ != "":
-		return sec.Environ, nil
-	case sec.Prompt != nil:
-		return sec.Prompt(user)
+	case by.Environ != "":
+		return by.Environ, nil
+	case by.Prompt != nil:
+		return by.Prompt(ctx, user)
 	}
 	return "", fmt.Errorf("%w: no password for %s: give --password-file, %s, --keytab or --ccache", ErrConfig, user, PasswordVariable)
 }
@@ -101,8 +103,8 @@ func readPassword(r io.Reader, name string) (string, error) {
 }
 
 // Collect scans the configured domain.
-func Collect(ctx context.Context, c *Config, sec Secrets, tool string, progress func(collect.Progress)) (*forest.Snapshot, error) {
-	cfg, err := DirectoryConfig(c, sec)
+func Collect(ctx context.Context, c *Config, by Caller, tool string, progress func(collect.Progress)) (*forest.Snapshot, error) {
+	cfg, err := DirectoryConfig(ctx, c, by)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +114,7 @@ func Collect(ctx context.Context, c *Config, sec Secrets, tool string, progress 
 	}
 	defer r.Close()
 	opt := collect.Options{
-		Tool: tool, Account: cfg.Credentials.Principal(), SACL: c.Bool("sacl"), Now: time.Now, Progress: progress,
+		Tool: tool, Account: cfg.Credentials.Principal(), SACL: c.Bool("sacl"), Now: by.Now, Progress: progress,
 	}
 	vol, err := r.Sysvol(ctx, dc.Limits{})
 	switch {

@@ -44,9 +44,9 @@ type Doctor struct {
 // Diagnose checks step by step whether a scan with this configuration would work
 // and what the account would see, and hands each check to report as it is made.
 // It returns all of them.
-func Diagnose(ctx context.Context, c *Config, sec Secrets, tool string, report func(Check)) []Check {
+func Diagnose(ctx context.Context, c *Config, by Caller, tool string, report func(Check)) []Check {
 	d := &Doctor{report: report}
-	cfg, err := DirectoryConfig(c, sec)
+	cfg, err := DirectoryConfig(ctx, c, by)
 	if err != nil {
 		d.add("configuration", "settings", err, "")
 		return d.checks
@@ -160,7 +160,7 @@ func (d *Doctor) reading(ctx context.Context, cfg dc.Config, tool string) {
 		return
 	}
 	defer r.Close()
-	opt := collect.Options{Tool: tool, Account: cfg.Credentials.Principal(), SACL: true, Now: time.Now}
+	opt := collect.Options{Tool: tool, Account: cfg.Credentials.Principal(), SACL: true, Now: cfg.Now}
 	if vol, err := r.Sysvol(ctx, dc.Limits{}); err != nil {
 		opt.NoFiles = err.Error()
 	} else {

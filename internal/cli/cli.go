@@ -39,7 +39,7 @@ type Environment struct {
 	Now            func() time.Time
 	OutTerminal    int // columns; 0 if Out is not a terminal
 	ErrTerminal    int
-	PromptPassword func(account string) (string, error) // nil if nobody can be asked
+	PromptPassword func(ctx context.Context, account string) (string, error) // nil if nobody can be asked
 }
 
 // System returns the process's own environment.
@@ -65,14 +65,34 @@ func columns(f *os.File) int {
 	return w
 }
 
-func promptPassword(account string) (string, error) {
-	fmt.Fprintf(os.Stderr, "Password of %s: ", account)
-	b, err := term.ReadPassword(int(os.Stdin.Fd()))
-	fmt.Fprintln(os.Stderr)
+// promptPassword asks on the terminal until there is an answer or ctx ends; the
+// terminal then shows again what is typed.
+func promptPassword(ctx context.Context, account string) (string, error) {
+	fd := int(os.Stdin.Fd())
+	before, err := term.GetState(fd)
 	if err != nil {
 		return "", fmt.Errorf("reading the password: %w", err)
 	}
-	return string(b), nil
+	fmt.Fprintf(os.Stderr, "Password of %s: ", account)
+	defer fmt.Fprintln(os.Stderr)
+	type answer struct {
+		text []byte
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() { // left behind if ctx ends first: the program ends then
+		b, err := term.ReadPassword(fd)
+		got <- answer{b, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", errors.Join(context.Cause(ctx), term.Restore(fd, before))
+	case a := <-got:
+		if a.err != nil {
+			return "", fmt.Errorf("reading the password: %w", a.err)
+		}
+		return string(a.text), nil
+	}
 }
 
 // getenv returns a variable of the environment.

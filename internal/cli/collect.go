@@ -62,8 +62,7 @@ func (c *command) scan(ctx context.Context, cfg *app.Config) (*forest.Snapshot, 
 	}
 	p := c.newProgress()
 	defer p.close()
-	sec := c.secrets()
-	s, err := app.Collect(ctx, cfg, sec, c.tool(), p.show)
+	s, err := app.Collect(ctx, cfg, c.caller(), c.tool(), p.show)
 	if err != nil {
 		return nil, err
 	}

@@ -131,9 +131,17 @@ func (c *command) showControl(e *control.Entry) error {
 	v := viewEntry(e)
 	w := tabwriter.NewWriter(c.env.Out, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
-		{"id", v.ID}, {"title", v.Title}, {"section", v.Section}, {"severity", v.Severity + ": " + v.Reason},
-		{"rationale", v.Rationale}, {"subjects", v.Select}, {"when", v.When}, {"pass", v.Pass},
-		{"fix", v.Fix}, {"verify", v.Verify}, {"tags", strings.Join(v.Tags, ", ")},
+		{"id", v.ID},
+		{"title", v.Title},
+		{"section", v.Section},
+		{"severity", v.Severity + ": " + v.Reason},
+		{"rationale", v.Rationale},
+		{"subjects", v.Select},
+		{"when", v.When},
+		{"pass", v.Pass},
+		{"fix", v.Fix},
+		{"verify", v.Verify},
+		{"tags", strings.Join(v.Tags, ", ")},
 	} {
 		if row[1] != "" {
 			fmt.Fprintf(w, "%s\t%s\n", row[0], strings.Join(strings.Fields(row[1]), " "))

@@ -45,7 +45,7 @@ func (c *command) doctor(cmd *cobra.Command, output string) error {
 	if output == "table" {
 		show = c.showCheck
 	}
-	checks := app.Diagnose(cmd.Context(), cfg, c.secrets(), c.tool(), show)
+	checks := app.Diagnose(cmd.Context(), cfg, c.caller(), c.tool(), show)
 	if err := cmd.Context().Err(); err != nil {
 		return err
 	}
@@ -66,8 +66,9 @@ func (c *command) doctor(cmd *cobra.Command, output string) error {
 	return nil
 }
 
-func (c *command) secrets() app.Secrets {
-	return app.Secrets{Environ: c.env.getenv(app.PasswordVariable), Stdin: c.env.In, Prompt: c.env.PromptPassword}
+// caller hands on the clock and the ways to a password.
+func (c *command) caller() app.Caller {
+	return app.Caller{Environ: c.env.getenv(app.PasswordVariable), Stdin: c.env.In, Prompt: c.env.PromptPassword, Now: c.env.Now}
 }
 
 // showCheck writes one line, and the hint below it.

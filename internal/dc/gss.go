@@ -49,8 +49,9 @@ type gssContext struct {
 
 // newGSS returns a context and its first token, an AP-REQ (RFC 4121 4.1).
 // Mutual authentication is always asked for.
-func newGSS(t ticket, cname types.PrincipalName, crealm string, gssFlags uint32, bindings []byte) (*gssContext, []byte, error) {
-	auth, err := types.NewAuthenticator(crealm, cname)
+func (k *kerberos) newGSS(t ticket, gssFlags uint32, bindings []byte) (*gssContext, []byte, error) {
+	cname, crealm := k.identity()
+	auth, err := newAuthenticator(crealm, cname, k.cfg.Now())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -282,7 +282,7 @@ func (k *kerberos) initial(ctx context.Context, realm string, near netip.Addr, k
 		if proof, err = preauthKey(ke.edata, keyOf); err != nil {
 			return ticket{}, &Error{Kind: ErrNoStrongKey, Op: op, Err: err}
 		}
-		if err := addTimestamp(&req, proof); err != nil {
+		if err := addTimestamp(&req, proof, k.cfg.Now()); err != nil {
 			return ticket{}, &Error{Kind: ErrConfig, Op: op, Err: err}
 		}
 		reply, err = k.sendAS(ctx, near, req)
@@ -363,11 +363,10 @@ func entryPA(entry types.ETypeInfo2Entry) (types.PADataSequence, error) {
 }
 
 // addTimestamp adds PA-ENC-TIMESTAMP (RFC 4120 5.2.7.2).
-func addTimestamp(req *messages.ASReq, key types.EncryptionKey) error {
-	stamp, err := types.GetPAEncTSEncAsnMarshalled()
-	if err != nil {
-		return err
-	}
+func addTimestamp(req *messages.ASReq, key types.EncryptionKey, now time.Time) error {
+	// PA-ENC-TS-ENC: [0] KerberosTime, [1] microseconds. gokrb5 takes the
+	// machine's clock.
+	stamp := tlv(0x30, tlv(0xa0, berString(0x18, now.UTC().Format("20060102150405Z"))), tlv(0xa1, berInt(0x02, int64(now.Nanosecond()/1000))))
 	enc, err := crypto.GetEncryptedData(stamp, key, keyusage.AS_REQ_PA_ENC_TIMESTAMP, 0)
 	if err != nil {
 		return err
@@ -423,7 +422,7 @@ func (k *kerberos) grant(ctx context.Context, tgt ticket, realm string, near net
 	}
 	// gokrb5 names the realm of the ticket instead of the client's, which is
 	// wrong from the second hop of a trust path on: make the proof anew.
-	if err := addProof(&req, tgt, crealm); err != nil {
+	if err := addProof(&req, tgt, crealm, k.cfg.Now()); err != nil {
 		return ticket{}, &Error{Kind: ErrConfig, Op: op, Err: err}
 	}
 	b, err := req.Marshal()
@@ -448,7 +447,7 @@ func (k *kerberos) grant(ctx context.Context, tgt ticket, realm string, near net
 }
 
 // addProof replaces the authenticator of a TGS request.
-func addProof(req *messages.TGSReq, tgt ticket, crealm string) error {
+func addProof(req *messages.TGSReq, tgt ticket, crealm string, now time.Time) error {
 	body, err := req.ReqBody.Marshal()
 	if err != nil {
 		return err
@@ -461,7 +460,7 @@ func addProof(req *messages.TGSReq, tgt ticket, crealm string) error {
 	if err != nil {
 		return err
 	}
-	auth, err := types.NewAuthenticator(crealm, req.ReqBody.CName)
+	auth, err := newAuthenticator(crealm, req.ReqBody.CName, now)
 	if err != nil {
 		return err
 	}
@@ -476,6 +475,14 @@ func addProof(req *messages.TGSReq, tgt ticket, crealm string) error {
 	}
 	req.PAData = types.PADataSequence{{PADataType: patype.PA_TGS_REQ, PADataValue: b}}
 	return nil
+}
+
+// newAuthenticator returns an authenticator of the time now by our clock
+// (RFC 4120 5.5.1); gokrb5 takes the machine's.
+func newAuthenticator(crealm string, cname types.PrincipalName, now time.Time) (types.Authenticator, error) {
+	a, err := types.NewAuthenticator(crealm, cname)
+	a.CTime, a.Cusec = now.UTC().Truncate(time.Second), now.Nanosecond()/1000
+	return a, err
 }
 
 // checkReply makes sure that an answer belongs to the request and that its

@@ -34,13 +34,12 @@ func (k *kerberos) bind(ctx context.Context, c *conn, domain string) error {
 	if err != nil {
 		return err
 	}
-	cname, crealm := k.identity()
 	want := uint32(gssReplay | gssSequence | gssConf | gssInteg)
 	layer := byte(layerSealed)
 	if c.tls != nil {
 		want, layer = gssInteg, layerNone
 	}
-	g, token, err := newGSS(t, cname, crealm, want, channelBindings(c.tls))
+	g, token, err := k.newGSS(t, want, channelBindings(c.tls))
 	if err != nil {
 		return &Error{Kind: ErrConfig, Op: doing, Server: c.server.String(), Err: err}
 	}

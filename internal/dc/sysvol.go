@@ -400,8 +400,7 @@ func (i *smbInitiator) OID() asn1.ObjectIdentifier {
 
 // InitSecContext returns the first token.
 func (i *smbInitiator) InitSecContext() ([]byte, error) {
-	cname, crealm := i.k.identity()
-	g, token, err := newGSS(i.t, cname, crealm, gssConf|gssInteg, nil)
+	g, token, err := i.k.newGSS(i.t, gssConf|gssInteg, nil)
 	i.g = g
 	return token, err
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 )
@@ -165,7 +166,7 @@ func (c *Config) ReadEnv(environ []string, other ...string) error {
 func (c *Config) ReadYAML(file string, data []byte) error {
 	f, err := parser.ParseBytes(data, 0)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
+		return fmt.Errorf("%w: %w", ErrConfig, syntaxError(file, err))
 	}
 	for _, doc := range f.Docs {
 		if doc.Body == nil {
@@ -187,6 +188,15 @@ func (c *Config) ReadYAML(file string, data []byte) error {
 		}
 	}
 	return nil
+}
+
+// syntaxError says on which line a file is no YAML, without quoting it.
+func syntaxError(file string, err error) error {
+	var e yaml.Error
+	if errors.As(err, &e) && e.GetToken() != nil {
+		return fmt.Errorf("%s:%d: not YAML: %s", file, e.GetToken().Position.Line, e.GetMessage())
+	}
+	return fmt.Errorf("%s: not YAML: %w", file, err)
 }
 
 // nodeText returns a scalar as text, and a sequence of scalars joined by ";".

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,9 +24,9 @@ var ErrInput = errors.New("neither a snapshot, LDIF nor a fixture")
 // fixture. Which of them it is, is decided by its content. now is the reference
 // time of a fixture.
 func Load(ctx context.Context, name, tool string, now time.Time) (*forest.Snapshot, error) {
-	f, err := os.Open(name)
+	f, err := openInput(name)
 	if err != nil {
-		return nil, fmt.Errorf("reading %w", err)
+		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
 	defer f.Close()
 	stop := context.AfterFunc(ctx, func() { f.Close() })
@@ -39,6 +40,23 @@ func Load(ctx context.Context, name, tool string, now time.Time) (*forest.Snapsh
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
 	return s, nil
+}
+
+// openInput opens a file for reading; its errors leave out the name.
+func openInput(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return nil, p.Err
+	}
+	if err != nil {
+		return nil, err
+	}
+	if fi, err := f.Stat(); err == nil && fi.IsDir() {
+		f.Close()
+		return nil, fmt.Errorf("%w: it is a folder", ErrInput)
+	}
+	return f, nil
 }
 
 func load(r *bufio.Reader, name, tool string, now time.Time) (*forest.Snapshot, error) {
@@ -78,7 +96,9 @@ func isText(head []byte) bool {
 	if bytes.HasPrefix(head, []byte{0xFF, 0xFE}) || bytes.HasPrefix(head, []byte{0xFE, 0xFF}) {
 		return true
 	}
-	return bytes.IndexByte(head, 0) < 0
+	return !bytes.ContainsFunc(head, func(r rune) bool {
+		return r < ' ' && r != '\t' && r != '\r' && r != '\n'
+	})
 }
 
 // Import reads one forest from several files: LDIF exports of its partitions are
@@ -101,7 +121,7 @@ func newImport(tool string, now time.Time) *forest.Builder {
 }
 
 func importLDIF(ctx context.Context, b *forest.Builder, name string) error {
-	f, err := os.Open(name)
+	f, err := openInput(name)
 	if err != nil {
 		return err
 	}

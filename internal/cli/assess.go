@@ -87,6 +87,9 @@ func (c *command) assess(cmd *cobra.Command, f assessFlags) error {
 	if err != nil {
 		return &usageError{err, ""}
 	}
+	if err := checkOut(f.out); err != nil {
+		return err
+	}
 	s, err := c.snapshot(ctx, cfg, f.snapshot)
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 
 	"github.com/leastwise/leastwise/internal/app"
 	"github.com/leastwise/leastwise/internal/dc"
+	"github.com/leastwise/leastwise/internal/forest"
 )
 
 // Exit codes.
@@ -137,14 +138,32 @@ func (c *command) printError(ctx context.Context, err error) {
 		return
 	}
 	fmt.Fprintf(c.env.Err, "leastwise: %s\n", oneLine(err.Error()))
-	hint := dc.Hint(err)
-	var u *usageError
-	if errors.As(err, &u) && u.hint != "" {
-		hint = u.hint
-	}
-	if hint != "" {
+	if hint := hintOf(err); hint != "" {
 		fmt.Fprintf(c.env.Err, "  hint: %s\n", hint)
 	}
+}
+
+// hintOf returns what to do about an error, empty if there is nothing to say.
+func hintOf(err error) string {
+	var (
+		u *usageError
+		w *app.WriteError
+	)
+	switch {
+	case errors.As(err, &u):
+		return u.hint
+	case errors.As(err, &w):
+		return "name another place with --out, or make room there; a file that was there before is unchanged"
+	case errors.Is(err, forest.ErrCorrupt), errors.Is(err, forest.ErrTruncated):
+		return "copy the file again, or scan again; nothing of it was used"
+	case errors.Is(err, forest.ErrNewer):
+		return "use the version of leastwise that wrote the file, or a later one"
+	case errors.Is(err, forest.ErrLDIF):
+		return "correct the file at that line, or export it again; nothing of it was used"
+	case errors.Is(err, app.ErrInput):
+		return "give a snapshot (.lws), LDIF of ldapsearch or ldifde, or a fixture (.yaml)"
+	}
+	return dc.Hint(err)
 }
 
 // oneLine keeps joined errors on one line.
@@ -213,6 +232,7 @@ func (c *command) root() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&c.configFile, "config", "", "configuration file (default: leastwise.yaml in the working directory, if there is one)")
 	root.PersistentFlags().BoolVarP(&c.quiet, "quiet", "q", false, "no progress on standard error")
+	root.SetHelpCommand(c.helpCommand(root))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{err, "see: " + cmd.CommandPath() + " --help"}
 	})
@@ -223,6 +243,21 @@ func (c *command) root() *cobra.Command {
 		root.AddCommand(make())
 	}
 	return root
+}
+
+// helpCommand replaces cobra's, which takes an unknown command for none.
+func (c *command) helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about a command",
+		Example: "  leastwise help assess",
+		RunE: func(_ *cobra.Command, names []string) error {
+			cmd, rest, err := root.Find(names)
+			if err != nil || len(rest) > 0 {
+				return usagef("see: leastwise --help", "there is no command %q", strings.Join(names, " "))
+			}
+			return cmd.Help()
+		},
+	}
 }
 
 // args turns cobra's complaints about the number of arguments into usage errors.

@@ -39,6 +39,9 @@ account may not read is stated in the snapshot's coverage.`,
 			if err != nil {
 				return err
 			}
+			if err := checkOut(out); err != nil {
+				return err
+			}
 			s, err := c.scan(cmd.Context(), cfg)
 			if err != nil {
 				return err
@@ -95,6 +98,14 @@ func (c *command) snapshot(ctx context.Context, cfg *app.Config, file string) (*
 		return c.scan(ctx, cfg)
 	}
 	return app.Load(ctx, file, c.tool(), c.env.Now().UTC())
+}
+
+// checkOut refuses, before long work, a file that could not be written after it.
+func checkOut(out string) error {
+	if out == "" || out == "-" {
+		return nil
+	}
+	return app.CheckWritable(out)
 }
 
 // write sends a result to a file, which appears only when it is complete, or to

@@ -53,6 +53,14 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 
 // config merges file < environment < flags.
 func (c *command) config(cmd *cobra.Command) (*app.Config, error) {
+	cfg, err := c.mergeConfig(cmd)
+	if err != nil {
+		return nil, &usageError{err, "leastwise config show --help explains every setting"}
+	}
+	return cfg, nil
+}
+
+func (c *command) mergeConfig(cmd *cobra.Command) (*app.Config, error) {
 	cfg := app.NewConfig()
 	if err := c.readConfigFile(cfg); err != nil {
 		return nil, err
@@ -96,7 +104,7 @@ func (c *command) readConfigFile(cfg *app.Config) error {
 	case !named && errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return &usageError{fmt.Errorf("reading the configuration: %w", err), ""}
+		return fmt.Errorf("reading the configuration: %w", err)
 	}
 	return cfg.ReadYAML(name, data)
 }

@@ -44,6 +44,9 @@ func (c *command) rights(cmd *cobra.Command, name string, f assessFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := checkOut(f.out); err != nil {
+		return err
+	}
 	s, err := c.snapshot(cmd.Context(), cfg, f.snapshot)
 	if err != nil {
 		return err

@@ -44,7 +44,7 @@ func ParseExceptions(name string, data []byte) ([]Exception, error) {
 		Exceptions []exceptionText `yaml:"exceptions"`
 	}
 	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: %s: %s", ErrExceptions, name, yaml.FormatError(err, false, true))
+		return nil, fmt.Errorf("%w: %s", ErrExceptions, yamlFault(name, err))
 	}
 	out := make([]Exception, 0, len(f.Exceptions))
 	for i, t := range f.Exceptions {

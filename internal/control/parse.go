@@ -34,7 +34,7 @@ func parseSource(src Source) ([]*Entry, error) {
 	var f sourceFile
 	dec := yaml.NewDecoder(bytes.NewReader(src.Data), yaml.Strict())
 	if err := dec.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: %s: %s", ErrCatalogue, src.Name, yaml.FormatError(err, false, true))
+		return nil, fmt.Errorf("%w: %s", ErrCatalogue, yamlFault(src.Name, err))
 	}
 	if err := dec.Decode(&sourceFile{}); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%w: %s: holds more than one document", ErrCatalogue, src.Name)
@@ -57,6 +57,15 @@ func parseSource(src Source) ([]*Entry, error) {
 		out = append(out, expanded...)
 	}
 	return out, nil
+}
+
+// yamlFault says on which line a file is wrong, in one line.
+func yamlFault(name string, err error) string {
+	var e yaml.Error
+	if errors.As(err, &e) && e.GetToken() != nil {
+		return fmt.Sprintf("%s:%d: %s", name, e.GetToken().Position.Line, e.GetMessage())
+	}
+	return fmt.Sprintf("%s: %s", name, strings.ReplaceAll(err.Error(), "\n", " "))
 }
 
 // entryLines returns the line on which each element of controls begins.

@@ -1,0 +1,166 @@
+package cli_test
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/leastwise/leastwise/internal/cli"
+)
+
+// clockVariable moves the clock of the program under test by a duration.
+const clockVariable = "TEST_CLOCK"
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"leastwise": program})
+}
+
+// program does what cmd/leastwise does, with a clock that the scripts may move.
+func program() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	env := cli.System("test")
+	if text := os.Getenv(clockVariable); text != "" {
+		by, err := time.ParseDuration(text)
+		if err != nil {
+			panic(err)
+		}
+		env.Now = func() time.Time { return time.Now().Add(by) }
+	}
+	code := cli.Run(ctx, os.Args[1:], env)
+	stop()
+	os.Exit(code)
+}
+
+// TestScript runs the scripts that need no directory.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                filepath.Join("testdata", "script"),
+		Setup:              setup,
+		Cmds:               commands(),
+		RequireUniqueNames: true,
+	})
+}
+
+// setup gives scripts the path of the project's examples and an environment
+// without a credential cache of whoever runs the tests.
+func setup(e *testscript.Env) error {
+	examples, err := filepath.Abs(filepath.Join("..", "..", "examples"))
+	if err != nil {
+		return err
+	}
+	e.Setenv("EXAMPLES", examples)
+	e.Setenv("KRB5CCNAME", filepath.Join(e.WorkDir, "no-ccache"))
+	return nil
+}
+
+type scriptCommand = func(ts *testscript.TestScript, neg bool, args []string)
+
+// commands are what scripts know beside testscript's own.
+func commands() map[string]scriptCommand {
+	return map[string]scriptCommand{
+		"exits":  cmdExits,
+		"folder": cmdFolder,
+		"patch":  cmdPatch,
+		"cut":    cmdCut,
+	}
+}
+
+// cmdExits runs a program that must end with an exit code: exits CODE PROGRAM ARG…
+// No output may hold a secret (see secrets).
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARG…")
+	}
+	got := exitCode(ts, ts.Exec(args[1], args[2:]...))
+	guard(ts, "standard output", ts.ReadFile("stdout"))
+	guard(ts, "standard error", ts.ReadFile("stderr"))
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
+
+func exitCode(ts *testscript.TestScript, err error) int {
+	var e *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &e):
+		return e.ExitCode()
+	}
+	ts.Fatalf("%v", err)
+	return -1
+}
+
+// secretsKey is the key of the passwords that no output may show, a []string.
+type secretsKey struct{}
+
+func guard(ts *testscript.TestScript, where, text string) {
+	secrets, _ := ts.Value(secretsKey{}).([]string)
+	for _, s := range append(secrets, "Wr0ng-Passw0rd") {
+		if strings.Contains(text, s) {
+			ts.Fatalf("%s shows a password", where)
+		}
+	}
+}
+
+// cmdFolder compares the names in a folder, hidden ones too: folder DIR NAME…
+func cmdFolder(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: folder DIR NAME…")
+	}
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	got := make([]string, 0, len(entries))
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	want := slices.Sorted(slices.Values(args[1:]))
+	if !slices.Equal(got, want) {
+		ts.Fatalf("%s holds %q, want %q", args[0], got, want)
+	}
+}
+
+// cmdPatch overwrites bytes of a file: patch FILE OFFSET HEX
+func cmdPatch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: patch FILE OFFSET HEX")
+	}
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	with, err := hex.DecodeString(args[2])
+	ts.Check(err)
+	data := []byte(ts.ReadFile(args[0]))
+	if at < 0 {
+		at += len(data)
+	}
+	if at < 0 || at+len(with) > len(data) {
+		ts.Fatalf("%s has %d bytes", args[0], len(data))
+	}
+	copy(data[at:], with)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
+}
+
+// cmdCut keeps the first part of a file: cut FILE PERCENT
+func cmdCut(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: cut FILE PERCENT")
+	}
+	percent, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	data := []byte(ts.ReadFile(args[0]))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data[:len(data)*percent/100], 0o600))
+	fmt.Fprintf(ts.Stdout(), "%d of %d bytes\n", len(data)*percent/100, len(data))
+}

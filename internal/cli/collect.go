@@ -32,14 +32,14 @@ to the directory. A scan that is cut short fails and leaves no file; what the
 account may not read is stated in the snapshot's coverage.`,
 		Example: collectExample, Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if out == "" {
-				return usagef("add --out FILE.lws", "no file to write the snapshot to")
+			if err := checkSnapshotOut(out); err != nil {
+				return err
 			}
 			cfg, err := c.config(cmd)
 			if err != nil {
 				return err
 			}
-			if err := checkOut(out); err != nil {
+			if err := app.CheckWritable(out); err != nil {
 				return err
 			}
 			s, err := c.scan(cmd.Context(), cfg)
@@ -98,6 +98,17 @@ func (c *command) snapshot(ctx context.Context, cfg *app.Config, file string) (*
 		return c.scan(ctx, cfg)
 	}
 	return app.Load(ctx, file, c.tool(), c.env.Now().UTC())
+}
+
+// checkSnapshotOut refuses a command line that names no file for a snapshot.
+func checkSnapshotOut(out string) error {
+	switch out {
+	case "":
+		return usagef("add --out FILE.lws", "no file to write the snapshot to")
+	case "-":
+		return usagef("add --out FILE.lws", "a snapshot is a file, not text for standard output")
+	}
+	return nil
 }
 
 // checkOut refuses, before long work, a file that could not be written after it.

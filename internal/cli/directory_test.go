@@ -28,10 +28,11 @@ import (
 
 // A world is what the scripts of the lab share.
 type world struct {
-	t    *testing.T
-	lab  *labtest.Lab
-	mu   sync.Mutex // guards used
-	used map[string]bool
+	t       *testing.T
+	lab     *labtest.Lab
+	program string     // the path of cmd/leastwise as it is built
+	mu      sync.Mutex // guards used
+	used    map[string]bool
 }
 
 type worldKey struct{}
@@ -43,12 +44,16 @@ type environKey struct{}
 // own: some change the directory, and the last group stops it.
 func TestDirectory(t *testing.T) {
 	w := &world{t: t, lab: labtest.Start(t, labtest.Options{Single: true, Fresh: true}), used: map[string]bool{}}
+	w.program = filepath.Join(t.TempDir(), "leastwise")
+	if out, err := exec.Command("go", "build", "-o", w.program, "../../cmd/leastwise").CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, out)
+	}
 	for _, group := range []string{"read", "change", "stop"} {
 		t.Run(group, func(t *testing.T) {
 			cmds := commands()
 			cmds["proxy"], cmds["during"], cmds["lab"] = w.cmdProxy, w.cmdDuring, w.cmdLab
 			testscript.Run(t, testscript.Params{
-				Dir: filepath.Join("testdata", "directory", group), Setup: w.setup, Cmds: cmds, RequireUniqueNames: true,
+				Dir: filepath.Join("testdata", "directory", group), Setup: w.setup, Cmds: cmds, Condition: condition, RequireUniqueNames: true,
 			})
 		})
 	}
@@ -64,6 +69,7 @@ func (w *world) setup(e *testscript.Env) error {
 	for k, v := range map[string]string{
 		"DC": l.DCs()[0].Address, "DCNAME": l.DCs()[0].FQDN, "DNS": l.DNS, "CA": l.CAFile, "NET": l.Net, "KRB5_CONFIG": l.Krb5Conf,
 		"READER": l.Reader.Name, "READER_PW": l.Reader.PasswordFile, "ADMIN_PW": l.Admin.PasswordFile,
+		"SMBCONF": l.DCs()[0].SmbConf, "PROGRAM": w.program,
 	} {
 		e.Setenv(k, v)
 	}
@@ -119,7 +125,7 @@ func (w *world) cmdProxy(ts *testscript.TestScript, neg bool, args []string) {
 // cmdDuring does something to a running program as soon as its standard error
 // matches, and checks how it ends: during ACTION PATTERN CODE PROGRAM ARG…
 // Actions: interrupt (SIGINT), terminate (SIGTERM), stop-dc. Outputs are left in
-// the files out and err.
+// the files stdout-of-it and err.
 func (w *world) cmdDuring(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 4 {
 		ts.Fatalf("usage: during ACTION PATTERN CODE PROGRAM ARG…")
@@ -145,8 +151,8 @@ func (w *world) cmdDuring(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("ended before standard error matched %s: %v\n%s", pattern, err, errs.String())
 	}
 	got := exitCode(ts, err)
-	for name, text := range map[string]string{"out": out.String(), "err": errs.String()} {
-		guard(ts, "standard "+name, text)
+	for name, text := range map[string]string{"stdout-of-it": out.String(), "err": errs.String()} {
+		guard(ts, name, text)
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
 	}
 	ts.Logf("%s", errs.String())

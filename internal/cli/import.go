@@ -23,8 +23,8 @@ a fixture, and writes a snapshot. What such files cannot carry (policy files, or
 attributes that were not exported) is stated as coverage and never taken for absent.`,
 		Example: importExample, Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			if out == "" {
-				return usagef("add --out FILE.lws", "no file to write the snapshot to")
+			if err := checkSnapshotOut(out); err != nil {
+				return err
 			}
 			s, err := app.Import(cmd.Context(), files, c.tool(), c.env.Now().UTC())
 			if err != nil {

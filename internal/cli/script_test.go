@@ -21,7 +21,8 @@ import (
 	"github.com/leastwise/leastwise/internal/cli"
 )
 
-// clockVariable moves the clock of the program under test by a duration.
+// clockVariable moves the clock of the program under test by a duration, or stops
+// it at a time (RFC 3339).
 const clockVariable = "TEST_CLOCK"
 
 func TestMain(m *testing.M) {
@@ -33,11 +34,13 @@ func program() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	env := cli.System("test")
 	if text := os.Getenv(clockVariable); text != "" {
-		by, err := time.ParseDuration(text)
-		if err != nil {
-			panic(err)
+		if at, err := time.Parse(time.RFC3339, text); err == nil {
+			env.Now = func() time.Time { return at }
+		} else if by, err := time.ParseDuration(text); err == nil {
+			env.Now = func() time.Time { return time.Now().Add(by) }
+		} else {
+			panic(clockVariable + ": " + text)
 		}
-		env.Now = func() time.Time { return time.Now().Add(by) }
 	}
 	code := cli.Run(ctx, os.Args[1:], env)
 	stop()
@@ -50,8 +53,17 @@ func TestScript(t *testing.T) {
 		Dir:                filepath.Join("testdata", "script"),
 		Setup:              setup,
 		Cmds:               commands(),
+		Condition:          condition,
 		RequireUniqueNames: true,
 	})
+}
+
+// condition knows [root].
+func condition(cond string) (bool, error) {
+	if cond == "root" {
+		return os.Geteuid() == 0, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", cond)
 }
 
 // setup gives scripts the path of the project's examples and an environment

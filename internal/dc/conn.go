@@ -301,6 +301,9 @@ func (c *conn) bindResult(doing string, m message) (result, error) {
 // lookup reads one object; it is for rootDSE and ranges, not for scans.
 func (c *conn) lookup(ctx context.Context, q Request, controls []byte) ([]Entry, result, error) {
 	doing := "reading " + strconv.Quote(q.Base)
+	if q.Base == "" {
+		doing = "reading the rootDSE"
+	}
 	filter, err := encodeFilter(q.filter())
 	if err != nil {
 		return nil, result{}, err

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -484,4 +485,43 @@ func (c *cutConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p[:min(len(p), max(c.left, 1))])
 	c.left -= n
 	return n, err
+}
+
+// A meddler alters what passes in clear: it takes a control off the rootDSE.
+type meddler struct {
+	net.Conn
+	altered *atomic.Int32
+}
+
+const dirSyncControl = "1.2.840.113556.1.4.841"
+
+func (m meddler) Read(p []byte) (int, error) {
+	n, err := m.Conn.Read(p)
+	if i := bytes.Index(p[:n], []byte(dirSyncControl)); i >= 0 {
+		copy(p[i:], "9.9")
+		m.altered.Add(1)
+	}
+	return n, err
+}
+
+// What a server says of itself before the connection is encrypted is not believed
+// afterwards: somebody on the way may have altered it.
+func TestLabRootIsReadEncrypted(t *testing.T) {
+	l := lab(t)
+	var altered atomic.Int32
+	cfg := labConfig(t, l)
+	cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		if err != nil || !strings.HasSuffix(addr, ":389") {
+			return c, err
+		}
+		return meddler{c, &altered}, nil
+	}
+	r := openLab(t, cfg)
+	if altered.Load() == 0 {
+		t.Fatal("nothing was altered: the test proves nothing")
+	}
+	if !r.Root().Supports(dirSyncControl) {
+		t.Error("the rootDSE that was altered in clear is believed")
+	}
 }

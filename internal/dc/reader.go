@@ -157,7 +157,8 @@ func tryElsewhere(err error) bool {
 	return false
 }
 
-// connect dials and authenticates, and reads the rootDSE.
+// connect dials and authenticates, and reads the rootDSE: without TLS twice,
+// because what came in clear is only good for authenticating.
 func (r *Reader) connect(ctx context.Context, s Server) (*conn, RootDSE, error) {
 	c, err := dialConn(ctx, r.cfg, s)
 	if err != nil {
@@ -170,6 +171,11 @@ func (r *Reader) connect(ctx context.Context, s Server) (*conn, RootDSE, error) 
 	}
 	if err == nil {
 		err = r.bind(ctx, c, root)
+	}
+	if err == nil && c.sealed {
+		if root, err = c.rootDSE(ctx, r.cfg.Now); err == nil {
+			err = r.checkDomain(c.server, root)
+		}
 	}
 	if err != nil {
 		c.close()

@@ -14,12 +14,20 @@ import (
 //go:embed testdata/sound.yaml
 var soundForest string
 
-// changed builds the sound forest with one change.
+//go:embed testdata/managed.yaml
+var managedForest string
+
+// changed builds the sound forest, or the one that the change says it extends,
+// with one change.
 func changed(t testing.TB, change string) *forest.Snapshot {
 	t.Helper()
+	if !strings.HasPrefix(change, "extends:") {
+		change = "extends: sound.yaml\n" + change
+	}
 	f, err := fixture.ParseFS(fstest.MapFS{
-		"sound.yaml": {Data: []byte(soundForest)},
-		"case.yaml":  {Data: []byte("fixture: 1\nextends: sound.yaml\n" + change)},
+		"sound.yaml":   {Data: []byte(soundForest)},
+		"managed.yaml": {Data: []byte(managedForest)},
+		"case.yaml":    {Data: []byte("fixture: 1\n" + change)},
 	}, "case.yaml")
 	if err != nil {
 		t.Fatal(err)

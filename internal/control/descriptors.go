@@ -28,6 +28,9 @@ func descriptorMethods() []method {
 			if bad != nil {
 				return bad
 			}
+			if d.DACL != nil {
+				o.ev.searched = &Evidence{Kind: "descriptor", DN: o.ev.w.s.DN(o.id), Text: fmt.Sprintf("none of the %d entries of the DACL is of that kind", len(d.DACL.ACEs))}
+			}
 			return o.ev.entries(o.id, "dacl", d.DACL)
 		}),
 		onObject("daclProtected", none(), cel.BoolType, "whether permissions of the container are not inherited", func(o object, _ []ref.Val) ref.Val {

@@ -20,7 +20,8 @@ type evaluation struct {
 	missing   []missing
 	scopes    []scope
 	offenders []offender
-	through   string // what a deny right covers the principal through
+	through   string    // what a deny right covers the principal through
+	searched  *Evidence // a list in which nothing may have been found; evidence if there is no other
 }
 
 // missing is evidence that a function could not get.
@@ -77,7 +78,7 @@ func (ev *evaluation) reset(subject, principal ref.Val) {
 	ev.subject, ev.principal = subject, principal
 	ev.facts, ev.missing = ev.facts[:0], ev.missing[:0]
 	ev.scopes, ev.offenders = ev.scopes[:0], ev.offenders[:0]
-	ev.through = ""
+	ev.through, ev.searched = "", nil
 }
 
 // unknown is the value of a question that cannot be answered.

@@ -329,6 +329,11 @@ func forestMethods() []method {
 			if m.unread != "" && len(m.accounts) == 0 {
 				return ev.unknown("dacl", m.unread)
 			}
+			names := make([]string, len(m.accounts))
+			for i, id := range m.accounts {
+				names[i] = ev.w.qualified(id)
+			}
+			ev.searched = &Evidence{Kind: "member", Text: fmt.Sprintf("AdminSDHolder lets %d management accounts write members: %s", len(names), strings.Join(names, ", "))}
 			return ev.objects(m.accounts)
 		}),
 		on("standingAdministrators", none(), objList, "enabled accounts that stand in Enterprise Admins, Domain Admins or Administrators", func(ev *evaluation, _ []ref.Val) ref.Val {

@@ -251,6 +251,9 @@ func (ev *evaluation) evidence() []Evidence {
 			}
 		}
 	}
+	if len(out) == 0 && ev.searched != nil {
+		out = append(out, *ev.searched)
+	}
 	return out
 }
 

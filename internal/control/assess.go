@@ -246,7 +246,7 @@ func (f *Finding) lower() {
 // onHosts evaluates an entry on a host set, once for each principal if it names
 // some, and makes one finding of it.
 func (ev *evaluation) onHosts(e *Entry, h *hostSet, r *result) error {
-	subject := ev.w.hostsSubject(h)
+	subject := h.subject
 	if e.Principals == "" {
 		return ev.decide(e, hosts{base{ev}, h}, subject, forest.None, r)
 	}

@@ -31,6 +31,7 @@ type hostSet struct {
 	role      string
 	computers []forest.ID
 	tag       string // tells apart the sets of one container
+	subject   Subject
 }
 
 // findHostSets groups the enabled computers. Disabled accounts apply no policy.
@@ -63,6 +64,9 @@ func (w *world) findHostSets() []*hostSet {
 		return cmp.Or(cmp.Compare(a.container, b.container), cmp.Compare(a.role, b.role), cmp.Compare(a.computers[0], b.computers[0]))
 	})
 	w.tagHostSets(out)
+	for _, h := range out {
+		h.subject = w.hostsSubject(h)
+	}
 	return out
 }
 

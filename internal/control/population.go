@@ -64,7 +64,7 @@ func (w *world) matrix(cells []cell) []MatrixRow {
 			}
 			r := rows[c.principal]
 			if r == nil {
-				r = &MatrixRow{Hosts: w.hostsSubject(h), Role: h.role, Principal: c.principal, Cells: map[string]Outcome{}}
+				r = &MatrixRow{Hosts: h.subject, Role: h.role, Principal: c.principal, Cells: map[string]Outcome{}}
 				rows[c.principal] = r
 				order = append(order, c.principal)
 			}

@@ -39,6 +39,7 @@ type bench struct {
 	runs    int
 	objects int // of the live domain
 	keep    bool
+	only    string // "live" or "synthetic"; both if empty
 	began   time.Time
 	table   table
 }
@@ -56,6 +57,7 @@ func run(ctx context.Context, args []string) int {
 	fs.IntVar(&b.runs, "runs", 5, "how often to run what is measured")
 	fs.IntVar(&b.objects, "objects", 20_000, "objects of the live domain")
 	fs.BoolVar(&b.keep, "keep", false, "leave the lab running, for another try")
+	fs.StringVar(&b.only, "only", "", "live or synthetic: measure only that")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
@@ -97,8 +99,13 @@ func (b *bench) measure(ctx context.Context) error {
 		*p = abs
 	}
 	b.table.head = b.machine()
-	if err := b.synthetic(ctx); err != nil {
-		return err
+	if b.only != "live" {
+		if err := b.synthetic(ctx); err != nil {
+			return err
+		}
+	}
+	if b.only == "synthetic" {
+		return nil
 	}
 	switch err := samba.Available(); {
 	case errors.Is(err, samba.ErrUnavailable):

@@ -2,7 +2,8 @@
 
 Reads one JSON object on standard input: {"dir": host's folder, "changes": [...],
 "passwords": {account: password}}, with values in base64. Prints the SID of every
-object that has one, by distinguished name. All or nothing: one transaction.
+object that has one, by distinguished name. Every BATCH changes are one transaction:
+within one, each write costs the more the more were made before it.
 """
 import base64
 import json
@@ -15,6 +16,8 @@ from samba.dcerpc import security
 from samba.ndr import ndr_unpack
 from samba.param import LoadParm
 from samba.samdb import SamDB
+
+BATCH = 200
 
 RELAX = {"": [], "password": ["local_oid:1.3.6.1.4.1.7165.4.3.12:0"], "foreign": ["provision:0"], "schema": []}
 
@@ -82,12 +85,13 @@ def main():
     for name, password in job.get("passwords", {}).items():
         sam.setpassword("(sAMAccountName=%s)" % ldb.binary_encode(name), password)
     sam.transaction_start()
-    for c in job["changes"]:
+    for n, c in enumerate(job["changes"], 1):
         try:
             apply(sam, c)
-            if job.get("schema"):
+            if job.get("schema") or n % BATCH == 0:
                 sam.transaction_commit()
-                sam.set_schema_update_now()
+                if job.get("schema"):
+                    sam.set_schema_update_now()
                 sam.transaction_start()
         except ldb.LdbError as e:
             sam.transaction_cancel()

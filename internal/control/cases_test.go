@@ -116,7 +116,7 @@ func checkFinding(t *testing.T, f *Finding) {
 		t.Errorf("%s [%s] is unknown and does not say what is missing", f.Control, f.Subject.Name)
 	}
 	for _, text := range append(f.Fix.Changes, f.Detail) {
-		if strings.Contains(text, "<no value>") || strings.Contains(text, "{{") || strings.Contains(text, "template:") {
+		if strings.Contains(text, "<no value>") || strings.Contains(text, "{{") || strings.Contains(text, "executing \"") {
 			t.Errorf("%s has a text that was not filled in: %q", f.Control, text)
 		}
 	}
@@ -220,4 +220,32 @@ var cases = []struct {
 	{"L-03-deny-applied", "Lost", Fail, "policies: [{name: Lost, rights: {SeDenyNetworkLogonRight: [Domain Admins]}}]"},
 	{"L-04-empty-deny", "Lost", Fail, "policies: [{name: Lost, rights: {SeDenyNetworkLogonRight: []}}]"},
 	{"L-05-wmi", "Deny privileged", Fail, "wmi-filters: [{name: W, query: SELECT * FROM X}]\npolicies: [{name: Deny privileged, wmi-filter: W}]"},
+	{"A-07-ama-universal", "Cards", Fail, "groups: [{name: Cards, in: Admins}]\nobjects: [{name: Card, in: 'CN=OID,CN=Public Key Services,CN=Services,CN=Configuration', classes: [top, msPKI-Enterprise-Oid], attributes: {msDS-OIDToGroupLink: [Cards]}}]"},
+	{"A-08-ama-empty", "Cards", Fail, "groups: [{name: Cards, in: Admins, scope: universal, members: [ordinary]}]\nobjects: [{name: Card, in: 'CN=OID,CN=Public Key Services,CN=Services,CN=Configuration', classes: [top, msPKI-Enterprise-Oid], attributes: {msDS-OIDToGroupLink: [Cards]}}]"},
+	{"C-16-adminsdholder-inheritance", "AdminSDHolder", Fail, "changes: [{object: 'CN=AdminSDHolder,CN=System,DC=contoso,DC=test', protected-dacl: false}]"},
+	{"U-01-account-management", "Domain Controllers", Fail, "policies: [{name: Domain controllers, files: {'Machine/Microsoft/Windows NT/Audit/audit.csv': {text: \"Machine Name,Policy Target,Subcategory,Subcategory GUID,Inclusion Setting,Exclusion Setting,Setting Value\\n,System,X,{0cce9235-69ae-11d9-bed3-505054503030},Failure,,2\\n\"}}}]"},
+	{"U-02-directory-changes", "Domain Controllers", Fail, "policies: [{name: Domain controllers, files: {'Machine/Microsoft/Windows NT/Audit/audit.csv': {text: \"Machine Name,Policy Target,Subcategory,Subcategory GUID,Inclusion Setting,Exclusion Setting,Setting Value\\n,System,X,{0cce923c-69ae-11d9-bed3-505054503030},Failure,,2\\n\"}}}]"},
+	{"U-03-policy-change", "Domain Controllers", Fail, "policies: [{name: Domain controllers, files: {'Machine/Microsoft/Windows NT/Audit/audit.csv': {text: \"Machine Name,Policy Target,Subcategory,Subcategory GUID,Inclusion Setting,Exclusion Setting,Setting Value\\n,System,X,{0cce922f-69ae-11d9-bed3-505054503030},Failure,,2\\n\"}}}]"},
+	{"L-02-well-formed", "Deny privileged", Fail, "policies: [{name: Deny privileged, files: {'Machine/Microsoft/Windows NT/SecEdit/GptTmpl.inf': {text: \"[Privilege Rights\\n\"}}}]"},
+	{"D-05-deny-batch-members", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyBatchLogonRight: [Enterprise Admins, Domain Admins, Administrators, S-1-5-114]}}]"},
+	{"D-06-deny-service-members", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyServiceLogonRight: [Enterprise Admins, Domain Admins, Administrators, S-1-5-114]}}]"},
+	{"D-07-deny-rdp-members", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyRemoteInteractiveLogonRight: [Enterprise Admins, Domain Admins, Administrators, S-1-5-114]}}]"},
+	{"E-05-deny-batch", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyBatchLogonRight: [Administrator, Domain Admins, Administrators, S-1-5-114]}}]"},
+	{"E-06-deny-service", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyServiceLogonRight: [Administrator, Domain Admins, Administrators, S-1-5-114]}}]"},
+	{"E-07-deny-local", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyInteractiveLogonRight: [Administrator, Domain Admins, Administrators, S-1-5-114]}}]"},
+	{"E-08-deny-rdp", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyRemoteInteractiveLogonRight: [Administrator, Domain Admins, Administrators, S-1-5-114]}}]"},
+	{"F-04-deny-network", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyNetworkLogonRight: [Administrator, Enterprise Admins, Administrators, S-1-5-114]}}]"},
+	{"F-05-deny-batch", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyBatchLogonRight: [Administrator, Enterprise Admins, Administrators, S-1-5-114]}}]"},
+	{"F-06-deny-service", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyServiceLogonRight: [Administrator, Enterprise Admins, Administrators, S-1-5-114]}}]"},
+	{"F-07-deny-local", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyInteractiveLogonRight: [Administrator, Enterprise Admins, Administrators, S-1-5-114]}}]"},
+	{"G-04-deny-batch", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyBatchLogonRight: [Administrator, Enterprise Admins, Domain Admins, S-1-5-114]}}]"},
+	{"G-05-deny-service", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyServiceLogonRight: [Administrator, Enterprise Admins, Domain Admins, S-1-5-114]}}]"},
+	{"H-02-deny-batch", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyBatchLogonRight: [Administrator, Enterprise Admins, Domain Admins, Administrators]}}]"},
+	{"H-03-deny-service", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyServiceLogonRight: [Administrator, Enterprise Admins, Domain Admins, Administrators]}}]"},
+	{"H-04-deny-rdp", "Workstations", Fail, "policies: [{name: Deny privileged, rights: {SeDenyRemoteInteractiveLogonRight: [Administrator, Enterprise Admins, Domain Admins, Administrators]}}]"},
+	{"D-09-deny-batch-dc", "Domain Controllers", Fail, "policies: [{name: Domain controllers, rights: {SeDenyBatchLogonRight: [Domain Admins]}}]"},
+	{"D-10-deny-service-dc", "Domain Controllers", Fail, "policies: [{name: Domain controllers, rights: {SeDenyServiceLogonRight: [Domain Admins]}}]"},
+	{"D-11-deny-rdp-dc", "Domain Controllers", Fail, "policies: [{name: Domain controllers, rights: {SeDenyRemoteInteractiveLogonRight: [Domain Admins]}}]"},
+	{"G-09-grant-local-dc", "Domain Controllers", Fail, "policies: [{name: Domain controllers, rights: {SeInteractiveLogonRight: [Domain Admins]}}]"},
+	{"G-10-grant-rdp-dc", "Domain Controllers", Fail, "policies: [{name: Domain controllers, rights: {SeRemoteInteractiveLogonRight: [Domain Admins]}}]"},
 }

@@ -29,7 +29,9 @@ func (c *Catalogue) Pages() map[string]string {
 			fmt.Fprintf(&index, "| [%s](%s#%s) | %s | %s |\n", e.ID, name, strings.ToLower(e.ID), e.Severity, e.Title)
 		}
 	}
+	index.WriteString("\nWhat conditions are made of: [language.md](language.md).\n")
 	pages["README.md"] = index.String()
+	pages["language.md"] = languagePage()
 	return pages
 }
 
@@ -77,4 +79,44 @@ func sortedKeys(m map[string]string) []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// evidenceOf says what the functions of a type need, for the reference.
+var evidenceOf = map[string]string{
+	"object": "the attribute, membership or descriptor asked for, and the descriptor's SACL for audits",
+	"ace":    "nothing beyond the descriptor; trusteeKnown needs the trustee's domain",
+	"hosts":  "the policies that apply, their files, and the memberships that filter them",
+	"right":  "the same", "principal": "the same", "localgroup": "the same",
+	"link":   "gPLink",
+	"forest": "the object asked for",
+}
+
+// languagePage lists the subjects and functions of the expression language.
+func languagePage() string {
+	var b strings.Builder
+	b.WriteString("# The language of controls\n\nMade from the program; do not edit. docs/FORMATS.md describes catalogue files.\n\n" +
+		"## Subjects of select\n\n| name | objects |\n|---|---|\n")
+	names := make([]string, 0, len(selectors))
+	for name := range selectors {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", name, selectors[name].doc)
+	}
+	b.WriteString("\n## Functions by the type of their receiver\n\n| function | yields | meaning |\n|---|---|---|\n")
+	last := ""
+	for _, m := range methods() {
+		recv := m.recv.TypeName()
+		if recv != last {
+			fmt.Fprintf(&b, "| **%s** | | needs: %s |\n", recv, evidenceOf[recv])
+			last = recv
+		}
+		args := make([]string, len(m.args))
+		for i, a := range m.args {
+			args[i] = a.String()
+		}
+		fmt.Fprintf(&b, "| `%s(%s)` | %s | %s |\n", m.name, strings.Join(args, ", "), m.out, m.doc)
+	}
+	return b.String()
 }

@@ -184,6 +184,7 @@ func policyMethods() []method {
 			for _, t := range p.policy.Problems {
 				if !isVersionProblem(t) && !isSecretProblem(t) {
 					out = append(out, t)
+					o.ev.saw(Evidence{Kind: "file", Policy: p.policy.String(), File: p.policy.Folder, Text: t})
 				}
 			}
 			return types.NewStringList(types.DefaultTypeAdapter, out)

@@ -182,9 +182,9 @@ func policyMethods() []method {
 		onPolicy("problems", none(), strList, "what is missing or malformed in the files of the policy", func(o object, p *policyFacts, _ []ref.Val) ref.Val {
 			var out []string
 			for _, t := range p.policy.Problems {
-				if !isVersionProblem(t) && !isSecretProblem(t) {
-					out = append(out, t)
-					o.ev.saw(Evidence{Kind: "file", Policy: p.policy.String(), File: p.policy.Folder, Text: t})
+				if t.Kind == gpo.Damaged { // the other kinds have functions of their own
+					out = append(out, t.Text)
+					o.ev.saw(Evidence{Kind: "file", Policy: p.policy.String(), File: p.policy.Folder, Text: t.Text})
 				}
 			}
 			return types.NewStringList(types.DefaultTypeAdapter, out)
@@ -251,10 +251,6 @@ func versionsAgree(o object, p *policyFacts, _ []ref.Val) ref.Val {
 	o.ev.saw(Evidence{Kind: "file", Policy: p.policy.String(), File: file.Path, Value: fmt.Sprint(uint32(v)), Text: "Version of GPT.INI"})
 	return types.Bool(int64(uint32(v)) == dir)
 }
-
-func isVersionProblem(t string) bool { return strings.Contains(strings.ToLower(t), "version") }
-
-func isSecretProblem(t string) bool { return strings.Contains(strings.ToLower(t), "password") }
 
 // sawItem records a line of GptTmpl.inf.
 func (ev *evaluation) sawItem(p *policyFacts, it gpo.Item) {

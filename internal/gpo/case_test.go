@@ -268,7 +268,7 @@ func (c *policyCase) checkProblem(e *gpo.Engine, want caseWant) string {
 	for _, p := range e.Policies() {
 		if p.Name == c.name+" "+want.host {
 			for _, pr := range p.Problems {
-				if strings.Contains(pr, text) {
+				if strings.Contains(pr.Text, text) {
 					return ""
 				}
 			}

@@ -102,7 +102,11 @@ func (p *Policy) load(s *forest.Snapshot) {
 	}
 }
 
-func (p *Policy) problem(text string) { p.Problems = append(p.Problems, text) }
+func (p *Policy) problem(text string) { p.problemOf(Damaged, text) }
+
+func (p *Policy) problemOf(k ProblemKind, text string) {
+	p.Problems = append(p.Problems, Problem{k, text})
+}
 
 func (c *content) parse(p *Policy, f policyFile, raw []byte) error {
 	switch f {
@@ -122,7 +126,7 @@ func (c *content) parse(p *Policy, f policyFile, raw []byte) error {
 		c.groups, c.users = x.Groups, x.Users
 		for _, u := range x.Users {
 			if u.HasPassword {
-				p.problem(fmt.Sprintf("Groups.xml line %d stores a password for %q that every domain user can decrypt", u.Line, u.Name))
+				p.problemOf(StoredSecret, fmt.Sprintf("Groups.xml line %d stores a password for %q that every domain user can decrypt", u.Line, u.Name))
 			}
 		}
 	case auditFile:

@@ -218,7 +218,7 @@ func (p *Policy) readVersion(s *forest.Snapshot) {
 		}
 		p.FileVer, fileKnown = int64(fv), true
 		if vst == forest.Known && Version(v) != fv {
-			p.problem(fmt.Sprintf("versionNumber is %d but GPT.INI says %d: clients apply what SYSVOL holds", v, fv))
+			p.problemOf(VersionMismatch, fmt.Sprintf("versionNumber is %d but GPT.INI says %d: clients apply what SYSVOL holds", v, fv))
 		}
 	case forest.Absent:
 		p.problem("GPT.INI is missing: clients stop processing all their policies with an error")

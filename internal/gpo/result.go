@@ -44,7 +44,7 @@ type Policy struct {
 	Folder   string       // below the domain's SYSVOL folder: Policies/{GUID}
 	Version  int64        // versionNumber: user half << 16 | computer half
 	FileVer  int64        // Version of GPT.INI
-	Problems []string     // version mismatch, missing files, parse errors, secrets found, …
+	Problems []Problem    // version mismatch, missing files, parse errors, secrets found, …
 
 	flags  int64
 	wmi    string // gPCWQLFilter, resolved to a name if possible
@@ -54,6 +54,25 @@ type Policy struct {
 	filter *filter
 	data   *content
 }
+
+// A Problem is something wrong with a policy or its files.
+type Problem struct {
+	Kind ProblemKind
+	Text string
+}
+
+// A ProblemKind tells problems apart.
+type ProblemKind uint8
+
+// Kinds of problems.
+const (
+	Damaged         ProblemKind = iota // missing, malformed or ignored by clients
+	VersionMismatch                    // versionNumber and GPT.INI differ
+	StoredSecret                       // a file holds a password; the text does not
+)
+
+// String returns the text.
+func (p Problem) String() string { return p.Text }
 
 // String returns the display name and the GUID.
 func (p *Policy) String() string {

@@ -104,6 +104,7 @@ type Member struct {
 	SID       string   `json:"sid"`
 	Kind      string   `json:"kind"` // user, computer, gmsa, foreign, …
 	Enabled   bool     `json:"enabled"`
+	Unsure    bool     `json:"enabled_unknown,omitempty"` // Enabled could not be read, or the account is of another forest
 	Temporary bool     `json:"temporary,omitempty"`
 	Chain     []string `json:"chain"` // names of the groups from the account to the group, both included
 }

@@ -59,7 +59,6 @@ type (
 		list  string    // dacl, sacl
 		index int
 		ace   secdesc.ACE
-		why   string // not readable
 	}
 	right struct {
 		base

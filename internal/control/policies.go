@@ -336,27 +336,57 @@ func forestMethods() []method {
 		on("standingAdministrators", none(), objList, "enabled accounts that stand in Enterprise Admins, Domain Admins or Administrators", func(ev *evaluation, _ []ref.Val) ref.Val {
 			return ev.standingAdministrators()
 		}),
+		on("standingAdministratorsRead", none(), cel.BoolType, "true if nobody can be missing from standingAdministrators, else unknown", func(ev *evaluation, _ []ref.Val) ref.Val {
+			return ev.standingAdministratorsRead()
+		}),
 	}
+}
+
+// fullPower lists the groups that are one level of power in all domains.
+func (w *world) fullPower() []forest.ID {
+	var out []forest.ID
+	for d := range w.domains {
+		for _, name := range []string{"enterprise-admins", "domain-admins", "administrators"} {
+			if g := w.principalID(d, name); g != forest.None && (!forestWide[name] || d == w.root) {
+				out = append(out, g)
+			}
+		}
+	}
+	return out
+}
+
+func (ev *evaluation) standingAdministratorsRead() ref.Val {
+	w := ev.w
+	for _, g := range w.fullPower() {
+		if gaps := w.gaps(g); len(gaps) > 0 {
+			return ev.unknown("members", gaps[0])
+		}
+		for _, m := range w.reach.Standing(g) {
+			if _, st := w.s.Int(m, forest.UserAccountControl); st == forest.Unreadable && w.kind(m) != "foreign" {
+				return ev.unreadable(m, forest.UserAccountControl)
+			}
+		}
+	}
+	for _, d := range w.domains {
+		if d.Head == forest.None {
+			return ev.unknown("members", "the domain "+d.DNS+" is not part of the snapshot")
+		}
+	}
+	return types.True
 }
 
 func (ev *evaluation) standingAdministrators() ref.Val {
 	w := ev.w
 	var ids []forest.ID
-	for d := range w.domains {
-		for _, name := range []string{"enterprise-admins", "domain-admins", "administrators"} {
-			g := w.principalID(d, name)
-			if g == forest.None || forestWide[name] && d != w.root {
-				continue
+	for _, g := range w.fullPower() {
+		n := 0
+		for _, m := range w.reach.Standing(g) {
+			if uac, st := w.s.Int(m, forest.UserAccountControl); st == forest.Known && uac&2 == 0 {
+				ids = append(ids, m)
+				n++
 			}
-			n := 0
-			for _, m := range w.reach.Standing(g) {
-				if uac, st := w.s.Int(m, forest.UserAccountControl); st == forest.Known && uac&2 == 0 {
-					ids = append(ids, m)
-					n++
-				}
-			}
-			ev.saw(Evidence{Kind: "member", DN: w.s.DN(g), Value: fmt.Sprint(n), Text: fmt.Sprintf("%d enabled accounts stand in %s", n, w.qualified(g))})
 		}
+		ev.saw(Evidence{Kind: "member", DN: w.s.DN(g), Value: fmt.Sprint(n), Text: fmt.Sprintf("%d enabled accounts stand in %s", n, w.qualified(g))})
 	}
 	slices.Sort(ids)
 	return ev.objects(slices.Compact(ids))

@@ -43,7 +43,7 @@ func (w *world) populationOf(g forest.ID) Population {
 		uac, st := w.s.Int(m, forest.UserAccountControl)
 		p.Members = append(p.Members, Member{
 			Name: w.accountName(m), DN: w.s.DN(m), SID: w.s.SID(m).String(), Kind: w.kind(m),
-			Enabled: st == forest.Known && uac&2 == 0, Temporary: w.temporary(m, g), Chain: w.chain(m, g),
+			Enabled: st == forest.Known && uac&2 == 0, Unsure: st != forest.Known, Temporary: w.temporary(m, g), Chain: w.chain(m, g),
 		})
 	}
 	slices.SortStableFunc(p.Members, func(a, b Member) int {

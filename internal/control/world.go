@@ -284,7 +284,8 @@ func (w *world) union(ids []forest.ID, groups []string) []forest.ID {
 
 // heuristic returns character n (from 1) of dSHeuristics, "0" if it is too short.
 func (w *world) heuristic(n int) (char string, id forest.ID, st forest.State) {
-	for _, id := range w.s.With(forest.DSHeuristics) {
+	if with := w.s.With(forest.DSHeuristics); len(with) > 0 {
+		id := with[0]
 		text, st := w.s.Str(id, forest.DSHeuristics)
 		if st != forest.Known {
 			return "", id, st

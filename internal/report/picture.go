@@ -110,7 +110,7 @@ func populations(a *control.Assessment) []popView {
 	for i, p := range a.Population {
 		v := popView{Population: p, ID: "g-" + strconv.Itoa(i+1), Full: fullPower(p), Listed: p.Members[:min(len(p.Members), maxMembers)]}
 		for _, m := range p.Members {
-			if !m.Enabled {
+			if !m.Enabled && !m.Unsure {
 				v.Disabled++
 			}
 			switch {

@@ -41,6 +41,7 @@ type filterView struct{ Severities, Sections, Domains []string }
 // A powerCount counts the accounts in the groups that hold full power.
 type powerCount struct {
 	Accounts, Standing, Temporary, Users int
+	BuiltIn, Disabled                    int  // of Accounts
 	AtLeast                              bool // some membership could not be read
 }
 
@@ -103,6 +104,7 @@ func fullPower(p control.Population) bool {
 func countPower(a *control.Assessment) powerCount {
 	var n powerCount
 	standing := map[string]bool{}
+	builtIn, disabled := map[string]bool{}, map[string]bool{}
 	for _, p := range a.Population {
 		if !fullPower(p) {
 			continue
@@ -114,9 +116,15 @@ func countPower(a *control.Assessment) powerCount {
 				id = strings.ToLower(m.DN)
 			}
 			standing[id] = standing[id] || !m.Temporary
+			if strings.HasPrefix(m.SID, "S-1-5-21-") && strings.HasSuffix(m.SID, "-500") {
+				builtIn[id] = true
+			}
+			if !m.Enabled && !m.Unsure {
+				disabled[id] = true
+			}
 		}
 	}
-	n.Accounts = len(standing)
+	n.Accounts, n.BuiltIn, n.Disabled = len(standing), len(builtIn), len(disabled)
 	for _, is := range standing {
 		if is {
 			n.Standing++
@@ -130,7 +138,27 @@ func countPower(a *control.Assessment) powerCount {
 	return n
 }
 
+// headline says how many accounts hold full power, and which of them the guide
+// wants there.
 func headline(n powerCount) string {
+	var among []string
+	switch {
+	case n.BuiltIn == 1:
+		among = append(among, "the built-in Administrator, who belongs there,")
+	case n.BuiltIn > 1:
+		among = append(among, thousands(n.BuiltIn)+" built-in Administrators, who belong there,")
+	}
+	if n.Disabled > 0 {
+		among = append(among, plural(n.Disabled, "disabled account", "disabled accounts"))
+	}
+	text := countText(n)
+	if len(among) > 0 {
+		text += " That includes " + strings.TrimSuffix(strings.Join(among, " and "), ",") + "."
+	}
+	return text
+}
+
+func countText(n powerCount) string {
 	least := ""
 	if n.AtLeast {
 		least = "At least "

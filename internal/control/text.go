@@ -23,22 +23,67 @@ type entryTexts struct {
 }
 
 // A text is a template. One without actions is filled once, and its findings
-// share the result.
+// share the result; one with nothing but plain fields is put together without the
+// template, because a large forest fills it very often.
 type text struct {
 	*template.Template
 	fixed bool
-	value string // if fixed
+	value string     // if fixed
+	parts []textPart // if the template is nothing but these
+}
+
+// A textPart is literal text, or a field of the note.
+type textPart struct {
+	literal string
+	field   func(*note) string
+}
+
+// plainFields are the fields that need no template.
+var plainFields = map[string]func(*note) string{
+	"Subject.Name":   func(n *note) string { return n.Subject.Name },
+	"Subject.DN":     func(n *note) string { return n.Subject.DN },
+	"Subject.SID":    func(n *note) string { return n.Subject.SID },
+	"Subject.Domain": func(n *note) string { return n.Subject.Domain },
+	"Item.Name":      func(n *note) string { return n.Item.Name },
+	"Item.DN":        func(n *note) string { return n.Item.DN },
+	"Item.SID":       func(n *note) string { return n.Item.SID },
 }
 
 func newText(t *template.Template) *text {
 	x := &text{Template: t, fixed: true}
+	simple := true
 	for _, n := range t.Root.Nodes {
-		x.fixed = x.fixed && n.Type() == parse.NodeText
+		p, ok := newTextPart(n)
+		simple = simple && ok
+		x.fixed = x.fixed && ok && p.field == nil
+		x.parts = append(x.parts, p)
+	}
+	if !simple {
+		x.parts = nil
 	}
 	if x.fixed {
 		x.value = strings.TrimSpace(t.Root.String())
 	}
 	return x
+}
+
+// newTextPart takes a node of a template; ok is false if it is more than a part.
+func newTextPart(n parse.Node) (p textPart, ok bool) {
+	switch n := n.(type) {
+	case *parse.TextNode:
+		return textPart{literal: string(n.Text)}, true
+	case *parse.ActionNode:
+		if len(n.Pipe.Cmds) != 1 || len(n.Pipe.Decl) > 0 || len(n.Pipe.Cmds[0].Args) != 1 {
+			return p, false
+		}
+		f, isField := n.Pipe.Cmds[0].Args[0].(*parse.FieldNode)
+		if !isField {
+			return p, false
+		}
+		p.field, ok = plainFields[strings.Join(f.Ident, ".")]
+		return p, ok
+	}
+	return p, false
 }
 
 // An item is an element that made a subject fail, as texts see it.
@@ -133,8 +178,17 @@ func fill(t *text, n *note) string {
 		return t.value
 	}
 	var b strings.Builder
-	if err := t.Execute(&b, n); err != nil {
-		return err.Error()
+	for _, p := range t.parts {
+		if p.field != nil {
+			b.WriteString(p.field(n))
+		} else {
+			b.WriteString(p.literal)
+		}
+	}
+	if t.parts == nil {
+		if err := t.Execute(&b, n); err != nil {
+			return err.Error()
+		}
 	}
 	return strings.TrimSpace(b.String())
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -17,7 +18,8 @@ import (
 // JSON writes the assessment as JSON that follows the published schema (package
 // docs/schema): indented, but each finding and each element of the other lists on
 // a line of its own, because a large forest has very many. Lists that are empty
-// are written as [], never as null. It holds one element at a time in memory.
+// are written as [], never as null. It holds a few hundred elements at a time in
+// memory.
 func JSON(w io.Writer, a *control.Assessment) error {
 	b := bufio.NewWriterSize(w, 1<<16)
 	if err := writeLines(b, reflect.ValueOf(complete(a)).Elem()); err != nil {
@@ -74,15 +76,60 @@ func (e *lineEncoder) value(v reflect.Value) {
 	}
 }
 
+// list writes the elements of a slice, one a line. Blocks of them are encoded side
+// by side and written in order; at most two blocks a processor wait.
 func (e *lineEncoder) list(v reflect.Value) {
-	for i := range v.Len() {
-		if e.err != nil {
-			return
-		}
-		e.text(pick(i == 0, "[\n    ", ",\n    "))
-		e.value(v.Index(i))
+	if v.Len() == 0 {
+		e.text("[]")
+		return
 	}
-	e.text(pick(v.Len() == 0, "[]", "\n  ]"))
+	blocks := make(chan chan block, 2*runtime.GOMAXPROCS(0))
+	go func() {
+		defer close(blocks)
+		for lo := 0; lo < v.Len(); lo += blockSize {
+			done := make(chan block, 1)
+			blocks <- done
+			go func() { done <- encodeBlock(v.Slice(lo, min(lo+blockSize, v.Len()))) }()
+		}
+	}()
+	first := true
+	for done := range blocks { // to the end even after an error, so that nobody is left waiting
+		b := <-done
+		if e.err == nil {
+			e.err = b.err
+		}
+		e.text(pick(first, "[\n    ", ",\n    "))
+		if e.err == nil {
+			_, e.err = e.w.Write(b.text)
+		}
+		first = false
+	}
+	e.text("\n  ]")
+}
+
+// blockSize is how many elements of a list are encoded in one go.
+const blockSize = 256
+
+// A block is some elements of a list as text, with the commas between them.
+type block struct {
+	text []byte
+	err  error
+}
+
+func encodeBlock(v reflect.Value) block {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	for i := range v.Len() {
+		if i > 0 {
+			buf.WriteString(",\n    ")
+		}
+		if err := enc.Encode(v.Index(i).Addr().Interface()); err != nil {
+			return block{err: err}
+		}
+		buf.Truncate(buf.Len() - 1) // the line end that Encode adds
+	}
+	return block{text: buf.Bytes()}
 }
 
 func pick(first bool, a, b string) string {

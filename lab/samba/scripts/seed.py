@@ -2,8 +2,7 @@
 
 Reads one JSON object on standard input: {"dir": host's folder, "changes": [...],
 "passwords": {account: password}}, with values in base64. Prints the SID of every
-object that has one, by distinguished name. Every BATCH changes are one transaction:
-within one, each write costs the more the more were made before it.
+object that has one, by distinguished name. All or nothing: one transaction.
 """
 import base64
 import json
@@ -16,8 +15,6 @@ from samba.dcerpc import security
 from samba.ndr import ndr_unpack
 from samba.param import LoadParm
 from samba.samdb import SamDB
-
-BATCH = 200
 
 RELAX = {"": [], "password": ["local_oid:1.3.6.1.4.1.7165.4.3.12:0"], "foreign": ["provision:0"], "schema": []}
 
@@ -79,19 +76,19 @@ def main():
     if job.get("schema"):
         lp.set("dsdb:schema update allowed", "yes")
     # In batch mode a write does not copy the indexes to be able to undo itself, which
-    # makes loading linear; a write that goes wrong undoes the whole transaction.
+    # makes loading linear; a write that goes wrong undoes the whole transaction. Reloading the schema
+    # does not work in it.
     sam = SamDB(url=os.path.join(job["dir"], "private", "sam.ldb"), session_info=system_session(), lp=lp,
-                options=["batch_mode:1"])
+                options=[] if job.get("schema") else ["batch_mode:1"])
     for name, password in job.get("passwords", {}).items():
         sam.setpassword("(sAMAccountName=%s)" % ldb.binary_encode(name), password)
     sam.transaction_start()
-    for n, c in enumerate(job["changes"], 1):
+    for c in job["changes"]:
         try:
             apply(sam, c)
-            if job.get("schema") or n % BATCH == 0:
+            if job.get("schema"):
                 sam.transaction_commit()
-                if job.get("schema"):
-                    sam.set_schema_update_now()
+                sam.set_schema_update_now()
                 sam.transaction_start()
         except ldb.LdbError as e:
             sam.transaction_cancel()

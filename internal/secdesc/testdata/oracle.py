@@ -49,11 +49,6 @@ def guid(value):
     return str(ndr_unpack(misc.GUID, bytes(value)))
 
 
-if not job["texts"]:  # only asked which domain this is
-    json.dump({"domain": str(domain)}, sys.stdout)
-    sys.exit()
-
-
 def dump():
     """Every distinct descriptor of the directory, with its text."""
     out = {}
@@ -200,7 +195,11 @@ def effective():
     return out
 
 
-answer = {"domain": str(domain), "dump": dump(), "sysvol": sysvol(), "texts": texts()}
+if not job["texts"]:  # only asked for what is there
+    json.dump({"domain": str(domain), "dump": dump(), "sysvol": sysvol()}, sys.stdout)
+    sys.exit()
+
+answer = {"domain": str(domain), "texts": texts()}
 answer["classes"], answer["attributes"] = schema()
 system.add({"dn": base, "objectClass": "organizationalUnit"})
 try:

@@ -47,6 +47,22 @@ func TestTokenGroupsOfDirectory(t *testing.T) {
 	compareMembers(t, lab, scan(t, lab, 0))
 }
 
+// The same for every user, computer and group of the demonstration company: groups
+// nested eight deep, one of 5,000 members, names that need escaping.
+func TestTokenGroupsOfContoso(t *testing.T) {
+	lab := labtest.Start(t, labtest.Options{Seed: "../../examples/contoso.yaml"})
+	for i := range lab.DCs() {
+		s := scan(t, lab, i)
+		if n := len(s.With(forest.PrimaryGroupID)); n < 2300 {
+			t.Fatalf("the lab has only %d accounts", n)
+		}
+		compareTokens(t, s, reach.New(s), dial(t, lab, i))
+		if i == 0 {
+			compareMembers(t, lab, s)
+		}
+	}
+}
+
 func dial(t *testing.T, lab *labtest.Lab, i int) *ldap.Conn {
 	t.Helper()
 	c, err := lab.Dial(t.Context(), lab.DCs()[i], lab.Admin)

@@ -35,8 +35,6 @@ type world struct {
 	used    map[string]bool
 }
 
-type worldKey struct{}
-
 // environKey is the key of the environment that scripts begin with, a []string.
 type environKey struct{}
 

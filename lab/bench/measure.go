@@ -141,7 +141,7 @@ func (t *table) String() string {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.what, r.value, r.limit, verdict)
 	}
-	w.Flush() // a strings.Builder takes everything
+	_ = w.Flush() // a strings.Builder takes everything
 	return t.head + "\n\n" + out.String()
 }
 

@@ -58,9 +58,9 @@ type Entry struct {
 
 	source string
 	line   int
-	when   cel.Program // nil: always
-	pass   cel.Program
-	lesser cel.Program // nil: never
+	when   *expression // nil: always
+	pass   *expression
+	lesser *expression // nil: never
 	texts  entryTexts
 }
 
@@ -187,25 +187,31 @@ func (e *Entry) compile(envs environments) error {
 	if err := e.check(); err != nil {
 		return err
 	}
-	env := envs.of(e)
 	var err error
 	if e.When != "" {
-		if e.when, err = e.program(env, "when", e.When); err != nil {
+		if e.when, err = e.expression(envs, "when", e.When); err != nil {
 			return err
 		}
 	}
-	if e.pass, err = e.program(env, "pass", e.Pass); err != nil {
+	if e.pass, err = e.expression(envs, "pass", e.Pass); err != nil {
 		return err
 	}
 	if e.Lesser != "" {
-		if e.lesser, err = e.program(env, "lesser", e.Lesser); err != nil {
+		if e.lesser, err = e.expression(envs, "lesser", e.Lesser); err != nil {
 			return err
 		}
 	}
 	return e.parseTexts()
 }
 
-func (e *Entry) program(env *cel.Env, field, text string) (cel.Program, error) {
+// An expression is a condition, ready to be evaluated.
+type expression struct {
+	program  cel.Program
+	shortcut *shortcut // nil: the program must be asked
+}
+
+func (e *Entry) expression(envs environments, field, text string) (*expression, error) {
+	env := envs.of(e)
 	ast, issues := env.Compile(text)
 	if err := issues.Err(); err != nil {
 		return nil, e.errorf("%s: %v", field, err)
@@ -217,5 +223,5 @@ func (e *Entry) program(env *cel.Env, field, text string) (cel.Program, error) {
 	if err != nil {
 		return nil, e.errorf("%s: %v", field, err)
 	}
-	return p, nil
+	return &expression{p, newShortcut(ast, envs.methods)}, nil
 }

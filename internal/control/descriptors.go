@@ -72,7 +72,7 @@ func descriptorMethods() []method {
 			return a.only(args[0])
 		}),
 		onACE("trusteeIs", one(cel.StringType), cel.BoolType, "whether the trustee is the principal of that name, of any domain", func(a ace, args []ref.Val) ref.Val {
-			return types.Bool(a.ev.w.sidIsPrincipal(a.ace.SID, str(args[0])))
+			return types.Bool(a.ev.w.sidIs(a.ace.SID, named(args[0]).principal))
 		}),
 		onACE("trusteeIn", one(strList), cel.BoolType, "whether the trustee is one of the named principals, of any domain", func(a ace, args []ref.Val) ref.Val {
 			return types.Bool(slices.ContainsFunc(texts(args[0]), func(n string) bool { return a.ev.w.sidIsPrincipal(a.ace.SID, n) }))

@@ -116,7 +116,10 @@ func (x link) Equal(o ref.Val) ref.Val {
 }
 
 // environments are those for the types that the variable subject may have.
-type environments struct{ object, hosts, each, whole *cel.Env }
+type environments struct {
+	object, hosts, each, whole *cel.Env
+	methods                    map[string]method // by overload
+}
 
 func newEnvs() (envs environments, err error) {
 	base, err := newEnv()
@@ -135,6 +138,10 @@ func newEnvs() (envs environments, err error) {
 		if *x.env, err = base.Extend(x.opts...); err != nil {
 			return envs, err
 		}
+	}
+	envs.methods = map[string]method{}
+	for _, m := range methods() {
+		envs.methods[m.overload()] = m
 	}
 	return envs, nil
 }
@@ -180,14 +187,18 @@ type method struct {
 	call func(args []ref.Val) ref.Val
 }
 
-func (m method) option() cel.EnvOption {
+// overload is the name by which a checked expression refers to m.
+func (m method) overload() string {
 	id := m.recv.TypeName() + "_" + m.name
-	params := []*cel.Type{m.recv}
 	for _, a := range m.args {
 		id += "_" + strings.ReplaceAll(a.TypeName(), ".", "_")
-		params = append(params, a)
 	}
-	return cel.Function(m.name, cel.MemberOverload(id, params, m.out,
+	return id
+}
+
+func (m method) option() cel.EnvOption {
+	params := append([]*cel.Type{m.recv}, m.args...)
+	return cel.Function(m.name, cel.MemberOverload(m.overload(), params, m.out,
 		cel.FunctionBinding(func(args ...ref.Val) ref.Val { return m.call(args) })))
 }
 

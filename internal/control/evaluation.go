@@ -1,7 +1,6 @@
 package control
 
 import (
-	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/interpreter"
@@ -22,6 +21,9 @@ type evaluation struct {
 	offenders []offender
 	through   string    // what a deny right covers the principal through
 	searched  *Evidence // a list in which nothing may have been found; evidence if there is no other
+
+	vars []ref.Val // variables of a shortcut
+	args []ref.Val // arguments of the functions that a shortcut is calling, innermost last
 }
 
 // missing is evidence that a function could not get.
@@ -91,10 +93,15 @@ func (ev *evaluation) object(id forest.ID) object {
 	return object{base: base{ev}, id: id, group: forest.None}
 }
 
-// run evaluates a program. Anything but a boolean or an unknown is an error in
+// run evaluates an expression. Anything but a boolean or an unknown is an error in
 // the catalogue.
-func (ev *evaluation) run(p cel.Program) (out Outcome, lacks []missing, err error) {
-	v, _, err := p.Eval(ev)
+func (ev *evaluation) run(x *expression) (out Outcome, lacks []missing, err error) {
+	if x.shortcut != nil {
+		if holds, ok := x.shortcut.try(ev); ok {
+			return outcomeOf(holds), nil, nil
+		}
+	}
+	v, _, err := x.program.Eval(ev)
 	if u, ok := v.(*types.Unknown); ok {
 		for _, id := range u.IDs() {
 			if id > 0 && id <= int64(len(ev.missing)) {
@@ -106,8 +113,12 @@ func (ev *evaluation) run(p cel.Program) (out Outcome, lacks []missing, err erro
 	if err != nil {
 		return "", nil, err
 	}
-	if v == types.True {
-		return Pass, nil, nil
+	return outcomeOf(v == types.True), nil, nil
+}
+
+func outcomeOf(holds bool) Outcome {
+	if holds {
+		return Pass
 	}
-	return Fail, nil, nil
+	return Fail
 }

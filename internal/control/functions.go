@@ -40,7 +40,36 @@ func onObject(name string, args []*cel.Type, out *cel.Type, doc string, f func(o
 	}}
 }
 
-func str(v ref.Val) string { return string(v.(types.String)) }
+func str(v ref.Val) string {
+	if l, ok := v.(*literal); ok {
+		return string(l.String)
+	}
+	return string(v.(types.String))
+}
+
+// A literal is a text that the catalogue gives as an argument of a function, with
+// what it may name looked up once.
+type literal struct {
+	types.String
+	attr      forest.Attr
+	isAttr    bool
+	flag      int64 // of userAccountControl; 0 if it names none
+	principal principalName
+}
+
+func newLiteral(text types.String) *literal {
+	l := &literal{String: text, flag: accountFlags[string(text)], principal: findPrincipalName(string(text))}
+	l.attr, l.isAttr = forest.AttrByName(string(text))
+	return l
+}
+
+// named looks up what v may name, unless that was done before.
+func named(v ref.Val) *literal {
+	if l, ok := v.(*literal); ok {
+		return l
+	}
+	return newLiteral(v.(types.String))
+}
 
 func none() []*cel.Type { return nil }
 
@@ -49,6 +78,9 @@ func one(t *cel.Type) []*cel.Type { return []*cel.Type{t} }
 // attr resolves an attribute by name; asking for one that snapshots do not hold
 // is an error in the catalogue.
 func attr(v ref.Val) (forest.Attr, ref.Val) {
+	if l, ok := v.(*literal); ok && l.isAttr {
+		return l.attr, nil
+	}
 	a, ok := forest.AttrByName(str(v))
 	if !ok {
 		return 0, types.NewErr("attribute %q is not part of snapshots", str(v))
@@ -115,7 +147,8 @@ func objectMethods() []method {
 			return types.Bool(o.ev.w.kind(o.id) == "computer" && o.ev.w.isDC(o.id))
 		}),
 		onObject("isPrincipal", one(cel.StringType), cel.BoolType, "the principal of that name, of any domain", func(o object, args []ref.Val) ref.Val {
-			return types.Bool(o.ev.w.isPrincipal(o.id, str(args[0])))
+			sid := o.ev.w.s.SID(o.id)
+			return types.Bool(!sid.IsZero() && o.ev.w.sidIs(sid, named(args[0]).principal))
 		}),
 		onObject("isPrincipalOf", []*cel.Type{objectType, cel.StringType}, cel.BoolType, "the principal of that name of a domain", func(o object, args []ref.Val) ref.Val {
 			d := o.ev.w.domainIndex(args[0].(object).id)
@@ -222,8 +255,8 @@ func attributeMethods() []method {
 }
 
 func accountFlag(o object, args []ref.Val) ref.Val {
-	bit, ok := accountFlags[str(args[0])]
-	if !ok {
+	bit := named(args[0]).flag
+	if bit == 0 {
 		return types.NewErr("userAccountControl has no flag %q", str(args[0]))
 	}
 	o.ev.sawAttr(o.id, forest.UserAccountControl)
@@ -285,12 +318,18 @@ func (w *world) days(id forest.ID, a forest.Attr) (int, forest.State) {
 }
 
 func (ev *evaluation) objects(ids []forest.ID) ref.Val {
+	if len(ids) == 0 {
+		return noObjects
+	}
 	out := make([]ref.Val, len(ids))
 	for i, id := range ids {
 		out[i] = ev.object(id)
 	}
 	return types.NewRefValList(types.DefaultTypeAdapter, out)
 }
+
+// noObjects is the empty list.
+var noObjects = types.NewRefValList(types.DefaultTypeAdapter, nil)
 
 // domain returns domain d, or an object that is not known.
 func (ev *evaluation) domain(d int) ref.Val {
@@ -361,24 +400,40 @@ func (w *world) spnOwners(spn string) []forest.ID {
 	return out
 }
 
-// A nameIndex finds objects by user principal name.
-type nameIndex struct{ byUPN map[string][]forest.ID }
+// A nameIndex has the user principal names that several objects have, in lower
+// case, with those objects in ID order.
+type nameIndex struct{ shared map[string][]forest.ID }
 
 func (w *world) indexNames() *nameIndex {
 	ids := w.s.With(forest.UserPrincipalName)
-	x := &nameIndex{make(map[string][]forest.ID, len(ids))}
+	first := make(map[string]forest.ID, len(ids))
+	x := &nameIndex{map[string][]forest.ID{}}
 	for _, id := range ids {
-		if v, st := w.s.Str(id, forest.UserPrincipalName); st == forest.Known {
-			k := strings.ToLower(v)
-			x.byUPN[k] = append(x.byUPN[k], id)
+		v, st := w.s.Str(id, forest.UserPrincipalName)
+		if st != forest.Known {
+			continue
+		}
+		k := strings.ToLower(v)
+		one, taken := first[k]
+		switch {
+		case !taken:
+			first[k] = id
+		case x.shared[k] == nil:
+			x.shared[k] = []forest.ID{one, id}
+		default:
+			x.shared[k] = append(x.shared[k], id)
 		}
 	}
 	return x
 }
 
 func (w *world) sameUPN(id forest.ID) []forest.ID {
+	shared := w.upns().shared
+	if len(shared) == 0 {
+		return nil
+	}
 	upn, _ := w.s.Str(id, forest.UserPrincipalName)
-	return w.without(w.upns().byUPN[strings.ToLower(upn)], id)
+	return w.without(shared[strings.ToLower(upn)], id)
 }
 
 func (w *world) shadowedByUPN(id forest.ID) []forest.ID {

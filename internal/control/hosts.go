@@ -315,7 +315,7 @@ func holderMethods() []method {
 			return types.Bool(h.ev.w.kind(h.p.ID) == "user")
 		}),
 		onHolder("isPrincipal", one(cel.StringType), cel.BoolType, "the principal of that name, of any domain", func(h holder, args []ref.Val) ref.Val {
-			return types.Bool(!h.p.SID.IsZero() && h.ev.w.sidIsPrincipal(h.p.SID, str(args[0])))
+			return types.Bool(!h.p.SID.IsZero() && h.ev.w.sidIs(h.p.SID, named(args[0]).principal))
 		}),
 		onHolder("privileged", none(), cel.BoolType, "a protected account or group, or an effective member of one", func(h holder, _ []ref.Val) ref.Val {
 			if h.p.ID == forest.None {

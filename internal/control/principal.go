@@ -163,19 +163,39 @@ func (w *world) isPrincipal(id forest.ID, name string) bool {
 }
 
 func (w *world) sidIsPrincipal(sid secdesc.SID, name string) bool {
-	if want, ok := identities[name]; ok {
-		return sid == want
+	return w.sidIs(sid, findPrincipalName(name))
+}
+
+// A principalName is a name of a principal that was looked up.
+type principalName struct {
+	sid        secdesc.SID // of the identity or the built-in group; zero if every domain has its own
+	rid        uint32      // in the domain
+	forestWide bool
+	known      bool
+}
+
+func findPrincipalName(name string) principalName {
+	if sid, ok := identities[name]; ok {
+		return principalName{sid: sid, known: true}
 	}
 	if rid, ok := builtinRIDs[name]; ok {
-		return sid == builtinDomain.Child(rid)
+		return principalName{sid: builtinDomain.Child(rid), known: true}
 	}
 	rid, ok := domainRIDs[name]
-	got, has := sid.RID()
-	if !ok || !has || got != rid {
+	return principalName{rid: rid, forestWide: forestWide[name], known: ok}
+}
+
+// sidIs reports whether sid is that of p, in any domain.
+func (w *world) sidIs(sid secdesc.SID, p principalName) bool {
+	if !p.sid.IsZero() {
+		return sid == p.sid
+	}
+	rid, has := sid.RID()
+	if !p.known || !has || rid != p.rid {
 		return false
 	}
 	for i := range w.domains {
-		if (!forestWide[name] || i == w.root) && sid.Domain() == w.domains[i].SID {
+		if (!p.forestWide || i == w.root) && sid.Domain() == w.domains[i].SID {
 			return true
 		}
 	}

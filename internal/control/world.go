@@ -25,6 +25,7 @@ type world struct {
 	options    Options
 	variables  map[string]any // options as texts see them; read only
 	optionsVal ref.Val
+	optionVals map[string]ref.Val // the same, one by one
 
 	domains  []forest.Domain
 	root     int                    // index of the forest root domain, -1 if unknown
@@ -47,6 +48,10 @@ func newWorld(in Input) *world {
 	}
 	w.variables = w.options.variables()
 	w.optionsVal = types.DefaultTypeAdapter.NativeToValue(w.variables)
+	w.optionVals = make(map[string]ref.Val, len(w.variables))
+	for name, v := range w.variables {
+		w.optionVals[name] = types.DefaultTypeAdapter.NativeToValue(v)
+	}
 	w.findKinds()
 	w.gpo = gpo.New(s, w.reach)
 	w.builtins = make([]map[uint32]forest.ID, len(w.domains))

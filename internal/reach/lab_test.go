@@ -189,21 +189,15 @@ func compareTokens(t *testing.T, s *forest.Snapshot, x *reach.Index, conn *ldap.
 		if s.SID(id).IsZero() || !s.IsA(id, "user") {
 			continue
 		}
-		res, err := conn.Search(ldap.NewSearchRequest(s.DN(id), ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false,
-			"(objectClass=*)", []string{"tokenGroups"}, nil))
-		if err != nil || len(res.Entries) != 1 {
+		want, err := tokenGroups(conn, s.DN(id))
+		d := cmp.Diff(text(want), text(x.TokenGroups(id)))
+		if (err != nil || d != "") && gone(t, conn, s.DN(id)) {
+			continue
+		}
+		if err != nil {
 			t.Fatalf("tokenGroups of %s: %v", s.DN(id), err)
 		}
-		var want []secdesc.SID
-		for _, raw := range res.Entries[0].GetRawAttributeValues("tokenGroups") {
-			sid, err := secdesc.SIDFromBytes(raw)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want = append(want, sid)
-		}
-		slices.SortFunc(want, secdesc.SID.Compare)
-		if d := cmp.Diff(text(want), text(x.TokenGroups(id))); d != "" {
+		if d != "" {
 			t.Errorf("token groups of %s (-directory +ours):\n%s", s.DN(id), d)
 		}
 		checked++
@@ -211,6 +205,52 @@ func compareTokens(t *testing.T, s *forest.Snapshot, x *reach.Index, conn *ldap.
 	if checked < 40 {
 		t.Errorf("only %d accounts were compared", checked)
 	}
+}
+
+// tokenGroups returns the directory's own answer for an object, in order.
+func tokenGroups(conn *ldap.Conn, dn string) ([]secdesc.SID, error) {
+	res, err := conn.Search(ldap.NewSearchRequest(dn, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false,
+		"(objectClass=*)", []string{"tokenGroups"}, nil))
+	if err != nil {
+		return nil, err
+	}
+	if len(res.Entries) != 1 {
+		return nil, fmt.Errorf("%d entries", len(res.Entries))
+	}
+	var out []secdesc.SID
+	for _, raw := range res.Entries[0].GetRawAttributeValues("tokenGroups") {
+		sid, err := secdesc.SIDFromBytes(raw)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, sid)
+	}
+	slices.SortFunc(out, secdesc.SID.Compare)
+	return out, nil
+}
+
+// gone reports whether an object was deleted since it was scanned: other packages
+// make and remove their own objects in the same directory meanwhile. A deletion
+// that is under way is waited for.
+func gone(t *testing.T, conn *ldap.Conn, dn string) bool {
+	t.Helper()
+	for range 20 {
+		_, err := conn.Search(ldap.NewSearchRequest(dn, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false,
+			"(objectClass=*)", []string{"1.1"}, nil))
+		if ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) {
+			t.Logf("%s was deleted meanwhile", dn)
+			return true
+		}
+		if strings.HasSuffix(dn, ",OU=nesting,DC=contoso,DC=test") || !strings.Contains(dn, ",OU=") {
+			return false // nobody else's
+		}
+		select {
+		case <-t.Context().Done():
+			return false
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+	return false
 }
 
 func text(sids []secdesc.SID) []string {
@@ -233,12 +273,13 @@ for name in sys.stdin.read().splitlines():
     rc = cmd_sambatool()._run("samba-tool", "group", "listmembers", name,
         "-H", host["dir"] + "/private/sam.ldb", "-s", host["smb_conf"])
     if rc:
-        sys.exit("listmembers %s: %s" % (name, rc))
+        print("\1")
 `
 
 // compareMembers compares the direct members of every group with samba-tool's.
 func compareMembers(t *testing.T, lab *labtest.Lab, s *forest.Snapshot) {
 	t.Helper()
+	conn := dial(t, lab, 0)
 	x := reach.New(s)
 	byName := map[string]forest.ID{}
 	var stdin []string
@@ -257,6 +298,12 @@ func compareMembers(t *testing.T, lab *labtest.Lab, s *forest.Snapshot) {
 	for _, l := range listed {
 		lines := strings.Split(strings.TrimRight(l, "\n"), "\n")
 		want := lines[1:]
+		if slices.Contains(want, "\x01") {
+			if !gone(t, conn, s.DN(byName[lines[0]])) {
+				t.Errorf("samba-tool cannot list the members of %s: %q", lines[0], want)
+			}
+			continue
+		}
 		slices.Sort(want)
 		var got []string
 		for _, m := range x.DirectMembers(byName[lines[0]]) {
@@ -267,7 +314,8 @@ func compareMembers(t *testing.T, lab *labtest.Lab, s *forest.Snapshot) {
 			got = append(got, name)
 		}
 		slices.Sort(got)
-		if d := cmp.Diff(strings.Join(want, "\n"), strings.Join(got, "\n")); d != "" {
+		d := cmp.Diff(strings.Join(want, "\n"), strings.Join(got, "\n"))
+		if d != "" && !gone(t, conn, s.DN(byName[lines[0]])) {
 			t.Errorf("members of %s (-samba-tool +ours):\n%s", lines[0], d)
 		}
 	}

@@ -18,49 +18,22 @@ import (
 	"testing"
 	"time"
 
-	"github.com/leastwise/leastwise/lab/samba"
 	"go.uber.org/goleak"
+
+	"github.com/leastwise/leastwise/lab/labtest"
+	"github.com/leastwise/leastwise/lab/need"
+	"github.com/leastwise/leastwise/lab/samba"
 )
 
-// labNet is the address block of this package's own lab.
-const labNet = "127.0.30"
-
-var testLab = sync.OnceValues(func() (*samba.Lab, error) {
-	if err := samba.Available(); err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "lw-dc-")
-	if err != nil {
-		return nil, err
-	}
-	leash, hold, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	leashHold = hold
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	return samba.Up(ctx, samba.Options{Dir: dir, Net: labNet, Single: true, Leash: leash})
-})
-
-var (
-	labUsed bool
-	// leashHold is closed by the kernel when this process ends, whatever
-	// happens, and the lab ends with it. It must not be collected before.
-	leashHold *os.File
-)
+// ownLab is what the tests of this package share: they change accounts and
+// services.
+var ownLab = labtest.Package{Options: labtest.Options{Single: true}}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if labUsed {
-		if l, err := testLab(); err == nil {
-			if err := l.Down(context.Background()); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				code = 1
-			}
-			_ = os.RemoveAll(l.Dir)
-			_ = leashHold.Close()
-		}
+	if err := ownLab.Down(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
@@ -71,22 +44,11 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// lab returns the running Samba forest, or skips the test where there cannot be
-// one.
-func lab(t *testing.T) *samba.Lab {
+// lab returns a running Samba forest.
+func lab(t *testing.T) *labtest.Lab {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("NO DIRECTORY: -short leaves out the tests against Samba")
-	}
-	if err := samba.Available(); err != nil {
-		t.Skipf("NO DIRECTORY: the tests against Samba did not run: %v", err)
-	}
-	labUsed = true
-	l, err := testLab()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
+	need.Long(t)
+	return ownLab.Start(t)
 }
 
 func password(t *testing.T, a samba.Account) string {
@@ -99,7 +61,7 @@ func password(t *testing.T, a samba.Account) string {
 }
 
 // labConfig reads the lab as its administrator.
-func labConfig(t *testing.T, l *samba.Lab) Config {
+func labConfig(t *testing.T, l *labtest.Lab) Config {
 	return Config{Domain: l.Domain, DNS: l.DNS, CAFile: l.CAFile, Timeout: 20 * time.Second, Credentials: Password(l.Admin.Name, password(t, l.Admin))}
 }
 
@@ -114,7 +76,7 @@ func openLab(t *testing.T, cfg Config) *Reader {
 }
 
 // run runs a command in the lab.
-func run(t *testing.T, l *samba.Lab, stdin, name string, args ...string) {
+func run(t *testing.T, l *labtest.Lab, stdin, name string, args ...string) {
 	t.Helper()
 	cmd := l.Command(t.Context(), name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -216,7 +178,7 @@ func TestLabAuthentication(t *testing.T) {
 }
 
 // checkLabSearch finds the domain admins and who we are.
-func checkLabSearch(t *testing.T, l *samba.Lab, r *Reader) {
+func checkLabSearch(t *testing.T, l *labtest.Lab, r *Reader) {
 	t.Helper()
 	found := false
 	_, err := r.Search(t.Context(), Request{Base: l.BaseDN, Scope: ScopeSubtree, PageSize: 50, SDFlags: SDOwner | SDGroup | SDDACL, Attributes: []string{"sAMAccountName", "nTSecurityDescriptor"}}, func(e Entry) error {
@@ -261,12 +223,9 @@ func TestLabPaging(t *testing.T) {
 // Samba returns at most 1,500 values at a time when asked by range; the group is
 // complete all the same.
 func TestLabLargeGroup(t *testing.T) {
-	if testing.Short() {
-		t.Skip("slow")
-	}
 	l := lab(t)
 	const members = 5000
-	_, err := l.Python(t.Context(), fmt.Sprintf(`
+	l.Python(fmt.Sprintf(`
 from samba.samdb import SamDB
 from samba.param import LoadParm
 from samba.auth import system_session
@@ -280,9 +239,6 @@ for i in range(%d):
 db.add({"dn": "CN=Large," + ou, "objectClass": "group", "sAMAccountName": "Large", "member": ["CN=c%%d,%%s" %% (i, ou) for i in range(%d)]})
 db.transaction_commit()
 `, l.DCs()[0].SmbConf, filepath.Join(l.DCs()[0].Dir, "private", "sam.ldb"), l.BaseDN, members, members), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := openLab(t, labConfig(t, l))
 	var all, ranged [][]byte
 	q := Request{Base: "OU=Large," + l.BaseDN, Scope: ScopeSubtree, Filter: "(objectClass=group)", Attributes: []string{"member", "objectGUID"}}
@@ -310,14 +266,10 @@ func TestLabRefusals(t *testing.T) {
 	const pw = "Str0ng-enough!"
 	local := []string{"-H", filepath.Join(l.DCs()[0].Dir, "private", "sam.ldb")}
 	for _, u := range []string{"disabled", "expired", "mustchange"} {
-		if _, err := l.SambaTool(t.Context(), append([]string{"user", "create", "dc-" + u, pw}, local...)...); err != nil {
-			t.Fatal(err)
-		}
+		l.SambaTool(append([]string{"user", "create", "dc-" + u, pw}, local...)...)
 	}
 	for _, args := range [][]string{{"user", "disable", "dc-disabled"}, {"user", "setexpiry", "dc-expired", "--days=-2"}, {"user", "setpassword", "dc-mustchange", "--newpassword=" + pw, "--must-change-at-next-login"}} {
-		if _, err := l.SambaTool(t.Context(), append(args, local...)...); err != nil {
-			t.Fatal(err)
-		}
+		l.SambaTool(append(args, local...)...)
 	}
 	for _, c := range []struct {
 		user, pw string

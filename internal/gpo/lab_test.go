@@ -4,7 +4,6 @@ package gpo_test
 
 import (
 	"context"
-	"errors"
 	"io/fs"
 	"maps"
 	"os"
@@ -20,7 +19,8 @@ import (
 	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/reach"
 	"github.com/leastwise/leastwise/internal/secdesc"
-	"github.com/leastwise/leastwise/lab/samba"
+	"github.com/leastwise/leastwise/lab/labtest"
+	"github.com/leastwise/leastwise/lab/need"
 )
 
 // TestCasesInLab loads the table into a real domain controller over LDAP, reads
@@ -28,15 +28,10 @@ import (
 // and serves policies but does not enforce user rights, so the directory is the
 // oracle for what is read, not for the resultant set.
 func TestCasesInLab(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: the lab is not started")
-	}
-	if err := samba.Available(); err != nil {
-		t.Skipf("NOT RUN against a domain controller: %v", err)
-	}
+	need.Long(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	l := startLab(ctx, t)
+	l := labtest.Start(t, labtest.Options{Single: true, Fresh: true}) // the test removes its policies
 	dc := l.DCs()[0]
 	conn, err := l.Dial(ctx, dc, l.Admin)
 	if err != nil {
@@ -58,42 +53,11 @@ func TestCasesInLab(t *testing.T) {
 	}
 }
 
-// startLab starts a domain controller of its own for the test.
-func startLab(ctx context.Context, t *testing.T) *samba.Lab {
-	t.Helper()
-	if dir := os.Getenv("LEASTWISE_TEST_LAB"); dir != "" { // a running lab that the test may change
-		l, err := samba.Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return l
-	}
-	leash, hold, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = errors.Join(hold.Close(), leash.Close()) })
-	dir, err := os.MkdirTemp("", "gpo-lab-")
-	if err = errors.Join(err, os.Chmod(dir, 0o755)); err != nil { // the file server acts as ordinary accounts
-		t.Fatal(err)
-	}
-	l, err := samba.Up(ctx, samba.Options{Dir: filepath.Join(dir, "l"), Net: "127.0.50", Single: true, Leash: leash})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(l.Down(context.WithoutCancel(ctx)), os.RemoveAll(dir)); err != nil {
-			t.Error(err)
-		}
-	})
-	return l
-}
-
 // labCases loads cases into one domain, one after the other.
 type labCases struct {
 	t      *testing.T
 	conn   *ldap.Conn
-	l      *samba.Lab
+	l      *labtest.Lab
 	sysvol string
 	sid    secdesc.SID
 	site   string

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/leastwise/leastwise/internal/gpo"
+	"github.com/leastwise/leastwise/lab/need"
 )
 
 // readBySamba is an independent reader: the parsers of python3-samba.
@@ -33,10 +34,7 @@ json.dump({
 
 // TestReadBySamba writes policy files and has Samba's own parsers read them.
 func TestReadBySamba(t *testing.T) {
-	const python = "/usr/bin/python3"
-	if err := exec.Command(python, "-c", "import samba.gp_parse.gp_inf").Run(); err != nil {
-		t.Skipf("NOT READ by an independent reader: python3-samba is not installed: %v", err)
-	}
+	python := need.Python(t, "samba.gp_parse.gp_inf")
 	tpl := gpo.NewTemplate()
 	tpl.Set("System Access", "EnableAdminAccount", "0")
 	tpl.Set("Privilege Rights", "SeDenyNetworkLogonRight", `*S-1-5-21-1-2-3-512,Administrator,CONTOSO\Größe`)

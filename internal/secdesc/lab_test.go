@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/leastwise/leastwise/lab/need"
 )
 
 // The oracle of these tests is Samba: its NDR, its SDDL, its rules of
@@ -82,11 +85,9 @@ type labDatabase struct{ name, samdb, conf string }
 // LEASTWISE_LAB names, or makes one.
 func labDatabases(t *testing.T) []labDatabase {
 	t.Helper()
-	if err := exec.Command(labPython, "-c", "import samba.samdb").Run(); err != nil {
-		t.Skipf("SKIPPED WITHOUT ORACLE: %s has no samba module (Debian: python3-samba): %v", labPython, err)
-	}
+	need.Python(t, "samba.samdb")
 	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED WITHOUT ORACLE: reading the database of a domain controller needs root")
+		need.Missing(t, errors.New("reading the database of a domain controller needs root"))
 	}
 	var out []labDatabase
 	for _, dir := range filepath.SplitList(os.Getenv("LEASTWISE_LAB")) {
@@ -99,12 +100,10 @@ func labDatabases(t *testing.T) []labDatabase {
 	if len(out) > 0 {
 		return out
 	}
-	if testing.Short() {
-		t.Skip("SKIPPED WITHOUT ORACLE: provisioning a domain takes too long for -short")
-	}
+	need.Long(t) // provisioning a domain
 	tool, err := exec.LookPath("samba-tool")
 	if err != nil {
-		t.Skipf("SKIPPED WITHOUT ORACLE: no samba-tool (Debian: samba samba-ad-dc samba-ad-provision): %v", err)
+		need.Missing(t, fmt.Errorf("there is no samba-tool (Debian: samba samba-ad-dc samba-ad-provision): %w", err))
 	}
 	dir := filepath.Join(t.TempDir(), "dc1")
 	said, err := exec.Command(tool, "domain", "provision", "--realm=CONTOSO.TEST", "--domain=CONTOSO", "--server-role=dc",

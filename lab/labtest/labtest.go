@@ -19,9 +19,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/leastwise/leastwise/lab/need"
 	"github.com/leastwise/leastwise/lab/samba"
 )
 
@@ -29,8 +31,6 @@ const (
 	// EnvLab names the folders of running labs that tests may share, separated
 	// by colons. Start takes the first that fits.
 	EnvLab = "LEASTWISE_LAB"
-	// EnvRequire set to 1 makes the absence of a lab a failure.
-	EnvRequire = "LEASTWISE_REQUIRE_LAB"
 
 	// Tests build their own labs in 127.0.firstBlock to 127.0.lastBlock.
 	firstBlock, lastBlock = 150, 199
@@ -65,10 +65,7 @@ func Start(t testing.TB, o Options) *Lab {
 		return l
 	}
 	if err := samba.Available(); err != nil {
-		if os.Getenv(EnvRequire) == "1" {
-			t.Fatalf("%s=1, and %v", EnvRequire, err)
-		}
-		t.Skipf("SKIPPED, not tested against a directory: %v", err)
+		need.Missing(t, err)
 	}
 	return own(t, o)
 }
@@ -109,51 +106,137 @@ func fits(t testing.TB, l *samba.Lab, o Options) bool {
 // own builds a lab for t alone.
 func own(t testing.TB, o Options) *Lab {
 	t.Helper()
-	block, unlock := reserve(t)
-	t.Cleanup(unlock)
+	l, err := build(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.down(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &Lab{Lab: l.lab, t: t, leash: l.leash}
+}
+
+// A Package is a lab that the tests of one package share, and no other package.
+// It is built when the first test asks for it. The zero value is ready; Down
+// belongs into TestMain.
+type Package struct {
+	Options Options // Fresh is understood
+
+	mu    sync.Mutex // guards what follows
+	built *building
+	err   error
+}
+
+// Start returns the package's lab, for one test. Where no lab can run the test is
+// skipped, or fails, as Start of this package says.
+func (p *Package) Start(t testing.TB) *Lab {
+	t.Helper()
+	if err := samba.Available(); err != nil {
+		need.Missing(t, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.built == nil && p.err == nil {
+		p.built, p.err = build(p.Options)
+	}
+	if p.err != nil {
+		t.Fatal(p.err)
+	}
+	return &Lab{Lab: p.built.lab, t: t, leash: p.built.leash}
+}
+
+// Down takes the lab down, if a test asked for it.
+func (p *Package) Down() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.built == nil {
+		return nil
+	}
+	return p.built.down()
+}
+
+// A building is a lab of this process.
+type building struct {
+	lab         *samba.Lab
+	leash, hold *os.File // two ends of a pipe: the lab ends with hold
+	unlock      func()
+}
+
+// build builds the lab that o asks for at addresses that no other test uses.
+func build(o Options) (*building, error) {
+	block, unlock, err := reserve()
+	if err != nil {
+		return nil, err
+	}
+	b := &building{unlock: unlock}
 	dir := filepath.Join(samba.DefaultRoot, "test-"+block)
 	if old, err := samba.Open(dir); err == nil { // its owner was killed
 		if err := old.Down(context.Background()); err != nil {
-			t.Fatalf("removing an abandoned lab: %v", err)
+			return nil, errors.Join(fmt.Errorf("removing an abandoned lab: %w", err), b.down())
 		}
 	}
-	leash, hold, err := os.Pipe()
-	if err != nil {
-		t.Fatalf("making the lab's leash: %v", err)
+	if b.leash, b.hold, err = os.Pipe(); err != nil {
+		return nil, errors.Join(fmt.Errorf("making the lab's leash: %w", err), b.down())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	l, err := samba.Up(ctx, samba.Options{Dir: dir, Net: block, Single: o.Single, Leash: leash})
-	if err != nil {
-		t.Fatalf("building a lab: %v", errors.Join(err, leash.Close(), hold.Close()))
+	if b.lab, err = samba.Up(ctx, samba.Options{Dir: dir, Net: block, Single: o.Single, Leash: b.leash}); err != nil {
+		return nil, errors.Join(err, b.down())
 	}
-	t.Cleanup(func() {
-		if err := errors.Join(l.Down(context.Background()), leash.Close(), hold.Close()); err != nil {
-			t.Errorf("taking the lab down: %v", err)
-		}
-	})
 	if o.Seed != "" {
-		if err := l.SeedFile(ctx, o.Seed, time.Now(), func(string) {}); err != nil {
-			t.Fatalf("seeding the lab: %v", err)
+		if err := b.lab.SeedFile(ctx, o.Seed, time.Now(), func(string) {}); err != nil {
+			return nil, errors.Join(fmt.Errorf("seeding the lab: %w", err), b.down())
 		}
 	}
-	return &Lab{Lab: l, t: t, leash: leash}
+	return b, nil
+}
+
+// down takes the lab down and gives its addresses back.
+func (b *building) down() error {
+	defer b.unlock()
+	var err error
+	if b.lab != nil {
+		err = b.lab.Down(context.Background())
+	}
+	for _, f := range []*os.File{b.leash, b.hold} {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("taking the lab down: %w", err)
+	}
+	return nil
 }
 
 // reserve finds an address block that no other test uses, on this machine. The
 // reservation is an abstract socket and ends with the process at the latest.
-func reserve(t testing.TB) (block string, unlock func()) {
-	t.Helper()
+func reserve() (block string, unlock func(), err error) {
 	for n := firstBlock; n <= lastBlock; n++ {
 		block := fmt.Sprintf("127.0.%d", n)
 		ln, err := net.Listen("unix", "@leastwise-labtest-"+block)
 		if err != nil {
 			continue // another test has it
 		}
-		return block, func() { _ = ln.Close() }
+		if inUse(block) {
+			_ = ln.Close()
+			continue
+		}
+		return block, func() { _ = ln.Close() }, nil
 	}
-	t.Fatalf("all address blocks for labs of tests are taken (127.0.%d to 127.0.%d)", firstBlock, lastBlock)
-	return "", nil
+	return "", nil, fmt.Errorf("all address blocks for labs of tests are taken (127.0.%d to 127.0.%d)", firstBlock, lastBlock)
+}
+
+// inUse reports whether somebody serves in block: a lab that was made by hand.
+func inUse(block string) bool {
+	ln, err := net.Listen("tcp4", block+".1:389")
+	if err != nil {
+		return true
+	}
+	_ = ln.Close()
+	return false
 }
 
 // AdminPassword returns the password of the domain's Administrator.

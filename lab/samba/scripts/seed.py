@@ -42,6 +42,9 @@ def primary(sam, c):
     group = ldb.Dn(sam, c["values"])
     res = sam.search(base=group, scope=ldb.SCOPE_BASE, attrs=["objectSid"])
     rid = str(ndr_unpack(security.dom_sid, bytes(res[0]["objectSid"][0]))).rsplit("-", 1)[1]
+    user = sam.search(base=c["dn"], scope=ldb.SCOPE_BASE, attrs=["primaryGroupID"])
+    if str(user[0]["primaryGroupID"][0]) == rid:
+        return  # whose primary group it is already cannot be made a member
     held = sam.search(base=group, scope=ldb.SCOPE_BASE, attrs=["dn"],
                       expression="(member=%s)" % ldb.binary_encode(c["dn"]))
     if not held:

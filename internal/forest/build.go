@@ -18,9 +18,10 @@ func (b *Builder) Build() (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	unasked := b.unaskedSets(o)
 	b.coverLDIF(o)
 	b.info.Started, b.info.Finished = b.info.Started.UTC().Truncate(time.Second), b.info.Finished.UTC().Truncate(time.Second)
-	s := &Snapshot{info: b.info, collected: b.collected, files: b.files, coverage: b.coverage}
+	s := &Snapshot{info: b.info, collected: b.collected, files: b.files, coverage: b.coverage, unasked: unasked}
 	if err := b.buildTree(s, o); err != nil {
 		return nil, err
 	}

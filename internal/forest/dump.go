@@ -91,7 +91,7 @@ func (d *dumper) object(id ID) {
 		} else {
 			d.values(id, a)
 		}
-		if why, bad := s.problems[problemKey{id, a}]; bad {
+		if why, bad := s.problem(id, a); bad {
 			d.line("  %s unreadable %q", a, why)
 		}
 		if c, ok := s.LastChange(id, a); ok {

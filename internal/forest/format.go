@@ -85,6 +85,7 @@ const (
 	secDescriptors = "descriptors"
 	secCollected   = "collected"
 	secProblems    = "problems"
+	secUnasked     = "unasked" // only if there are such sets
 	secFiles       = "files"
 	secCoverage    = "coverage"
 	secMetadata    = "metadata"

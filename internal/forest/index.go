@@ -22,6 +22,7 @@ func (s *Snapshot) finish() {
 	for k := range s.problems {
 		s.flawed[k.attr] = true
 	}
+	s.indexUnasked()
 	s.domains = findDomains(s)
 	s.heads = findHeads(s)
 	s.schema = readSchema(s)

@@ -34,6 +34,9 @@ const (
 // some are missing. Other errors are ErrLDIF and ErrDN, with the line; those of r
 // come as they are. After an error the Builder must not be used.
 //
+// Files and searches may have asked for different attributes: what the search of
+// an object did not ask for is Unreadable on it, whatever other files have.
+//
 // What LDIF cannot carry goes to coverage: files, attributes that no entry has
 // and that ldapsearch's header does not say were asked for (Unreadable, not
 // Absent), missing descriptors, and partitions to which the server referred.
@@ -45,6 +48,8 @@ func ReadLDIF(r io.Reader, b *Builder) error {
 	if b.ldif == nil {
 		b.ldif = &ldifTally{refs: map[string]bool{}}
 	}
+	b.beginPart()
+	defer b.endPart()
 	p := &ldifParser{b: b, lines: lineReader{r: bufio.NewReaderSize(src, 1<<16)}}
 	if err := p.run(); err != nil {
 		return fmt.Errorf("reading LDIF: line %d: %w", p.at, err)
@@ -57,6 +62,8 @@ type ldifTally struct {
 	entries     int
 	descriptors int
 	refs        map[string]bool
+	parts       []ldifPart
+	before      [numAttrs]bool // collected before the part that is being read
 }
 
 // coverLDIF states what is not known of a snapshot that comes from LDIF.
@@ -191,6 +198,7 @@ func (p *ldifParser) comment(text string) error {
 	switch {
 	case text == "extended LDIF" || text == "LDAPv3":
 		p.header, p.done = true, false
+		p.b.nextPart()
 	case strings.HasPrefix(text, "refldap"):
 		p.reference(strings.TrimPrefix(text, "ref"))
 	case key == "requesting":

@@ -182,7 +182,7 @@ func (c *cursor) footer(at, sections int) error {
 
 func isKnown(name string) bool {
 	switch name {
-	case secInfo, secTree, secClasses, secIdentity, secDescriptors, secCollected, secProblems, secFiles, secCoverage, secMetadata:
+	case secInfo, secTree, secClasses, secIdentity, secDescriptors, secCollected, secProblems, secUnasked, secFiles, secCoverage, secMetadata:
 		return true
 	}
 	_, _, ok := attrSection(name)
@@ -345,6 +345,8 @@ func (in *reading) section(name string, d *decoder) error {
 		return in.decodeCollected(d)
 	case secProblems:
 		return in.decodeProblems(d)
+	case secUnasked:
+		return in.decodeUnasked(d)
 	case secFiles:
 		return in.decodeFiles(d)
 	case secCoverage:

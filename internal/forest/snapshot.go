@@ -73,7 +73,9 @@ type Snapshot struct {
 	links     [numAttrs]*linkTable
 	collected [numAttrs]bool
 	problems  map[problemKey]string // attributes of single objects that were not or not fully readable
-	flawed    [numAttrs]bool        // attributes that problems names
+	unasked   []unaskedSet          // attributes that were not asked for of some objects
+	unaskedOf []uint32              // object → 1 + index into unasked, 0: none; nil if there are no sets
+	flawed    [numAttrs]bool        // attributes that problems or unasked name
 	files     []File
 	coverage  []Coverage
 	meta      metaTable

@@ -70,10 +70,8 @@ func (s *Snapshot) missing(id ID, a Attr) State {
 
 // known is the state of an attribute that has values on id.
 func (s *Snapshot) known(id ID, a Attr) State {
-	if s.flawed[a] {
-		if _, bad := s.problems[problemKey{id, a}]; bad {
-			return Unreadable
-		}
+	if _, bad := s.problem(id, a); bad {
+		return Unreadable
 	}
 	return Known
 }
@@ -83,7 +81,7 @@ func (s *Snapshot) Collected(a Attr) bool { return s.collected[a] }
 
 // Why says why attribute a of id is Unreadable; "" if it is not.
 func (s *Snapshot) Why(id ID, a Attr) string {
-	if why, bad := s.problems[problemKey{id, a}]; bad {
+	if why, bad := s.problem(id, a); bad {
 		return why
 	}
 	if !s.collected[a] {
@@ -201,6 +199,11 @@ func (s *Snapshot) Flawed(a Attr) []ID {
 			out = append(out, k.id)
 		}
 	}
+	for i := range s.unasked {
+		if s.unasked[i].attrs[a] {
+			out = append(out, s.unasked[i].ids...)
+		}
+	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }

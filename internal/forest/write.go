@@ -122,6 +122,9 @@ func (s *Snapshot) sections(yield func(section)) {
 	yield(section{secDescriptors, true, s.encodeDescriptors()})
 	yield(section{secCollected, true, s.encodeCollected()})
 	yield(section{secProblems, true, s.encodeProblems()})
+	if len(s.unasked) > 0 {
+		yield(section{secUnasked, true, s.encodeUnasked()})
+	}
 	yield(section{secFiles, false, s.encodeFiles()})
 	yield(section{secCoverage, true, encodeJSON(s.coverage)})
 	yield(section{secMetadata, false, s.encodeMeta()})

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/leastwise/leastwise/internal/control"
 	"github.com/leastwise/leastwise/internal/forest"
@@ -83,13 +84,22 @@ func (e *lineEncoder) list(v reflect.Value) {
 		e.text("[]")
 		return
 	}
-	blocks := make(chan chan block, 2*runtime.GOMAXPROCS(0))
+	blocks := make(chan chan *jsonWriter, 2*runtime.GOMAXPROCS(0))
+	var spare sync.Pool // of *jsonWriter
 	go func() {
 		defer close(blocks)
 		for lo := 0; lo < v.Len(); lo += blockSize {
-			done := make(chan block, 1)
+			done := make(chan *jsonWriter, 1)
 			blocks <- done
-			go func() { done <- encodeBlock(v.Slice(lo, min(lo+blockSize, v.Len()))) }()
+			go func() {
+				w, ok := spare.Get().(*jsonWriter)
+				if !ok {
+					w = &jsonWriter{}
+				}
+				w.b = w.b[:0]
+				w.elements(v.Slice(lo, min(lo+blockSize, v.Len())).Interface())
+				done <- w
+			}()
 		}
 	}()
 	first := true
@@ -100,37 +110,16 @@ func (e *lineEncoder) list(v reflect.Value) {
 		}
 		e.text(pick(first, "[\n    ", ",\n    "))
 		if e.err == nil {
-			_, e.err = e.w.Write(b.text)
+			_, e.err = e.w.Write(b.b)
 		}
 		first = false
+		spare.Put(b)
 	}
 	e.text("\n  ]")
 }
 
 // blockSize is how many elements of a list are encoded in one go.
-const blockSize = 256
-
-// A block is some elements of a list as text, with the commas between them.
-type block struct {
-	text []byte
-	err  error
-}
-
-func encodeBlock(v reflect.Value) block {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	for i := range v.Len() {
-		if i > 0 {
-			buf.WriteString(",\n    ")
-		}
-		if err := enc.Encode(v.Index(i).Addr().Interface()); err != nil {
-			return block{err: err}
-		}
-		buf.Truncate(buf.Len() - 1) // the line end that Encode adds
-	}
-	return block{text: buf.Bytes()}
-}
+const blockSize = 128
 
 func pick(first bool, a, b string) string {
 	if first {
@@ -148,7 +137,8 @@ func writeJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// complete returns a copy of a in which no list or map is nil.
+// complete returns a copy of a in which no list or map is nil, but for those in
+// findings and in rows of the matrix, which jsonWriter completes.
 func complete(a *control.Assessment) *control.Assessment {
 	c := *a
 	c.Run.Domains = list(c.Run.Domains)
@@ -167,18 +157,9 @@ func complete(a *control.Assessment) *control.Assessment {
 			p.Members[j].Chain = list(p.Members[j].Chain)
 		}
 	}
-	c.Matrix = append([]control.MatrixRow{}, c.Matrix...)
-	for i := range c.Matrix {
-		if c.Matrix[i].Cells == nil {
-			c.Matrix[i].Cells = map[string]control.Outcome{}
-		}
-	}
+	c.Matrix = list(c.Matrix)
 	c.Controls = list(c.Controls)
-	c.Findings = append([]control.Finding{}, c.Findings...)
-	for i := range c.Findings {
-		f := &c.Findings[i]
-		f.Evidence, f.Missing, f.Fix.Changes = list(f.Evidence), list(f.Missing), list(f.Fix.Changes)
-	}
+	c.Findings = list(c.Findings)
 	c.Exceptions = list(c.Exceptions)
 	return &c
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -60,10 +61,13 @@ func (c *command) doctor(cmd *cobra.Command, output string) error {
 			failed++
 		}
 	}
-	if failed > 0 {
-		return fmt.Errorf("%d checks failed: a scan would not work", failed)
+	switch failed {
+	case 0:
+		return nil
+	case 1:
+		return errors.New("1 check failed: a scan would not work")
 	}
-	return nil
+	return fmt.Errorf("%d checks failed: a scan would not work", failed)
 }
 
 // caller hands on the clock and the ways to a password.

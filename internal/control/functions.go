@@ -173,6 +173,7 @@ func objectMethods() []method {
 			return o.ev.objects(o.ev.w.shadowedByUPN(o.id))
 		}),
 		onObject("delegationTargets", none(), objList, "accounts whose services msDS-AllowedToDelegateTo names", delegationTargets),
+		onObject("remoteControl", none(), cel.IntType, "CtxShadow in userParameters: 0 if sessions of the account can be neither watched nor steered, 1 (on, with consent) where the account says nothing", remoteControl),
 		onObject("sidHistory", none(), holdList, "identifiers in sIDHistory", sidHistory),
 	})
 }

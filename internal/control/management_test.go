@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -22,9 +23,9 @@ func TestManagementAccountsPass(t *testing.T) {
 	}
 }
 
-// undecidable are the controls of appendix I that no fixture can pass: leastwise
-// does not decode userParameters, and fixtures have no SACLs.
-var undecidable = map[string]bool{"I-14-remote-control": true, "I-16-audited": true}
+// undecidable are the controls of appendix I that no fixture can pass: fixtures
+// have no SACLs.
+var undecidable = map[string]bool{"I-16-audited": true}
 
 // TestManagementAccountsFail breaks one rule of appendix I at a time.
 func TestManagementAccountsFail(t *testing.T) {
@@ -47,6 +48,8 @@ func TestManagementAccountsFail(t *testing.T) {
 		{"I-13-dial-in", "mgmt1", Fail, "changes: [{object: mgmt1, set: {msNPAllowDialin: []}}]"},
 		{"I-13-dial-in", "mgmt2", Fail, "changes: [{object: mgmt2, set: {msNPAllowDialin: ['TRUE']}}]"},
 		{"I-14-remote-control", "mgmt1", Unknown, "changes: [{object: mgmt1, set: {userParameters: [CtxShadow]}}]"},
+		{"I-14-remote-control", "mgmt1", Fail, "changes: [{object: mgmt1, set: {userParameters: []}}]"},
+		{"I-14-remote-control", "mgmt1", Fail, fmt.Sprintf("changes: [{object: mgmt1, set: {userParameters: [%q]}}]", terminalOf(2))},
 		{"I-15-password-reset", "mgmt1", Fail, "changes: [{object: mgmt1, password-set: 30d}]"},
 		{"I-16-audited", "mgmt1", Unknown, "changes: [{object: mgmt1, sddl: 'O:DAG:DAD:P(A;;RPLCLORC;;;AU)'}]"},
 		{"I-17-backup-account", "contoso.test", Fail, "changes: [{object: 'CN=AdminSDHolder,CN=System', drop-permissions-of: [mgmt2]}]"},

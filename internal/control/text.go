@@ -110,6 +110,12 @@ type subjectNote struct {
 
 // textFuncs are the functions of templates.
 var textFuncs = template.FuncMap{
+	"count": func(n int, one, many string) string {
+		if n == 1 {
+			return "1 " + one
+		}
+		return strconv.Itoa(n) + " " + many
+	},
 	"names": func(items []item) string {
 		const most = 8
 		var out []string

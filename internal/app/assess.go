@@ -3,7 +3,6 @@ package app
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -18,17 +17,22 @@ type ControlSet struct {
 	Exceptions []control.Exception
 }
 
-// Controls reads the configured catalogue files and exceptions.
-func Controls(c *Config) (*ControlSet, error) {
+// Catalogue compiles the guide's controls and those of the configured files.
+func Catalogue(c *Config) (*control.Catalogue, error) {
 	var files []control.Source
 	for _, name := range c.List("catalogue") {
-		data, err := os.ReadFile(name)
+		data, err := ReadFile(name)
 		if err != nil {
-			return nil, fmt.Errorf("reading a catalogue: %w", err)
+			return nil, fmt.Errorf("reading catalogue %s: %w", name, err)
 		}
 		files = append(files, control.Source{Name: filepath.Base(name), Data: data})
 	}
-	cat, err := control.New(files...)
+	return control.New(files...)
+}
+
+// Controls reads the configured catalogue files and exceptions.
+func Controls(c *Config) (*ControlSet, error) {
+	cat, err := Catalogue(c)
 	if err != nil {
 		return nil, err
 	}
@@ -39,9 +43,9 @@ func Controls(c *Config) (*ControlSet, error) {
 		MaxPrivileged: c.Int("max-privileged"), RefuseTimeBound: c.Bool("refuse-time-bound"),
 	}}
 	if name := c.Text("exceptions"); name != "" {
-		data, err := os.ReadFile(name)
+		data, err := ReadFile(name)
 		if err != nil {
-			return nil, fmt.Errorf("reading the exceptions: %w", err)
+			return nil, fmt.Errorf("reading exceptions %s: %w", name, err)
 		}
 		if set.Exceptions, err = control.ParseExceptions(filepath.Base(name), data); err != nil {
 			return nil, err

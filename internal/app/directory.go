@@ -73,7 +73,7 @@ func password(ctx context.Context, c *Config, by Caller, user string) (string, e
 	case file != "":
 		f, err := os.Open(file)
 		if err != nil {
-			return "", fmt.Errorf("reading the password: %w", err)
+			return "", fmt.Errorf("reading the password from %s: %w", file, cause(err))
 		}
 		defer f.Close()
 		return readPassword(f, file)
@@ -89,7 +89,7 @@ func password(ctx context.Context, c *Config, by Caller, user string) (string, e
 func readPassword(r io.Reader, name string) (string, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxPassword+1))
 	if err != nil {
-		return "", fmt.Errorf("reading the password from %s: %w", name, err)
+		return "", fmt.Errorf("reading the password from %s: %w", name, cause(err))
 	}
 	if len(b) > maxPassword {
 		return "", fmt.Errorf("%w: %s is too long to be a password file", ErrConfig, name)

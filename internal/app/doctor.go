@@ -29,7 +29,11 @@ type Check struct {
 	Name   string     `json:"name"`
 	State  CheckState `json:"state"`
 	Detail string     `json:"detail"`
-	Hint   string     `json:"hint,omitempty"`
+	// Objects are the first of those that Detail is about; Total is how many
+	// there are.
+	Objects []string `json:"objects,omitempty"`
+	Total   int      `json:"total,omitempty"`
+	Hint    string   `json:"hint,omitempty"`
 }
 
 // maxSkew is the difference of clocks that Kerberos allows.
@@ -86,7 +90,7 @@ func (d *Doctor) add(area, name string, err error, detail string) {
 
 // warn records a check that failed without stopping a scan.
 func (d *Doctor) warn(area, name, detail, hint string) {
-	d.put(Check{area, name, CheckWarn, detail, hint})
+	d.put(Check{Area: area, Name: name, State: CheckWarn, Detail: detail, Hint: hint})
 }
 
 func (d *Doctor) put(c Check) {
@@ -172,26 +176,19 @@ func (d *Doctor) reading(ctx context.Context, cfg dc.Config, tool string) {
 		d.add("reading", "scan", err, "")
 		return
 	}
-	d.account(ctx, r, s)
-	for _, c := range s.Coverage() {
-		name := fmt.Sprintf("%s %s", c.Area, c.Subject)
-		switch c.State {
-		case "complete":
-			d.add("reading", name, nil, fmt.Sprintf("complete, %d read", c.Count))
-		case "not collected":
-			d.add("reading", name, nil, c.Reason)
-		default:
-			d.warn("reading", name, fmt.Sprintf("%s (%d): %s", c.State, c.Count, c.Reason), "see docs/OPERATIONS.md for the grant that closes the gap")
-		}
+	who := d.account(ctx, r, s)
+	for _, c := range coverageChecks(s, who) {
+		d.put(c)
 	}
 }
 
-// account says who reads, and warns if that account has power it does not need.
-func (d *Doctor) account(ctx context.Context, r *dc.Reader, s *forest.Snapshot) {
+// account says who reads, and warns if that account has power it does not need. It
+// returns the account's name, empty if the directory did not tell it.
+func (d *Doctor) account(ctx context.Context, r *dc.Reader, s *forest.Snapshot) string {
 	who, err := r.WhoAmI(ctx)
 	if err != nil {
 		d.warn("account", "identity", err.Error(), dc.Hint(err))
-		return
+		return ""
 	}
 	var held []string
 	for _, raw := range who.TokenGroups {
@@ -202,7 +199,8 @@ func (d *Doctor) account(ctx context.Context, r *dc.Reader, s *forest.Snapshot) 
 	}
 	if len(held) > 0 {
 		d.warn("account", who.Principal, "is a member of "+strings.Join(held, ", ")+": reading needs no such power", "scan with an ordinary domain user")
-		return
+		return who.Principal
 	}
 	d.add("account", who.Principal, nil, "holds no privileged membership, and needs none")
+	return who.Principal
 }

@@ -36,7 +36,7 @@ const (
 type Setting struct {
 	Name    string
 	Kind    Kind
-	Group   string // commands take whole groups: directory, assess
+	Group   string // commands take whole groups: directory, controls, assess
 	Default string
 	Help    string
 	Values  []string // the only values allowed, if any
@@ -66,7 +66,7 @@ func Settings() []Setting {
 		{Name: "no-failover", Kind: Bool, Group: "directory", Default: "false", Help: "do not begin again on another domain controller when one fails"},
 		{Name: "sacl", Kind: Bool, Group: "directory", Default: "true", Help: "read audit entries where the account may"},
 
-		{Name: "catalogue", Kind: List, Group: "assess", Help: "further catalogue files of controls"},
+		{Name: "catalogue", Kind: List, Group: "controls", Help: "further catalogue files of controls"},
 		{Name: "exceptions", Group: "assess", Help: "file of accepted findings: control, subject, owner, reason, expiry"},
 		{Name: "exempt", Kind: List, Group: "assess", Help: "DNs of containers whose computers the deny rights do not concern (jump servers)"},
 		{Name: "servers", Kind: List, Group: "assess", Help: "DNs of containers whose computers count as servers whatever their operating system"},
@@ -230,15 +230,32 @@ func (c *Config) Values() []Value {
 // Text returns the value of a setting as text.
 func (c *Config) Text(name string) string { return c.values[name].Text }
 
-// List returns the elements of a List setting.
+// List returns the elements of a List setting. A semicolon behind a backslash
+// belongs to its element.
 func (c *Config) List(name string) []string {
 	var out []string
-	for _, p := range strings.Split(c.Text(name), ";") {
-		if p = strings.TrimSpace(p); p != "" {
+	text, start := c.Text(name), 0
+	for i := range len(text) + 1 {
+		switch {
+		case i < len(text) && text[i] != ';', i < len(text) && escaped(text, i):
+			continue
+		}
+		if p := strings.TrimSpace(text[start:i]); p != "" {
 			out = append(out, p)
 		}
+		start = i + 1
 	}
 	return out
+}
+
+// escaped reports whether a backslash takes its meaning from text[i], as in the
+// distinguished name OU=a\;b (RFC 4514).
+func escaped(text string, i int) bool {
+	n := 0
+	for i > n && text[i-n-1] == '\\' {
+		n++
+	}
+	return n%2 == 1
 }
 
 // Bool returns the value of a Bool setting.

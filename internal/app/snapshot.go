@@ -42,15 +42,33 @@ func Load(ctx context.Context, name, tool string, now time.Time) (*forest.Snapsh
 	return s, nil
 }
 
-// openInput opens a file for reading; its errors leave out the name.
+// ReadFile is os.ReadFile whose errors leave out the name and the system call,
+// because the caller says what was being read.
+func ReadFile(name string) ([]byte, error) {
+	data, err := os.ReadFile(name)
+	return data, cause(err)
+}
+
+// cause takes the name of the file and of the system call out of err.
+func cause(err error) error {
+	var (
+		p *fs.PathError
+		l *os.LinkError
+	)
+	switch {
+	case errors.As(err, &p):
+		return p.Err
+	case errors.As(err, &l):
+		return l.Err
+	}
+	return err
+}
+
+// openInput opens a file for reading; see cause for its errors.
 func openInput(name string) (*os.File, error) {
 	f, err := os.Open(name)
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return nil, p.Err
-	}
 	if err != nil {
-		return nil, err
+		return nil, cause(err)
 	}
 	if fi, err := f.Stat(); err == nil && fi.IsDir() {
 		f.Close()

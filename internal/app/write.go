@@ -29,17 +29,7 @@ func writeError(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var (
-		p *fs.PathError
-		l *os.LinkError
-	)
-	switch {
-	case errors.As(err, &p):
-		err = p.Err
-	case errors.As(err, &l):
-		err = l.Err
-	}
-	return &WriteError{name, err}
+	return &WriteError{name, cause(err)}
 }
 
 // WriteFile writes a file that is either complete or not there: write fills a

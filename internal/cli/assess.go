@@ -30,8 +30,9 @@ const assessExample = `  # A live domain, as an ordinary user; the report opens 
 var severities = []string{"low", "medium", "high", "critical"}
 
 type assessFlags struct {
-	snapshot, output, out, failOn string
-	evidence                      bool
+	output
+	snapshot, failOn string
+	evidence         bool
 }
 
 func (c *command) assessCommand() *cobra.Command {
@@ -46,17 +47,14 @@ decided and why, and what was not readable.`,
 			if err := f.settle(files); err != nil {
 				return err
 			}
-			return c.assess(cmd, f)
+			return c.assess(cmd, &f)
 		},
 	}
-	addSettings(cmd, "directory", "assess")
-	cmd.Flags().StringVar(&f.snapshot, "snapshot", "", "snapshot, LDIF or fixture file instead of a live domain")
-	cmd.Flags().StringVar(&f.output, "output", "table", "table, json, csv, html or sarif")
-	cmd.Flags().StringVar(&f.out, "out", "", "file to write instead of standard output")
-	cmd.Flags().StringVar(&f.failOn, "fail-on", "", "exit with code 1 if a control of this severity or worse fails: low, medium, high or critical")
+	addSettings(cmd, "directory", "controls", "assess")
+	addSnapshot(cmd, &f.snapshot)
+	f.add(cmd, "table", "json", "csv", "html", "sarif")
+	addFailOn(cmd, &f.failOn, "a failure is")
 	cmd.Flags().BoolVar(&f.evidence, "evidence", false, "table: also list evidence, fix and verification of each finding")
-	complete(cmd, "output", "table", "json", "csv", "html", "sarif")
-	complete(cmd, "fail-on", severities...)
 	return cmd
 }
 
@@ -68,17 +66,14 @@ func (f *assessFlags) settle(files []string) error {
 		}
 		f.snapshot = files[0]
 	}
-	if err := checkSeverity(f.failOn); err != nil {
-		return err
-	}
-	if !slices.Contains([]string{"table", "json", "csv", "html", "sarif"}, f.output) {
-		return usagef("use table, json, csv, html or sarif", "assess cannot write %q", f.output)
-	}
-	return nil
+	return checkSeverity(f.failOn)
 }
 
-func (c *command) assess(cmd *cobra.Command, f assessFlags) error {
+func (c *command) assess(cmd *cobra.Command, f *assessFlags) error {
 	ctx := cmd.Context()
+	if err := c.checkOutput(cmd, &f.output); err != nil {
+		return err
+	}
 	cfg, err := c.config(cmd)
 	if err != nil {
 		return err
@@ -86,9 +81,6 @@ func (c *command) assess(cmd *cobra.Command, f assessFlags) error {
 	set, err := app.Controls(cfg)
 	if err != nil {
 		return &usageError{err, ""}
-	}
-	if err := checkOut(f.out); err != nil {
-		return err
 	}
 	s, err := c.snapshot(ctx, cfg, f.snapshot)
 	if err != nil {
@@ -98,16 +90,16 @@ func (c *command) assess(cmd *cobra.Command, f assessFlags) error {
 	if err != nil {
 		return err
 	}
-	err = c.write(ctx, f.out, func(w io.Writer) error { return c.render(w, a, f) })
+	err = c.write(ctx, &f.output, func(w io.Writer) error { return c.render(w, a, f) })
 	if err != nil {
 		return err
 	}
-	return failOn(a, f.failOn)
+	return failOn(a.Findings, f.failOn, "")
 }
 
 // render writes an assessment in the form that was asked for.
-func (c *command) render(w io.Writer, a *control.Assessment, f assessFlags) error {
-	switch f.output {
+func (c *command) render(w io.Writer, a *control.Assessment, f *assessFlags) error {
+	switch f.form {
 	case "json":
 		return report.JSON(w, a)
 	case "csv":
@@ -117,7 +109,7 @@ func (c *command) render(w io.Writer, a *control.Assessment, f assessFlags) erro
 	case "html":
 		return report.HTML(w, a)
 	}
-	screen := c.screen(f.out)
+	screen := c.screen(&f.output)
 	screen.Evidence = f.evidence
 	return report.Text(w, a, screen)
 }
@@ -137,16 +129,20 @@ func atLeast(f control.Finding, level string) bool {
 		slices.Index(severities, string(f.Severity)) >= slices.Index(severities, level)
 }
 
-// failOn returns a findingsError if a failure is at least as severe as level.
-func failOn(a *control.Assessment, level string) error {
+// failOn returns a findingsError if a failure is at least as severe as level; kind
+// is a word with a space that says which findings these are, or empty.
+func failOn(findings []control.Finding, level, kind string) error {
 	n := 0
-	for _, f := range a.Findings {
+	for _, f := range findings {
 		if atLeast(f, level) {
 			n++
 		}
 	}
-	if n == 0 {
+	switch n {
+	case 0:
 		return nil
+	case 1:
+		return &findingsError{fmt.Sprintf("1 %sfinding of severity %s or worse", kind, level)}
 	}
-	return &findingsError{fmt.Sprintf("%d findings of severity %s or worse", n, level)}
+	return &findingsError{fmt.Sprintf("%d %sfindings of severity %s or worse", n, kind, level)}
 }

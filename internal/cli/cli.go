@@ -20,6 +20,7 @@ import (
 	"github.com/leastwise/leastwise/internal/app"
 	"github.com/leastwise/leastwise/internal/dc"
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/report"
 )
 
 // Exit codes.
@@ -38,7 +39,8 @@ type Environment struct {
 	Out, Err       io.Writer
 	Environ        []string
 	Now            func() time.Time
-	OutTerminal    int // columns; 0 if Out is not a terminal
+	OutClosed      bool // nothing stands behind Out
+	OutTerminal    int  // columns; 0 if Out is not a terminal
 	ErrTerminal    int
 	PromptPassword func(ctx context.Context, account string) (string, error) // nil if nobody can be asked
 }
@@ -47,7 +49,7 @@ type Environment struct {
 func System(version string) Environment {
 	e := Environment{
 		Version: version, In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Now: time.Now,
-		OutTerminal: columns(os.Stdout), ErrTerminal: columns(os.Stderr),
+		OutClosed: isClosed(os.Stdout), OutTerminal: columns(os.Stdout), ErrTerminal: columns(os.Stderr),
 	}
 	if term.IsTerminal(int(os.Stdin.Fd())) && e.ErrTerminal > 0 {
 		e.PromptPassword = promptPassword
@@ -112,6 +114,8 @@ func (e Environment) color(columns int) bool {
 
 // Run carries out one command line and returns its exit code.
 func Run(ctx context.Context, args []string, env Environment) int {
+	out := &sink{w: env.Out}
+	env.Out = out
 	c := &command{env: env}
 	root := c.root()
 	root.SetArgs(args)
@@ -119,6 +123,9 @@ func Run(ctx context.Context, args []string, env Environment) int {
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
 	err := root.ExecuteContext(ctx)
+	if out.err != nil && ctx.Err() == nil {
+		err = out.err
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -137,7 +144,7 @@ func (c *command) printError(ctx context.Context, err error) {
 		fmt.Fprintln(c.env.Err, "leastwise: interrupted; nothing was written")
 		return
 	}
-	fmt.Fprintf(c.env.Err, "leastwise: %s\n", oneLine(err.Error()))
+	fmt.Fprintf(c.env.Err, "leastwise: %s\n", report.Visible(oneLine(err.Error())))
 	if hint := hintOf(err); hint != "" {
 		fmt.Fprintf(c.env.Err, "  hint: %s\n", hint)
 	}
@@ -152,8 +159,12 @@ func hintOf(err error) string {
 	switch {
 	case errors.As(err, &u):
 		return u.hint
+	case errors.Is(err, errClosed):
+		return "name a file with --out; --out " + os.DevNull + " throws the result away"
 	case errors.As(err, &w):
 		return "name another place with --out, or make room there; a file that was there before is unchanged"
+	case errors.Is(err, app.ErrUnrelated):
+		return "compare two snapshots of one domain"
 	case errors.Is(err, forest.ErrCorrupt), errors.Is(err, forest.ErrTruncated):
 		return "copy the file again, or scan again; nothing of it was used"
 	case errors.Is(err, forest.ErrNewer):
@@ -174,7 +185,7 @@ func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
 func exitCode(err error) int {
 	var u *usageError
 	switch {
-	case errors.As(err, &u), errors.Is(err, app.ErrConfig), dc.KindOf(err) == dc.ErrConfig:
+	case errors.As(err, &u), errors.Is(err, app.ErrConfig), errors.Is(err, app.ErrUnrelated), dc.KindOf(err) == dc.ErrConfig:
 		return exitUsage
 	case dc.KindOf(err) == dc.ErrPlaintext:
 		return exitRefused
@@ -221,7 +232,7 @@ const rootExample = `  # Assess a live domain and write a report to open in a br
 func (c *command) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "leastwise", Short: "Brings Active Directory to least privilege and keeps it there",
-		Long: longHelp, Example: rootExample,
+		Long: longHelp, Example: rootExample, Version: c.versionText(),
 		SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -230,9 +241,11 @@ func (c *command) root() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	root.PersistentFlags().StringVar(&c.configFile, "config", "", "configuration file (default: leastwise.yaml in the working directory, if there is one)")
+	root.PersistentFlags().StringVar(&c.configFile, "config", "", "configuration `FILE` (default: leastwise.yaml in the working directory, if there is one)")
 	root.PersistentFlags().BoolVarP(&c.quiet, "quiet", "q", false, "no progress on standard error")
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetHelpCommand(c.helpCommand(root))
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{err, "see: " + cmd.CommandPath() + " --help"}
 	})
@@ -242,6 +255,7 @@ func (c *command) root() *cobra.Command {
 	} {
 		root.AddCommand(make())
 	}
+	root.AddCommand(c.completionCommand(root))
 	return root
 }
 

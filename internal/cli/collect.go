@@ -3,12 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/leastwise/leastwise/internal/app"
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/report"
 )
 
 const collectExample = `  # With the Kerberos ticket of kinit
@@ -54,7 +54,7 @@ account may not read is stated in the snapshot's coverage.`,
 		},
 	}
 	addSettings(cmd, "directory")
-	cmd.Flags().StringVar(&out, "out", "", "snapshot file to write (required)")
+	cmd.Flags().StringVar(&out, "out", "", "snapshot `FILE` to write (required)")
 	return cmd
 }
 
@@ -63,7 +63,7 @@ func (c *command) scan(ctx context.Context, cfg *app.Config) (*forest.Snapshot, 
 	if cfg.Text("domain") == "" && cfg.Text("server") == "" {
 		return nil, usagef("add --domain NAME, or name a snapshot file", "neither a domain nor a server is named")
 	}
-	p := c.newProgress()
+	p := c.newProgress(ctx)
 	defer p.close()
 	s, err := app.Collect(ctx, cfg, c.caller(), c.tool(), p.show)
 	if err != nil {
@@ -86,7 +86,7 @@ func (c *command) noteGaps(s *forest.Snapshot) {
 // note writes a line to standard error unless --quiet.
 func (c *command) note(format string, args ...any) {
 	if !c.quiet {
-		fmt.Fprintf(c.env.Err, format+"\n", args...)
+		fmt.Fprintln(c.env.Err, report.Visible(fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -108,26 +108,5 @@ func checkSnapshotOut(out string) error {
 	case "-":
 		return usagef("add --out FILE.lws", "a snapshot is a file, not text for standard output")
 	}
-	return nil
-}
-
-// checkOut refuses, before long work, a file that could not be written after it.
-func checkOut(out string) error {
-	if out == "" || out == "-" {
-		return nil
-	}
-	return app.CheckWritable(out)
-}
-
-// write sends a result to a file, which appears only when it is complete, or to
-// standard output.
-func (c *command) write(ctx context.Context, out string, write func(io.Writer) error) error {
-	if out == "" || out == "-" {
-		return write(c.env.Out)
-	}
-	if err := app.WriteFile(ctx, out, write); err != nil {
-		return err
-	}
-	c.note("wrote %s", out)
 	return nil
 }

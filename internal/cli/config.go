@@ -4,9 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -18,38 +17,6 @@ const (
 	defaultConfigFile = "leastwise.yaml"
 	configVariable    = app.EnvPrefix + "CONFIG"
 )
-
-// addSettings gives cmd a flag for each setting of the named groups.
-func addSettings(cmd *cobra.Command, groups ...string) {
-	for _, s := range app.Settings() {
-		for _, g := range groups {
-			if s.Group == g {
-				addSetting(cmd, s)
-			}
-		}
-	}
-}
-
-func addSetting(cmd *cobra.Command, s app.Setting) {
-	help := s.Help
-	switch {
-	case s.Kind == app.Bool:
-		cmd.Flags().Bool(s.Name, s.Default == "true", help)
-		return
-	case s.Kind == app.List:
-		cmd.Flags().StringArray(s.Name, nil, help+" (may be repeated)")
-	default:
-		cmd.Flags().String(s.Name, s.Default, help)
-	}
-	if len(s.Values) > 0 {
-		complete(cmd, s.Name, s.Values...)
-	}
-}
-
-// complete offers the values of a flag to the shell.
-func complete(cmd *cobra.Command, flag string, values ...string) {
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails only for unknown flags
-}
 
 // config merges file < environment < flags.
 func (c *command) config(cmd *cobra.Command) (*app.Config, error) {
@@ -73,15 +40,7 @@ func (c *command) mergeConfig(cmd *cobra.Command) (*app.Config, error) {
 		if f == nil || !f.Changed {
 			continue
 		}
-		text := f.Value.String()
-		if s.Kind == app.List {
-			vals, err := cmd.Flags().GetStringArray(s.Name)
-			if err != nil {
-				return nil, err
-			}
-			text = strings.Join(vals, ";")
-		}
-		if err := cfg.Set(s.Name, text, "flag --"+s.Name); err != nil {
+		if err := cfg.Set(s.Name, f.Value.String(), "flag --"+s.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -99,41 +58,43 @@ func (c *command) readConfigFile(cfg *app.Config) error {
 	if !named {
 		name = defaultConfigFile
 	}
-	data, err := os.ReadFile(name)
+	data, err := app.ReadFile(name)
 	switch {
 	case !named && errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("reading the configuration: %w", err)
+		return fmt.Errorf("reading configuration %s: %w", name, err)
 	}
 	return cfg.ReadYAML(name, data)
 }
 
 func (c *command) configCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "config", Short: "Show the configuration", Args: args(cobra.NoArgs), RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	var output string
+	var o output
 	show := &cobra.Command{
 		Use: "show", Short: "Print every setting, its value, and where the value came from",
 		Example: "  leastwise config show\n  LEASTWISE_DOMAIN=contoso.com leastwise config show --output json",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
+			}
 			cfg, err := c.config(cmd)
 			if err != nil {
 				return err
 			}
-			return c.showConfig(cfg, output)
+			return c.write(cmd.Context(), &o, func(w io.Writer) error { return showConfig(w, cfg, o.form) })
 		},
 	}
-	addSettings(show, "directory", "assess")
-	show.Flags().StringVar(&output, "output", "table", "table or json")
-	complete(show, "output", "table", "json")
+	addSettings(show, "directory", "controls", "assess")
+	o.add(show, "table", "json")
 	cmd.AddCommand(show)
 	return cmd
 }
 
-func (c *command) showConfig(cfg *app.Config, output string) error {
-	switch output {
-	case "json":
+// showConfig writes every setting as a table or as JSON.
+func showConfig(out io.Writer, cfg *app.Config, form string) error {
+	if form == "json" {
 		type row struct {
 			Setting string `json:"setting"`
 			Value   string `json:"value"`
@@ -143,19 +104,17 @@ func (c *command) showConfig(cfg *app.Config, output string) error {
 		for _, v := range cfg.Values() {
 			rows = append(rows, row{v.Setting.Name, v.Text, v.Source})
 		}
-		return writeJSON(c.env.Out, rows)
-	case "table":
-		w := tabwriter.NewWriter(c.env.Out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "SETTING\tVALUE\tSOURCE")
-		for _, v := range cfg.Values() {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", v.Setting.Name, v.Text, v.Source)
-		}
-		return w.Flush()
+		return writeJSON(out, rows)
 	}
-	return usagef("use --output table or --output json", "config show cannot write %q", output)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "SETTING\tVALUE\tSOURCE")
+	for _, v := range cfg.Values() {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", v.Setting.Name, v.Text, v.Source)
+	}
+	return w.Flush()
 }
 
-func writeJSON(w interface{ Write([]byte) (int, error) }, v any) error {
+func writeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)

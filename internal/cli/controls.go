@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 
@@ -41,21 +42,23 @@ func viewEntry(e *control.Entry) entryView {
 }
 
 func (c *command) controlsList() *cobra.Command {
-	var output string
+	var o output
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the controls", Args: args(cobra.NoArgs),
 		Example: "  leastwise controls list\n  leastwise controls list --catalogue own.yaml --output json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			set, err := c.controlSet(cmd)
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
+			}
+			cat, err := c.catalogue(cmd)
 			if err != nil {
 				return err
 			}
-			return c.listControls(set.Catalogue.Entries(), output)
+			return c.write(cmd.Context(), &o, func(w io.Writer) error { return listControls(w, cat.Entries(), o.form) })
 		},
 	}
-	addSettings(cmd, "assess")
-	cmd.Flags().StringVar(&output, "output", "table", "table or json")
-	complete(cmd, "output", "table", "json")
+	addSettings(cmd, "controls")
+	o.add(cmd, "table", "json")
 	return cmd
 }
 
@@ -71,65 +74,109 @@ func (c *command) controlSet(cmd *cobra.Command) (*app.ControlSet, error) {
 	return set, nil
 }
 
-func (c *command) listControls(entries []*control.Entry, output string) error {
-	switch output {
-	case "json":
+// catalogue reads the controls alone, without what they are applied with.
+func (c *command) catalogue(cmd *cobra.Command) (*control.Catalogue, error) {
+	cfg, err := c.config(cmd)
+	if err != nil {
+		return nil, err
+	}
+	cat, err := app.Catalogue(cfg)
+	if err != nil {
+		return nil, &usageError{err, ""}
+	}
+	return cat, nil
+}
+
+func listControls(out io.Writer, entries []*control.Entry, form string) error {
+	if form == "json" {
 		views := make([]entryView, len(entries))
 		for i, e := range entries {
 			views[i] = viewEntry(e)
 		}
-		return writeJSON(c.env.Out, views)
-	case "table":
-		w := tabwriter.NewWriter(c.env.Out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ID\tSEVERITY\tSECTION\tTITLE")
-		for _, e := range entries {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.ID, e.Severity, e.Section, e.Title)
-		}
-		return w.Flush()
+		return writeJSON(out, views)
 	}
-	return usagef("use table or json", "controls list cannot write %q", output)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tSEVERITY\tSECTION\tTITLE")
+	for _, e := range entries {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.ID, e.Severity, e.Section, e.Title)
+	}
+	return w.Flush()
 }
 
 func (c *command) controlsShow() *cobra.Command {
-	var output string
+	var o output
 	cmd := &cobra.Command{
 		Use: "show ID", Short: "Show one control: condition, reasons, fix", Args: args(cobra.ExactArgs(1)),
 		Example: "  leastwise controls show D-01-sensitive",
 		RunE: func(cmd *cobra.Command, ids []string) error {
-			set, err := c.controlSet(cmd)
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
+			}
+			cat, err := c.catalogue(cmd)
 			if err != nil {
 				return err
 			}
-			e := set.Catalogue.Entry(ids[0])
-			if e == nil {
-				return usagef("see: leastwise controls list", "there is no control %q", ids[0])
-			}
-			if output == "json" {
-				return writeJSON(c.env.Out, viewEntry(e))
-			}
-			return c.showControl(e)
-		},
-		ValidArgsFunction: func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-			set, err := c.controlSet(cmd)
+			e, err := findControl(cat, ids[0])
 			if err != nil {
-				return nil, cobra.ShellCompDirectiveError
+				return err
 			}
-			var ids []string
-			for _, e := range set.Catalogue.Entries() {
-				ids = append(ids, e.ID+"\t"+e.Title)
-			}
-			return ids, cobra.ShellCompDirectiveNoFileComp
+			return c.write(cmd.Context(), &o, func(w io.Writer) error { return showControl(w, e, o.form) })
 		},
+		ValidArgsFunction: c.completeControls,
 	}
-	addSettings(cmd, "assess")
-	cmd.Flags().StringVar(&output, "output", "table", "table or json")
-	complete(cmd, "output", "table", "json")
+	addSettings(cmd, "controls")
+	o.add(cmd, "table", "json")
 	return cmd
 }
 
-func (c *command) showControl(e *control.Entry) error {
+// completeControls offers the IDs of controls to the shell.
+func (c *command) completeControls(cmd *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+	cat, err := c.catalogue(cmd)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	if len(given) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var ids []string
+	for _, e := range cat.Entries() {
+		ids = append(ids, e.ID+"\t"+e.Title)
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+// findControl finds a control by its ID in any case, or by the part of the ID
+// before its words (I-14 for I-14-name) if only one control has that.
+func findControl(cat *control.Catalogue, id string) (*control.Entry, error) {
+	var found []*control.Entry
+	for _, e := range cat.Entries() {
+		switch {
+		case strings.EqualFold(e.ID, id):
+			return e, nil
+		case len(e.ID) > len(id) && e.ID[len(id)] == '-' && strings.EqualFold(e.ID[:len(id)], id):
+			found = append(found, e)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, usagef("see: leastwise controls list", "there is no control %q", id)
+	case 1:
+		return found[0], nil
+	}
+	ids := make([]string, len(found))
+	for i, e := range found {
+		ids[i] = e.ID
+	}
+	return nil, usagef("name one of them", "%d controls begin with %s-: %s", len(ids), id, strings.Join(ids, ", "))
+}
+
+// showControl writes one control as a list of its fields or as JSON.
+func showControl(out io.Writer, e *control.Entry, form string) error {
 	v := viewEntry(e)
-	w := tabwriter.NewWriter(c.env.Out, 0, 0, 2, ' ', 0)
+	if form == "json" {
+		return writeJSON(out, v)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
 		{"id", v.ID},
 		{"title", v.Title},
@@ -156,6 +203,9 @@ func (c *command) controlsTest() *cobra.Command {
 		Use: "test FILE…", Short: "Check catalogue files, and try them on a snapshot", Args: args(cobra.MinimumNArgs(1)),
 		Example: "  leastwise controls test own.yaml\n  leastwise controls test own.yaml --snapshot contoso.lws",
 		RunE: func(cmd *cobra.Command, files []string) error {
+			if err := c.checkStdout(); err != nil {
+				return err
+			}
 			cfg, err := c.config(cmd)
 			if err != nil {
 				return err
@@ -174,8 +224,8 @@ func (c *command) controlsTest() *cobra.Command {
 			return c.tryControls(cmd, set, snapshot)
 		},
 	}
-	addSettings(cmd, "assess")
-	cmd.Flags().StringVar(&snapshot, "snapshot", "", "snapshot, LDIF or fixture file to evaluate on")
+	addSettings(cmd, "controls", "assess")
+	cmd.Flags().StringVar(&snapshot, "snapshot", "", "`FILE` to evaluate on: snapshot, LDIF or fixture")
 	return cmd
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rs/zerolog"
 
+	"github.com/leastwise/leastwise/internal/cli"
 	"github.com/leastwise/leastwise/lab/labtest"
 )
 
@@ -41,11 +42,13 @@ type environKey struct{}
 // TestDirectory runs the scripts that need a domain controller, on one of their
 // own: some change the directory, and the last group stops it.
 func TestDirectory(t *testing.T) {
+	t.Parallel()
 	w := &world{t: t, lab: labtest.Start(t, labtest.Options{Single: true, Fresh: true}), used: map[string]bool{}}
 	w.program = filepath.Join(t.TempDir(), "leastwise")
-	if out, err := exec.Command("go", "build", "-o", w.program, "../../cmd/leastwise").CombinedOutput(); err != nil {
-		t.Fatalf("building the program: %v\n%s", err, out)
+	if err := build(w.program, "../../cmd/leastwise"); err != nil {
+		t.Fatal(err)
 	}
+	t.Run("race", w.testRace)
 	for _, group := range []string{"read", "change", "stop"} {
 		t.Run(group, func(t *testing.T) {
 			cmds := commands()
@@ -54,6 +57,18 @@ func TestDirectory(t *testing.T) {
 				Dir: filepath.Join("testdata", "directory", group), Setup: w.setup, Cmds: cmds, Condition: condition, RequireUniqueNames: true,
 			})
 		})
+	}
+}
+
+// testRace scans in this process, where the race detector sees it.
+func (w *world) testRace(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "f.lws")
+	var out, errs bytes.Buffer
+	code := cli.Run(t.Context(), []string{
+		"collect", "--domain", w.lab.Domain, "--dns", w.lab.DNS, "--user", w.lab.Reader.Name, "--password-file", w.lab.Reader.PasswordFile, "--out", file,
+	}, cli.Environment{Version: "test", In: strings.NewReader(""), Out: &out, Err: &errs, Now: time.Now})
+	if code != 0 || out.Len() > 0 || !strings.Contains(errs.String(), file+": ") {
+		t.Errorf("exit code %d, output %q, errors %q", code, out.String(), errs.String())
 	}
 }
 

@@ -3,17 +3,20 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/leastwise/leastwise/internal/app"
+	"github.com/leastwise/leastwise/internal/report"
 )
 
 const doctorExample = `  leastwise doctor --domain contoso.com --user alice@contoso.com
   leastwise doctor --domain contoso.com --output json | jq '.[] | select(.state != "ok")'`
 
 func (c *command) doctorCommand() *cobra.Command {
-	var output string
+	var o output
 	cmd := &cobra.Command{
 		Use: "doctor --domain D", Short: "Check reachability, clock, TLS, logon, and what the account can read",
 		Long: `Goes through everything that a scan needs, one check a line, and says what to do
@@ -22,19 +25,18 @@ attributes, permissions and files the account cannot read, and warns if the acco
 holds power that reading does not need. Exit code 3 if a scan could not work.`,
 		Example: doctorExample, Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return usagef("use table or json", "doctor cannot write %q", output)
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
 			}
-			return c.doctor(cmd, output)
+			return c.doctor(cmd, &o)
 		},
 	}
 	addSettings(cmd, "directory")
-	cmd.Flags().StringVar(&output, "output", "table", "table or json")
-	complete(cmd, "output", "table", "json")
+	o.add(cmd, "table", "json")
 	return cmd
 }
 
-func (c *command) doctor(cmd *cobra.Command, output string) error {
+func (c *command) doctor(cmd *cobra.Command, o *output) error {
 	cfg, err := c.config(cmd)
 	if err != nil {
 		return err
@@ -43,15 +45,16 @@ func (c *command) doctor(cmd *cobra.Command, output string) error {
 		return usagef("add --domain NAME", "neither a domain nor a server is named")
 	}
 	show := func(app.Check) {}
-	if output == "table" {
-		show = c.showCheck
+	if live := o.form == "table" && !o.toFile(); live { // each as soon as it is known
+		show = func(v app.Check) { showCheck(c.env.Out, v) }
 	}
 	checks := app.Diagnose(cmd.Context(), cfg, c.caller(), c.tool(), show)
 	if err := cmd.Context().Err(); err != nil {
 		return err
 	}
-	if output == "json" {
-		if err := writeJSON(c.env.Out, checks); err != nil {
+	if o.form == "json" || o.toFile() {
+		err := c.write(cmd.Context(), o, func(w io.Writer) error { return writeChecks(w, checks, o.form) })
+		if err != nil {
 			return err
 		}
 	}
@@ -70,15 +73,41 @@ func (c *command) doctor(cmd *cobra.Command, output string) error {
 	return fmt.Errorf("%d checks failed: a scan would not work", failed)
 }
 
+// writeChecks writes all checks as a table or as JSON.
+func writeChecks(w io.Writer, checks []app.Check, form string) error {
+	if form == "json" {
+		return writeJSON(w, checks)
+	}
+	for _, v := range checks {
+		if err := showCheck(w, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // caller hands on the clock and the ways to a password.
 func (c *command) caller() app.Caller {
 	return app.Caller{Environ: c.env.getenv(app.PasswordVariable), Stdin: c.env.In, Prompt: c.env.PromptPassword, Now: c.env.Now}
 }
 
-// showCheck writes one line, and the hint below it.
-func (c *command) showCheck(v app.Check) {
-	fmt.Fprintf(c.env.Out, "%-8s %-13s %s: %s\n", v.State, v.Area, v.Name, oneLine(v.Detail))
-	if v.Hint != "" {
-		fmt.Fprintf(c.env.Out, "%-22s hint: %s\n", "", v.Hint)
+// showCheck writes one line; below it the objects that it is about, and the hint.
+func showCheck(w io.Writer, v app.Check) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-8s %-13s %s: %s\n", v.State, v.Area, v.Name, report.Visible(oneLine(v.Detail)))
+	const indent = "                      "
+	if v.Total > 0 {
+		fmt.Fprintf(&b, "%s %d not readable:\n", indent, v.Total)
 	}
+	for _, o := range v.Objects {
+		fmt.Fprintf(&b, "%s   %s\n", indent, report.Visible(o))
+	}
+	if more := v.Total - len(v.Objects); more > 0 {
+		fmt.Fprintf(&b, "%s   and %d more\n", indent, more)
+	}
+	if v.Hint != "" {
+		fmt.Fprintf(&b, "%s hint: %s\n", indent, report.Visible(v.Hint))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }

@@ -26,6 +26,9 @@ attributes that were not exported) is stated as coverage and never taken for abs
 			if err := checkSnapshotOut(out); err != nil {
 				return err
 			}
+			if err := app.CheckWritable(out); err != nil {
+				return err
+			}
 			s, err := app.Import(cmd.Context(), files, c.tool(), c.env.Now().UTC())
 			if err != nil {
 				return err
@@ -38,6 +41,6 @@ attributes that were not exported) is stated as coverage and never taken for abs
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&out, "out", "", "snapshot file to write (required)")
+	cmd.Flags().StringVar(&out, "out", "", "snapshot `FILE` to write (required)")
 	return cmd
 }

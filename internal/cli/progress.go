@@ -1,43 +1,75 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"sync"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/leastwise/leastwise/internal/collect"
 )
 
-// A progress shows how far a scan is: lines that are rewritten on a terminal, one
-// line per finished phase elsewhere.
+// A progress shows how far a scan is: a line for each phase that is rewritten on a
+// terminal, a line for each finished phase elsewhere.
 type progress struct {
 	c      *command
-	mu     sync.Mutex
-	phases []string
-	last   map[string]collect.Progress
-	drawn  int // lines on the terminal that will be rewritten
+	screen *mpb.Progress // nil: no terminal that can rewrite lines
+	mu     sync.Mutex    // guards what follows
+	phases map[string]*phase
 	closed bool
 }
 
-func (c *command) newProgress() *progress {
-	return &progress{c: c, last: map[string]collect.Progress{}}
+// A phase is a line on the terminal.
+type phase struct {
+	bar *mpb.Bar
+	mu  sync.Mutex // guards now, which the terminal's goroutine reads
+	now collect.Progress
+}
+
+func (c *command) newProgress(ctx context.Context) *progress {
+	p := &progress{c: c, phases: map[string]*phase{}}
+	if !c.quiet && c.env.ErrTerminal > 0 && c.env.getenv("TERM") != "dumb" {
+		p.screen = mpb.NewWithContext(ctx, mpb.WithOutput(c.env.Err))
+	}
+	return p
 }
 
 // show takes one report; it may be called from several goroutines.
 func (p *progress) show(now collect.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.c.quiet || p.closed {
-		return
-	}
-	if _, known := p.last[now.Phase]; !known {
-		p.phases = append(p.phases, now.Phase)
-	}
-	p.last[now.Phase] = now
-	if p.c.env.ErrTerminal > 0 {
-		p.draw()
-	} else if now.Done {
+	switch {
+	case p.c.quiet || p.closed:
+	case p.screen != nil:
+		p.draw(now)
+	case now.Done:
 		fmt.Fprintln(p.c.env.Err, line(now))
 	}
+}
+
+// draw hands a report to its line on the terminal.
+func (p *progress) draw(now collect.Progress) {
+	v := p.phases[now.Phase]
+	if v == nil {
+		v = &phase{now: now}
+		text := decor.Any(func(decor.Statistics) string { return line(v.report()) })
+		v.bar = p.screen.New(0, mpb.NopStyle(), mpb.PrependDecorators(text))
+		p.phases[now.Phase] = v
+	}
+	v.mu.Lock()
+	v.now = now
+	v.mu.Unlock()
+	if now.Done {
+		v.bar.SetTotal(int64(now.Count), true)
+	}
+}
+
+func (v *phase) report() collect.Progress {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.now
 }
 
 func line(v collect.Progress) string {
@@ -48,24 +80,20 @@ func line(v collect.Progress) string {
 	return fmt.Sprintf("%8d  %s %s", v.Count, v.Phase, state)
 }
 
-// draw rewrites the lines of all phases.
-func (p *progress) draw() {
-	if p.drawn > 0 {
-		fmt.Fprintf(p.c.env.Err, "\x1b[%dA", p.drawn)
-	}
-	for _, name := range p.phases {
-		text := []rune(line(p.last[name]))
-		if len(text) >= p.c.env.ErrTerminal {
-			text = text[:p.c.env.ErrTerminal-1]
-		}
-		fmt.Fprintf(p.c.env.Err, "\x1b[2K%s\n", string(text))
-	}
-	p.drawn = len(p.phases)
-}
-
-// close stops drawing; what was drawn stays.
+// close stops drawing and waits for the terminal; what was drawn stays. It may be
+// called again.
 func (p *progress) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
 	p.closed = true
+	if p.screen == nil {
+		return
+	}
+	for _, v := range p.phases {
+		v.bar.Abort(false)
+	}
+	p.screen.Wait()
 }

@@ -1,54 +1,56 @@
 package cli_test
 
 import (
-	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/leastwise/leastwise/internal/cli"
 )
 
-// clockVariable moves the clock of the program under test by a duration, or stops
-// it at a time (RFC 3339).
-const clockVariable = "TEST_CLOCK"
-
+// TestMain builds what the scripts run, once, and puts it first in PATH.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"leastwise": program})
+	code, err := withProgram(m.Run)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
-// program does what cmd/leastwise does, with a clock that the scripts may move.
-func program() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	env := cli.System("test")
-	if text := os.Getenv(clockVariable); text != "" {
-		if at, err := time.Parse(time.RFC3339, text); err == nil {
-			env.Now = func() time.Time { return at }
-		} else if by, err := time.ParseDuration(text); err == nil {
-			env.Now = func() time.Time { return time.Now().Add(by) }
-		} else {
-			panic(clockVariable + ": " + text)
-		}
+func withProgram(run func() int) (int, error) {
+	dir, err := os.MkdirTemp("", "leastwise-cli")
+	if err != nil {
+		return 0, err
 	}
-	code := cli.Run(ctx, os.Args[1:], env)
-	stop()
-	os.Exit(code)
+	defer os.RemoveAll(dir)
+	if err := build(filepath.Join(dir, "leastwise"), "./testdata/program"); err != nil {
+		return 0, err
+	}
+	if err := os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
+		return 0, err
+	}
+	return run(), nil
+}
+
+// build makes a program of a folder.
+func build(name, folder string) error {
+	if out, err := exec.Command("go", "build", "-o", name, folder).CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", folder, err, out)
+	}
+	return nil
 }
 
 // TestScript runs the scripts that need no directory.
 func TestScript(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                filepath.Join("testdata", "script"),
 		Setup:              setup,

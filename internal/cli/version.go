@@ -23,16 +23,21 @@ func (c *command) versionCommand() *cobra.Command {
 					"snapshot_format": snapshotFormat(), "assessment_format": control.FormatVersion,
 				})
 			case "table":
-				_, err := fmt.Fprintf(c.env.Out, "leastwise %s (%s, %s/%s; snapshot format %s, assessment format %d)\n",
-					c.env.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH, snapshotFormat(), control.FormatVersion)
+				_, err := fmt.Fprintln(c.env.Out, c.versionText())
 				return err
 			}
 			return usagef("use table or json", "version cannot write %q", output)
 		},
 	}
-	cmd.Flags().StringVar(&output, "output", "table", "table or json")
+	cmd.Flags().StringVar(&output, "output", "table", "`FORM` of the result: table or json")
 	complete(cmd, "output", "table", "json")
 	return cmd
+}
+
+// versionText names the program, what it was built with, and its file formats.
+func (c *command) versionText() string {
+	return fmt.Sprintf("leastwise %s (%s, %s/%s; snapshot format %s, assessment format %d)",
+		c.env.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH, snapshotFormat(), control.FormatVersion)
 }
 
 // snapshotFormat returns the version of the snapshot files that this program writes.

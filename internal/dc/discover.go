@@ -71,7 +71,12 @@ func (c Config) lookupHost(ctx context.Context, host string) ([]netip.Addr, erro
 	}
 	addrs, err := c.resolver().LookupNetIP(ctx, "ip", name)
 	if err != nil {
-		return nil, c.dnsError(ctx, "looking up "+host, err)
+		err = c.dnsError(ctx, "looking up "+host, err)
+		var known *Error
+		if errors.As(err, &known) && known.Kind == ErrDNS && strings.EqualFold(host, c.Server) {
+			known.Advice = "check the name, give the address of the domain controller with --server, or name the DNS server of the domain with --dns"
+		}
+		return nil, err
 	}
 	for i := range addrs {
 		addrs[i] = addrs[i].Unmap()

@@ -17,9 +17,11 @@ const (
 const magic = "\x89LWS\r\n\x1a\n"
 
 // IsSnapshot reports whether a file that begins with head is meant to be a
-// snapshot, whatever its version. 8 bytes are enough.
+// snapshot, whatever its version. 8 bytes are enough; fewer are all that is left
+// of a file that was cut short.
 func IsSnapshot(head []byte) bool {
-	return len(head) >= len(magic) && string(head[:len(magic)]) == magic
+	n := min(len(head), len(magic))
+	return n > 0 && string(head[:n]) == magic[:n]
 }
 
 // Errors of reading a snapshot file, for errors.Is.

@@ -11,6 +11,10 @@ import (
 // rest are spelled out: real scripts need up to four, vandalism needs hundreds.
 const maxMarks = 4
 
+// Visible returns text of a directory so that a terminal shows it and does not obey
+// it: see visible.
+func Visible(s string) string { return visible(s) }
+
 // visible returns s with every character that a reader could not see, or that
 // would change how its neighbours are shown, spelled out: control and format
 // characters (bidirectional overrides and zero-width ones among them), line

@@ -31,7 +31,7 @@ type phase struct {
 func (c *command) newProgress(ctx context.Context) *progress {
 	p := &progress{c: c, phases: map[string]*phase{}}
 	if !c.quiet && c.env.ErrTerminal > 0 && c.env.getenv("TERM") != "dumb" {
-		p.screen = mpb.NewWithContext(ctx, mpb.WithOutput(c.env.Err))
+		p.screen = mpb.NewWithContext(ctx, mpb.WithOutput(c.env.Err), mpb.WithAutoRefresh())
 	}
 	return p
 }
@@ -55,7 +55,11 @@ func (p *progress) draw(now collect.Progress) {
 	if v == nil {
 		v = &phase{now: now}
 		text := decor.Any(func(decor.Statistics) string { return line(v.report()) })
-		v.bar = p.screen.New(0, mpb.NopStyle(), mpb.PrependDecorators(text))
+		bar, err := p.screen.Add(0, nil, mpb.PrependDecorators(text))
+		if err != nil { // interrupted: the terminal takes no more lines
+			return
+		}
+		v.bar = bar
 		p.phases[now.Phase] = v
 	}
 	v.mu.Lock()

@@ -386,7 +386,7 @@ func (ev *evaluation) standingAdministrators() ref.Val {
 				n++
 			}
 		}
-		ev.saw(Evidence{Kind: "member", DN: w.s.DN(g), Value: fmt.Sprint(n), Text: fmt.Sprintf("%d enabled accounts stand in %s", n, w.qualified(g))})
+		ev.saw(Evidence{Kind: "member", DN: w.s.DN(g), Value: fmt.Sprint(n), Text: fmt.Sprintf("enabled accounts that stand in %s: %d", w.qualified(g), n)})
 	}
 	slices.Sort(ids)
 	return ev.objects(slices.Compact(ids))

@@ -56,9 +56,15 @@ func credentials(ctx context.Context, c *Config, by Caller) (dc.Credentials, err
 	switch {
 	case keytab != "" && ccache != "":
 		return dc.Credentials{}, fmt.Errorf("%w: keytab and ccache exclude each other", ErrConfig)
+	case ccache != "" && user != "":
+		return dc.Credentials{}, fmt.Errorf("%w: user (%s) and ccache exclude each other: the cache says who signs in; leave one out, or set it to nothing", ErrConfig, user)
+	case c.Text("password-file") != "" && (keytab != "" || ccache != ""):
+		return dc.Credentials{}, fmt.Errorf("%w: password-file is of no use beside keytab or ccache: leave it out", ErrConfig)
+	case c.Text("password-file") != "" && user == "":
+		return dc.Credentials{}, fmt.Errorf("%w: password-file needs user: whose password is it?", ErrConfig)
 	case keytab != "":
 		return dc.Keytab(user, keytab), nil
-	case ccache != "" || user == "":
+	case user == "":
 		return dc.CCache(ccache), nil
 	}
 	password, err := password(ctx, c, by, user)
@@ -94,7 +100,7 @@ func readPassword(r io.Reader, name string) (string, error) {
 	if len(b) > maxPassword {
 		return "", fmt.Errorf("%w: %s is too long to be a password file", ErrConfig, name)
 	}
-	line, _, _ := strings.Cut(string(b), "\n")
+	line, _, _ := strings.Cut(strings.TrimPrefix(string(b), "\ufeff"), "\n") // some editors write a byte order mark
 	line = strings.TrimSuffix(line, "\r")
 	if line == "" {
 		return "", fmt.Errorf("%w: the first line of %s is empty, but should be the password", ErrConfig, name)
@@ -113,8 +119,16 @@ func Collect(ctx context.Context, c *Config, by Caller, tool string, progress fu
 		return nil, err
 	}
 	defer r.Close()
+	account := cfg.Credentials.Principal()
+	if account == "" { // a ticket cache: the server knows
+		who, err := r.WhoAmI(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("asking who is signed in: %w", err)
+		}
+		account = who.Principal
+	}
 	opt := collect.Options{
-		Tool: tool, Account: cfg.Credentials.Principal(), SACL: c.Bool("sacl"), Now: by.Now, Progress: progress,
+		Tool: tool, Account: account, SACL: c.Bool("sacl"), Now: by.Now, Progress: progress,
 	}
 	vol, err := r.Sysvol(ctx, dc.Limits{})
 	switch {

@@ -39,10 +39,11 @@ func TestCredentials(t *testing.T) {
 		want   dc.Credentials
 	}{
 		"nothing":              {config(t), all, dc.CCache("")},
-		"ccache":               {config(t, "ccache", "cc", "user", "a"), all, dc.CCache("cc")},
+		"ccache":               {config(t, "ccache", "cc"), all, dc.CCache("cc")},
 		"keytab":               {config(t, "keytab", "kt"), all, dc.Keytab("", "kt")},
 		"keytab of a user":     {config(t, "keytab", "kt", "user", "a"), all, dc.Keytab("a", "kt")},
 		"file before all else": {config(t, "user", "a", "password-file", pw), all, dc.Password("a", "from-file")},
+		"byte order mark":      {config(t, "user", "a", "password-file", "-"), Caller{Stdin: strings.NewReader("\ufefffrom-stdin\n")}, dc.Password("a", "from-stdin")},
 		"standard input":       {config(t, "user", "a", "password-file", "-"), all, dc.Password("a", "from-stdin")},
 		"environment":          {config(t, "user", "a"), all, dc.Password("a", "from-environ")},
 		"prompt":               {config(t, "user", "a"), Caller{Prompt: prompt}, dc.Password("a", "prompted-a")},
@@ -79,6 +80,9 @@ func TestCredentialsErrors(t *testing.T) {
 		is     error
 	}{
 		"two ways":           {config(t, "keytab", "a", "ccache", "b"), Caller{}, ErrConfig},
+		"cache and user":     {config(t, "ccache", "cc", "user", "a"), Caller{}, ErrConfig},
+		"cache and password": {config(t, "ccache", "cc", "password-file", long), Caller{}, ErrConfig},
+		"password of nobody": {config(t, "password-file", long), Caller{}, ErrConfig},
 		"nobody to ask":      {config(t, "user", "a"), Caller{}, ErrConfig},
 		"too long":           {config(t, "user", "a", "password-file", long), Caller{}, ErrConfig},
 		"empty":              {config(t, "user", "a", "password-file", empty), Caller{}, ErrConfig},

@@ -39,8 +39,7 @@ type Environment struct {
 	Out, Err       io.Writer
 	Environ        []string
 	Now            func() time.Time
-	OutClosed      bool // nothing stands behind Out
-	OutTerminal    int  // columns; 0 if Out is not a terminal
+	OutTerminal    int // columns; 0 if Out is not a terminal
 	ErrTerminal    int
 	PromptPassword func(ctx context.Context, account string) (string, error) // nil if nobody can be asked
 }
@@ -49,7 +48,7 @@ type Environment struct {
 func System(version string) Environment {
 	e := Environment{
 		Version: version, In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Now: time.Now,
-		OutClosed: isClosed(os.Stdout), OutTerminal: columns(os.Stdout), ErrTerminal: columns(os.Stderr),
+		OutTerminal: columns(os.Stdout), ErrTerminal: columns(os.Stderr),
 	}
 	if term.IsTerminal(int(os.Stdin.Fd())) && e.ErrTerminal > 0 {
 		e.PromptPassword = promptPassword
@@ -159,8 +158,6 @@ func hintOf(err error) string {
 	switch {
 	case errors.As(err, &u):
 		return u.hint
-	case errors.Is(err, errClosed):
-		return "name a file with --out; --out " + os.DevNull + " throws the result away"
 	case errors.As(err, &w):
 		return "name another place with --out, or make room there; a file that was there before is unchanged"
 	case errors.Is(err, app.ErrUnrelated):

@@ -203,9 +203,6 @@ func (c *command) controlsTest() *cobra.Command {
 		Use: "test FILE…", Short: "Check catalogue files, and try them on a snapshot", Args: args(cobra.MinimumNArgs(1)),
 		Example: "  leastwise controls test own.yaml\n  leastwise controls test own.yaml --snapshot contoso.lws",
 		RunE: func(cmd *cobra.Command, files []string) error {
-			if err := c.checkStdout(); err != nil {
-				return err
-			}
 			cfg, err := c.config(cmd)
 			if err != nil {
 				return err

@@ -26,6 +26,9 @@ attributes that were not exported) is stated as coverage and never taken for abs
 			if err := checkSnapshotOut(out); err != nil {
 				return err
 			}
+			if err := checkInputs(cmd, out); err != nil {
+				return err
+			}
 			if err := app.CheckWritable(out); err != nil {
 				return err
 			}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/leastwise/leastwise/internal/app"
 	"github.com/leastwise/leastwise/internal/report"
@@ -47,16 +49,31 @@ func (c *command) checkOutput(cmd *cobra.Command, o *output) error {
 		name := strings.TrimPrefix(cmd.CommandPath(), "leastwise ")
 		return usagef("use "+alternatives(o.forms), "%s cannot write %q", name, o.form)
 	}
-	if o.toFile() {
-		return app.CheckWritable(o.file)
+	if !o.toFile() {
+		return nil
 	}
-	return c.checkStdout()
+	if err := checkInputs(cmd, o.file); err != nil {
+		return err
+	}
+	return app.CheckWritable(o.file)
 }
 
-// checkStdout refuses to produce a result that nobody would get.
-func (c *command) checkStdout() error {
-	if c.env.OutClosed {
-		return &app.WriteError{Name: stdoutName, Err: errClosed}
+// checkInputs refuses to write the result over a file that the command reads.
+func checkInputs(cmd *cobra.Command, out string) error {
+	to, err := os.Stat(out)
+	if err != nil || !to.Mode().IsRegular() {
+		return nil // nothing there that could be lost, or CheckWritable says what is wrong
+	}
+	inputs := cmd.Flags().Args()
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Name != "out" {
+			inputs = append(inputs, f.Value.String())
+		}
+	})
+	for _, name := range inputs {
+		if in, err := os.Stat(name); err == nil && os.SameFile(in, to) {
+			return usagef("name another file with --out", "%s is read and would be overwritten", name)
+		}
 	}
 	return nil
 }
@@ -84,9 +101,6 @@ func (c *command) screen(o *output) report.Screen {
 
 // stdoutName is what errors call standard output.
 const stdoutName = "standard output"
-
-// errClosed reports that nothing stands behind standard output.
-var errClosed = errors.New("it is closed")
 
 // A sink is standard output. It keeps its first error, so that no command ends
 // well whose result did not get through, whoever swallowed the error.

@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -38,11 +40,18 @@ func (c *Catalogue) Assess(in Input) (*Assessment, error) {
 	if err := w.checkOptions(); err != nil {
 		return nil, err
 	}
-	results, err := c.evaluate(w, max(in.Workers, 1+btoi(in.Workers == 0)))
+	a := &Assessment{Version: FormatVersion}
+	var side sync.WaitGroup
+	if w.workers > 1 {
+		side.Go(func() { a.Run, a.Population = w.run(in, c), w.population() })
+	} else {
+		a.Run, a.Population = w.run(in, c), w.population()
+	}
+	results, err := c.evaluate(w)
+	side.Wait()
 	if err != nil {
 		return nil, err
 	}
-	a := &Assessment{Version: FormatVersion, Run: w.run(in, c), Population: w.population()}
 	var rows []cell
 	var found []*Finding
 	for i, r := range results {
@@ -53,23 +62,16 @@ func (c *Catalogue) Assess(in Input) (*Assessment, error) {
 		rows = append(rows, r.cells...)
 	}
 	a.Matrix = w.matrix(rows)
-	a.Findings = ordered(found)
+	a.Findings = ordered(found, w.workers)
 	a.applyExceptions(w, in.Exceptions, in.Now)
 	a.summarise()
 	return a, nil
 }
 
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 // result is what one control gave.
 type result struct {
 	tally    Tally
-	findings []Finding
+	findings []*Finding
 	cells    []cell
 	unknown  map[string]int // by domain: objects for which it could not be decided
 }
@@ -86,7 +88,8 @@ func (r *result) note(ev *evaluation, e *Entry, out Outcome, lacks []missing, id
 			return
 		}
 	}
-	r.findings = append(r.findings, ev.finding(e, out, lacks, ev.w.objectSubject(id), id))
+	f := ev.finding(e, out, lacks, ev.w.objectSubject(id), id)
+	r.findings = append(r.findings, &f)
 }
 
 // A cell is the outcome for one host set, principal and right.
@@ -97,38 +100,108 @@ type cell struct {
 	outcome   Outcome
 }
 
+// chunkSize is how many subjects of a control are evaluated in one go.
+const chunkSize = 4096
+
+// A job is a control on some of its subjects.
+type job struct {
+	entry int // in the catalogue
+	ids   []forest.ID
+}
+
+// jobs divides the work. Controls of objects are cut into chunks, so that no
+// worker waits long for the last one; the host sets, which take long to find, come
+// first.
+func (c *Catalogue) jobs(w *world) []job {
+	var early, late []job
+	lists := map[string][]forest.ID{} // by selector
+	subjects := func(name string, sel selector) []forest.ID {
+		ids, done := lists[name]
+		if !done {
+			ids = sel.objects(w)
+			lists[name] = ids
+		}
+		return ids
+	}
+	for i, e := range c.entries {
+		sel, ok := selectors[e.Select]
+		var ids []forest.ID
+		switch {
+		case !ok:
+			ids = w.everyDomain(e.Select)
+		case sel.whole || sel.hosts:
+			early = append(early, job{entry: i})
+			continue
+		default:
+			ids = subjects(e.Select, sel)
+		}
+		for chunk := range slices.Chunk(ids, chunkSize) {
+			late = append(late, job{i, chunk})
+		}
+	}
+	return append(early, late...)
+}
+
 // evaluate runs the controls, several at a time; results are in catalogue order.
-func (c *Catalogue) evaluate(w *world, workers int) ([]result, error) {
+func (c *Catalogue) evaluate(w *world) ([]result, error) {
+	jobs := c.jobs(w)
+	parts := make([]result, len(jobs))
+	errs := make([]error, len(jobs))
+	parallel(w.workers, len(jobs), func() func(int) {
+		ev := &evaluation{w: w}
+		return func(i int) { parts[i], errs[i] = ev.job(c.entries[jobs[i].entry], jobs[i].ids) }
+	})
 	results := make([]result, len(c.entries))
-	errs := make([]error, len(c.entries))
-	next := make(chan int)
+	failed := make([]error, len(c.entries))
+	for i, j := range jobs {
+		results[j.entry].add(parts[i])
+		if failed[j.entry] == nil {
+			failed[j.entry] = errs[i]
+		}
+	}
+	return results, errors.Join(failed...)
+}
+
+// parallel calls do for 0 to n-1, several at a time and about in that order; each
+// worker has a do of its own.
+func parallel(workers, n int, worker func() (do func(i int))) {
+	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range workers {
+	for range min(workers, n) {
 		wg.Go(func() {
-			ev := &evaluation{w: w}
-			for i := range next {
-				results[i], errs[i] = ev.control(c.entries[i])
+			do := worker()
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				do(int(i))
 			}
 		})
 	}
-	for i := range c.entries {
-		next <- i
-	}
-	close(next)
 	wg.Wait()
-	return results, errors.Join(errs...)
 }
 
-// control evaluates one entry on all its subjects.
-func (ev *evaluation) control(e *Entry) (result, error) {
+// add appends what the control gave for further subjects.
+func (r *result) add(more result) {
+	r.tally.Pass += more.tally.Pass
+	r.tally.Fail += more.tally.Fail
+	r.tally.Unknown += more.tally.Unknown
+	r.findings = append(r.findings, more.findings...)
+	r.cells = append(r.cells, more.cells...)
+	for domain, n := range more.unknown {
+		if r.unknown == nil {
+			r.unknown = map[string]int{}
+		}
+		r.unknown[domain] += n
+	}
+}
+
+// job evaluates one entry on its only subject, on host sets, or on objects.
+func (ev *evaluation) job(e *Entry, ids []forest.ID) (result, error) {
 	var r result
 	sel, ok := selectors[e.Select]
 	switch {
-	case !ok:
-		return r, ev.onObjects(e, ev.w.everyDomain(e.Select), &r)
-	case sel.whole:
-		return r, ev.decide(e, forestVal{base{ev}}, ev.w.forestSubject(), forest.None, &r)
-	case sel.hosts:
+	case ok && sel.whole:
+		err := ev.decide(e, forestVal{base{ev}}, ev.w.forestSubject(), forest.None, &r)
+		return r, err
+	case ok && sel.hosts:
 		for _, h := range ev.w.hostSets() {
 			if slices.Contains(sel.role, h.role) {
 				if err := ev.onHosts(e, h, &r); err != nil {
@@ -138,7 +211,8 @@ func (ev *evaluation) control(e *Entry) (result, error) {
 		}
 		return r, nil
 	}
-	return r, ev.onObjects(e, sel.objects(ev.w), &r)
+	err := ev.onObjects(e, ids, &r)
+	return r, err
 }
 
 func (ev *evaluation) onObjects(e *Entry, ids []forest.ID, r *result) error {
@@ -188,7 +262,7 @@ func (ev *evaluation) decide(e *Entry, v ref.Val, s Subject, id forest.ID, r *re
 	if lesser {
 		f.lower()
 	}
-	r.findings = append(r.findings, f)
+	r.findings = append(r.findings, &f)
 	return nil
 }
 
@@ -289,7 +363,7 @@ func (ev *evaluation) onHosts(e *Entry, h *hostSet, r *result) error {
 		if sum.lesser > 0 && sum.lesser == sum.failed {
 			f.lower()
 		}
-		r.findings = append(r.findings, f)
+		r.findings = append(r.findings, &f)
 	}
 	return nil
 }
@@ -405,8 +479,7 @@ func (e *Entry) missingTexts(lacks []missing) []string {
 // subjects lack evidence of the same kind: that is a fact about the scan.
 func collapse(w *world, r result, to []*Finding) []*Finding {
 	done := map[string]bool{}
-	for i := range r.findings {
-		f := &r.findings[i]
+	for _, f := range r.findings {
 		n := r.unknown[f.Subject.Domain]
 		if f.Outcome != Unknown || n <= collapseAbove || f.Subject.Kind == "hosts" {
 			to = append(to, f)
@@ -467,31 +540,55 @@ func (w *world) hostsSubject(h *hostSet) Subject {
 
 var severityRank = map[Severity]int{Critical: 0, High: 1, Medium: 2, Low: 3}
 
-// ordered returns the findings, worst first.
-func ordered(found []*Finding) []Finding {
-	slices.SortStableFunc(found, func(x, y *Finding) int {
-		if c := cmp.Compare(x.Outcome, y.Outcome); c != 0 { // fail before unknown
-			return c
-		}
-		if x.Severity != y.Severity {
-			return cmp.Compare(severityRank[x.Severity], severityRank[y.Severity])
-		}
-		if c := cmp.Compare(x.Control, y.Control); c != 0 {
-			return c
-		}
-		if c := cmp.Compare(x.Subject.Domain, y.Subject.Domain); c != 0 {
-			return c
-		}
-		if c := compareFold(x.Subject.DN, y.Subject.DN); c != 0 {
-			return c
-		}
-		return cmp.Compare(x.Subject.Scope, y.Subject.Scope)
-	})
-	out := make([]Finding, len(found))
-	for i, f := range found {
-		out[i] = *f
+// A rank is what findings are ordered by before their subjects.
+type rank struct {
+	outcome  Outcome
+	severity Severity
+	control  string
+}
+
+func (r rank) compare(o rank) int {
+	return cmp.Or(
+		cmp.Compare(r.outcome, o.outcome), // fail before unknown
+		cmp.Compare(severityRank[r.severity], severityRank[o.severity]),
+		cmp.Compare(r.control, o.control))
+}
+
+// ordered returns the findings, worst first. Findings of one rank are ordered by
+// themselves, several ranks at a time.
+func ordered(found []*Finding, workers int) []Finding {
+	groups := map[rank][]*Finding{}
+	for _, f := range found {
+		r := rank{f.Outcome, f.Severity, f.Control}
+		groups[r] = append(groups[r], f)
 	}
+	ranks := slices.SortedFunc(maps.Keys(groups), rank.compare)
+	at, n := make([]int, len(ranks)), 0
+	for i, r := range ranks {
+		at[i] = n
+		n += len(groups[r])
+	}
+	out := make([]Finding, n)
+	parallel(workers, len(ranks), func() func(int) {
+		return func(i int) {
+			group := groups[ranks[i]]
+			slices.SortStableFunc(group, compareSubjects)
+			for j, f := range group {
+				out[at[i]+j] = *f
+			}
+		}
+	})
 	return out
+}
+
+func compareSubjects(x, y *Finding) int {
+	if c := cmp.Compare(x.Subject.Domain, y.Subject.Domain); c != 0 {
+		return c
+	}
+	if c := compareFold(x.Subject.DN, y.Subject.DN); c != 0 {
+		return c
+	}
+	return cmp.Compare(x.Subject.Scope, y.Subject.Scope)
 }
 
 // compareFold compares texts as if they were in lower case.

@@ -19,6 +19,7 @@ import (
 // the other engines derive from it. It is safe for concurrent use.
 type world struct {
 	s          *forest.Snapshot
+	workers    int // goroutines
 	reach      *reach.Index
 	gpo        *gpo.Engine
 	now        time.Time // when the directory was read: ages count from it
@@ -42,17 +43,28 @@ type world struct {
 
 func newWorld(in Input) *world {
 	s := in.Snapshot
-	w := &world{s: s, reach: reach.New(s), now: in.Now, options: in.Options.filled(), domains: s.Domains(), root: -1}
+	w := &world{s: s, workers: in.Workers, now: in.Now, options: in.Options.filled(), domains: s.Domains(), root: -1}
 	if read := s.Info().Finished; !read.IsZero() {
 		w.now = read
 	}
+	if w.workers <= 0 {
+		w.workers = 2
+	}
+	parallel(w.workers, 2, func() func(int) {
+		return func(i int) {
+			if i == 0 {
+				w.reach = reach.New(s)
+				return
+			}
+			w.findKinds()
+		}
+	})
 	w.variables = w.options.variables()
 	w.optionsVal = types.DefaultTypeAdapter.NativeToValue(w.variables)
 	w.optionVals = make(map[string]ref.Val, len(w.variables))
 	for name, v := range w.variables {
 		w.optionVals[name] = types.DefaultTypeAdapter.NativeToValue(v)
 	}
-	w.findKinds()
 	w.gpo = gpo.New(s, w.reach)
 	w.builtins = make([]map[uint32]forest.ID, len(w.domains))
 	for i, d := range w.domains {

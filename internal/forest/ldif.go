@@ -30,16 +30,21 @@ const (
 //
 // A file that was cut short is an error (ErrTruncated): a search that ended with
 // another result than success, a missing result where ldapsearch's header
-// promises one, fewer entries than its trailer counts, or ranged values of which
-// some are missing. Other errors are ErrLDIF and ErrDN, with the line; those of r
-// come as they are. After an error the Builder must not be used.
+// promises one, fewer entries than its trailer counts, a last line without its
+// end, a last record of ldifde without the empty line that follows each, or ranged
+// values of which some are missing. Other errors are ErrLDIF and ErrDN, with the
+// line; those of r come as they are. After an error the Builder must not be used.
+//
+// ldapsearch writes names into comments as they are, line breaks included: what
+// such a comment spills before its dn is skipped if the name has as many breaks.
 //
 // Files and searches may have asked for different attributes: what the search of
 // an object did not ask for is Unreadable on it, whatever other files have.
 //
 // What LDIF cannot carry goes to coverage: files, attributes that no entry has
 // and that ldapsearch's header does not say were asked for (Unreadable, not
-// Absent), missing descriptors, and partitions to which the server referred.
+// Absent), missing descriptors, partitions to which the server referred, a missing head of
+// the domain, and files in which nothing proves that they are whole.
 func ReadLDIF(r io.Reader, b *Builder) error {
 	src, err := decodeText(r)
 	if err != nil {
@@ -61,6 +66,7 @@ func ReadLDIF(r io.Reader, b *Builder) error {
 type ldifTally struct {
 	entries     int
 	descriptors int
+	unproven    int // entries of files without the result of a search
 	refs        map[string]bool
 	parts       []ldifPart
 	before      [numAttrs]bool // collected before the part that is being read
@@ -72,6 +78,7 @@ func (b *Builder) coverLDIF(o *ordering) {
 	if t == nil {
 		return
 	}
+	b.coverExtent()
 	b.Cover(Coverage{Area: AreaFile, Subject: "SYSVOL", State: "not collected", Reason: "LDIF holds no files; a scan with collect reads them"})
 	if t.descriptors < t.entries {
 		c := Coverage{
@@ -107,6 +114,35 @@ func (b *Builder) coverLDIF(o *ordering) {
 	}
 }
 
+// coverExtent states whether the entries are known to be all, and whether a
+// domain is among them. Neither makes an attribute unreadable: of the objects that
+// are there everything else still holds.
+func (b *Builder) coverExtent() {
+	if n := b.ldif.unproven; n > 0 {
+		b.Cover(Coverage{
+			Area: AreaSnapshot, Subject: "LDIF without result of the search", State: "partial",
+			Reason: fmt.Sprintf("%d entries come from a file in which nothing proves that it is whole (ldifde writes no result or count): objects may be missing, compare their number; ldapsearch (not -LL) writes a result", n),
+		})
+	}
+	if !b.hasDomainHead() {
+		b.Cover(Coverage{
+			Area: AreaPartition, Subject: "domain", State: "not collected",
+			Reason: "no head of a domain (objectClass domainDNS with objectSid) is among the entries: without it no domain can be assessed; export the domain from its root (DC=…) with scope subtree and objectSid",
+		})
+	}
+}
+
+// hasDomainHead reports whether an entry is what findDomains takes for a domain.
+func (b *Builder) hasDomainHead() bool {
+	for row, class := range b.class {
+		list := b.classes[class]
+		if len(list) > 0 && strings.EqualFold(list[len(list)-1], "domainDNS") && !b.sid[row].IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
 // hasEntry reports whether an entry of that name was added.
 func (b *Builder) hasEntry(dn string, o *ordering) bool {
 	key, err := dnKey(dn)
@@ -132,6 +168,10 @@ type ldifParser struct {
 	count   int  // entries since the last trailer
 	last    int  // entries of the search before its last result, all its pages together
 	more    bool // the last page came with a cookie: another must follow
+	head    bool // within the header of a search
+	title   bool // a comment of ldapsearch came since the last record
+	gap     int  // empty lines since that comment
+	ldifde  bool // the last entry has changetype add, as ldifde writes it
 	entry   Entry
 	index   map[string]int // lower-case name → position in entry.Attrs
 	ranges  map[string][]valueRange
@@ -146,6 +186,9 @@ func (p *ldifParser) run() error {
 		if !more {
 			break
 		}
+	}
+	if !p.header {
+		p.b.ldif.unproven += p.count
 	}
 	if p.header && !p.done {
 		p.at = p.lines.n
@@ -166,14 +209,16 @@ func (p *ldifParser) record() (more bool, err error) {
 		l, err := p.lines.logical()
 		p.at = l.n
 		if errors.Is(err, io.EOF) {
-			return false, p.take(lines)
+			return false, p.final(lines)
 		}
 		if err != nil {
 			return false, err
 		}
 		switch {
 		case len(l.text) == 0:
-			return true, p.take(lines)
+			err := p.take(lines)
+			p.gap++
+			return true, err
 		case l.text[0] == '#':
 			if err := p.comment(string(l.text)); err != nil {
 				return false, err
@@ -190,18 +235,39 @@ func (p *ldifParser) record() (more bool, err error) {
 	}
 }
 
+// final takes the lines of a record that ends with the file.
+func (p *ldifParser) final(lines []ldifLine) error {
+	if len(lines) > 0 && p.lines.open {
+		p.at = p.lines.n
+		return fmt.Errorf("%w: the file ends within a line; export it again (if an editor took the last line break away, put it back)", ErrTruncated)
+	}
+	p.ldifde = false
+	if err := p.take(lines); err != nil {
+		return err
+	}
+	if p.ldifde {
+		p.at = p.lines.n
+		return fmt.Errorf("%w: the last record lacks the empty line with which ldifde ends each; export it again (if an editor took that line away, put it back)", ErrTruncated)
+	}
+	return nil
+}
+
 // comment takes what ldapsearch says in comments.
 func (p *ldifParser) comment(text string) error {
+	p.title, p.gap = p.header, 0
 	text = strings.TrimSpace(strings.TrimPrefix(text, "#"))
 	key, val, _ := strings.Cut(text, ":")
 	val = strings.TrimSpace(val)
 	switch {
 	case text == "extended LDIF" || text == "LDAPv3":
-		p.header, p.done = true, false
+		if p.header && !p.done {
+			return nil // of the same header, or a name that looks like one
+		}
+		p.header, p.done, p.head = true, false, true
 		p.b.nextPart()
 	case strings.HasPrefix(text, "refldap"):
 		p.reference(strings.TrimPrefix(text, "ref"))
-	case key == "requesting":
+	case key == "requesting" && (p.head || !p.header):
 		for _, name := range strings.Fields(val) {
 			if name == "*" || name == "ALL" {
 				p.b.Collected(Attrs()...)
@@ -283,6 +349,8 @@ func (p *ldifParser) take(lines []ldifLine) error {
 	if len(lines) == 0 {
 		return nil
 	}
+	lines = p.unspill(lines)
+	p.title, p.head = false, false
 	end := p.lines.n
 	p.entry, p.index, p.ranges = Entry{}, map[string]int{}, nil
 	for i, l := range lines {
@@ -308,6 +376,31 @@ func (p *ldifParser) take(lines []ldifLine) error {
 	}
 	p.at = end
 	return nil
+}
+
+// unspill drops what a comment of ldapsearch spilled over before the dn: the name
+// of an object as it is, up to as many lines as the name has line breaks. Any other
+// lines before a dn stay, and are refused.
+func (p *ldifParser) unspill(lines []ldifLine) []ldifLine {
+	if !p.title {
+		return lines
+	}
+	i := slices.IndexFunc(lines, func(l ldifLine) bool {
+		_, is := cutPrefixFold(string(l.text[:min(len(l.text), 3)]), "dn:")
+		return is
+	})
+	if i <= 0 {
+		return lines
+	}
+	_, dn, err := p.value(lines[i])
+	if err != nil {
+		return lines
+	}
+	breaks := strings.Count(strings.ToUpper(string(dn)), `\0A`) + strings.Count(string(dn), "\n")
+	if p.gap+i > breaks {
+		return lines
+	}
+	return lines[i:]
 }
 
 // other takes a record that is not an object: a reference or a result.
@@ -366,6 +459,7 @@ func (p *ldifParser) attribute(name string, val []byte) error {
 		if !strings.EqualFold(string(val), "add") {
 			return fmt.Errorf("%w: %s is changed by changetype %s; only objects (changetype add) are read", ErrLDIF, clip(p.entry.DN), clip(string(val)))
 		}
+		p.ldifde = true
 		return nil
 	case "control":
 		return nil // of an add record; says nothing about the object

@@ -91,7 +91,8 @@ type lineReader struct {
 	r    *bufio.Reader
 	next []byte // the physical line read ahead
 	has  bool
-	n    int // physical lines read
+	n    int  // physical lines read
+	open bool // the last of them has no line break
 	err  error
 }
 
@@ -116,6 +117,7 @@ func (l *lineReader) physical() {
 	}
 	l.n++
 	l.has = true
+	l.open = !bytes.HasSuffix(l.next, []byte("\n"))
 	l.next = bytes.TrimSuffix(l.next, []byte("\n"))
 	l.next = bytes.TrimSuffix(l.next, []byte("\r"))
 }

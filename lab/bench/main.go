@@ -48,6 +48,9 @@ func run(ctx context.Context, args []string) int {
 	if len(args) == 3 && args[0] == "generate" {
 		return code(generate(args[1], args[2]))
 	}
+	if len(args) > 1 && args[0] == "measure" {
+		return code(measure(ctx, args[1:]))
+	}
 	b := bench{began: time.Now()}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.StringVar(&b.program, "leastwise", "bin/leastwise", "the program to measure")

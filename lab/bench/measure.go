@@ -22,21 +22,49 @@ type sample struct {
 	peak      int64 // resident set in bytes
 }
 
-// once runs cmd to its end.
+// once runs cmd to its end, as the child of a small process: the kernel counts
+// memory of the parent into the peak of a child that it starts.
 func once(cmd *exec.Cmd) (sample, error) {
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	began := time.Now()
-	err := cmd.Run()
-	s := sample{wall: time.Since(began)}
+	self, err := os.Executable()
 	if err != nil {
-		return s, fmt.Errorf("running %.200s: %w\n%s", strings.Join(cmd.Args, " "), err, said.String())
+		return sample{}, err
 	}
-	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return sample{}, err
+	}
+	defer r.Close()
+	var said bytes.Buffer
+	line := strings.Join(cmd.Args, " ")
+	cmd.Args = append([]string{self, "measure", cmd.Path}, cmd.Args[1:]...)
+	cmd.Path, cmd.Stderr, cmd.ExtraFiles = self, &said, []*os.File{w}
+	err = cmd.Run()
+	w.Close()
+	if err != nil {
+		return sample{}, fmt.Errorf("running %.200s: %w\n%s", line, err, said.String())
+	}
+	var s sample
+	_, err = fmt.Fscan(r, (*int64)(&s.wall), (*int64)(&s.cpu), &s.peak)
+	return s, err
+}
+
+// measure runs a command and reports wall time and processor time (nanoseconds) and
+// peak memory (bytes) on file descriptor 3.
+func measure(ctx context.Context, args []string) error {
+	report := os.NewFile(3, "report")
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	began := time.Now()
+	if err := cmd.Run(); err != nil {
+		return err
+	}
+	wall := time.Since(began)
+	var peak int64
 	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		s.peak = u.Maxrss * 1024
+		peak = u.Maxrss * 1024
 	}
-	return s, nil
+	_, err := fmt.Fprintln(report, int64(wall), int64(cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()), peak)
+	return err
 }
 
 // A series holds the samples of one measurement.

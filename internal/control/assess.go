@@ -159,6 +159,12 @@ func (c *Catalogue) evaluate(w *world) ([]result, error) {
 			failed[j.entry] = errs[i]
 		}
 	}
+	ev := &evaluation{w: w}
+	for i, e := range c.entries {
+		if !selectors[e.Select].whole {
+			ev.unlistedOutcomes(e, &results[i])
+		}
+	}
 	return results, errors.Join(failed...)
 }
 
@@ -217,7 +223,7 @@ func (ev *evaluation) job(e *Entry, ids []forest.ID) (result, error) {
 
 func (ev *evaluation) onObjects(e *Entry, ids []forest.ID, r *result) error {
 	for _, id := range ids {
-		out, lacks, err := ev.judge(e, ev.object(id), nil)
+		out, lacks, err := ev.judgeObject(e, id)
 		if err != nil {
 			return e.errorf("%s: %v", ev.w.s.DN(id), err)
 		}
@@ -239,6 +245,28 @@ func (ev *evaluation) onObjects(e *Entry, ids []forest.ID, r *result) error {
 	return nil
 }
 
+// judgeObject decides for an object. Of one that may not be a subject at all, a
+// failure is not known.
+func (ev *evaluation) judgeObject(e *Entry, id forest.ID) (Outcome, []missing, error) {
+	out, lacks, err := ev.judge(e, ev.object(id), nil)
+	if doubt := ev.w.doubtful(e.Select, id); doubt != "" && out == Fail {
+		return Unknown, []missing{{"attribute", doubt}}, err
+	}
+	return out, lacks, err
+}
+
+// doubtful says why id may not be a subject of the selector; "" if it is one.
+func (w *world) doubtful(name string, id forest.ID) string {
+	sel := selectors[name]
+	if sel.attr != 0 && w.attrState(id, sel.attr) == forest.Unreadable {
+		return sel.attr.String() + " of " + w.s.DN(id) + ": " + w.s.Why(id, sel.attr)
+	}
+	if name == "protected-object" {
+		return w.privilege().maybe[id]
+	}
+	return ""
+}
+
 // sawPrivilege records why the subject is among the privileged accounts.
 func (ev *evaluation) sawPrivilege(id forest.ID) {
 	for _, g := range ev.w.privilege().members[id] {
@@ -250,6 +278,9 @@ func (ev *evaluation) decide(e *Entry, v ref.Val, s Subject, id forest.ID, r *re
 	out, lacks, err := ev.judge(e, v, nil)
 	if err != nil {
 		return e.errorf("%s: %v", s.Name, err)
+	}
+	if h, ok := v.(hosts); ok && out == Fail && h.set.doubt != "" {
+		out, lacks = Unknown, []missing{{"attribute", h.set.doubt}}
 	}
 	if !r.tally.count(out) || out == Pass {
 		return nil
@@ -333,6 +364,9 @@ func (ev *evaluation) onHosts(e *Entry, h *hostSet, r *result) error {
 		if out == "" {
 			continue
 		}
+		if out == Fail && h.doubt != "" {
+			out, lacks = Unknown, []missing{{"attribute", h.doubt}}
+		}
 		lesser, err := ev.isLesser(e, out)
 		if err != nil {
 			return e.errorf("%s: %v", subject.Name, err)
@@ -344,6 +378,10 @@ func (ev *evaluation) onHosts(e *Entry, h *hostSet, r *result) error {
 		if e.Right != "" {
 			r.cells = append(r.cells, cell{h, ev.w.principalName(p), e.Right, out})
 		}
+	}
+	for _, text := range ev.w.unnamed(e.Principals) {
+		ev.reset(nil, nil)
+		sum.add(ev, Unknown, []missing{{"members", text}}, forest.None)
 	}
 	if sum.n == 0 {
 		return nil

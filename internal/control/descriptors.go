@@ -72,19 +72,25 @@ func descriptorMethods() []method {
 			return a.only(args[0])
 		}),
 		onACE("trusteeIs", one(cel.StringType), cel.BoolType, "whether the trustee is the principal of that name, of any domain", func(a ace, args []ref.Val) ref.Val {
-			return types.Bool(a.ev.w.sidIs(a.ace.SID, named(args[0]).principal))
+			return a.ev.sidIsOneOf(a.ace.SID, named(args[0]).principal)
 		}),
 		onACE("trusteeIn", one(strList), cel.BoolType, "whether the trustee is one of the named principals, of any domain", func(a ace, args []ref.Val) ref.Val {
-			return types.Bool(slices.ContainsFunc(texts(args[0]), func(n string) bool { return a.ev.w.sidIsPrincipal(a.ace.SID, n) }))
+			return a.ev.sidIsOneOf(a.ace.SID, findPrincipalNames(texts(args[0]))...)
 		}),
 		onACE("trusteeIsGroup", none(), cel.BoolType, "whether the trustee is a group of the forest", func(a ace, _ []ref.Val) ref.Val {
+			if why := a.ev.w.mayBeHidden(a.ace.SID); why != "" {
+				return a.ev.unknown("dacl", why)
+			}
 			return types.Bool(a.ev.w.kind(a.ev.w.s.BySID(a.ace.SID)) == "group")
 		}),
 		onACE("trusteeKnown", none(), cel.BoolType, "whether the trustee has a name", func(a ace, _ []ref.Val) ref.Val { return a.trusteeKnown() }),
 		onACE("isDefault", none(), cel.BoolType, "whether the entry is within the baseline of AdminSDHolder", func(a ace, _ []ref.Val) ref.Val {
-			return types.Bool(a.ev.w.inBaseline(a.ev.w.domainIndex(a.owner), a.ace))
+			return a.isDefault()
 		}),
 		onACE("managesMembers", none(), cel.BoolType, "whether the entry is that of a management account: read and write member, nothing else", func(a ace, _ []ref.Val) ref.Val {
+			if why := a.ev.w.mayBeHidden(a.ace.SID); why != "" && managesMembersForm(a.ace) {
+				return a.ev.unknown("dacl", why)
+			}
 			return types.Bool(a.ev.w.managesMembers(a.ace))
 		}),
 	}
@@ -203,7 +209,7 @@ func ownerIs(o object, args []ref.Val) ref.Val {
 		Kind: "descriptor", DN: o.ev.w.s.DN(o.id), Value: d.Owner.String(),
 		Text: "owner is " + o.ev.w.trusteeName(d.Owner),
 	})
-	return types.Bool(slices.ContainsFunc(texts(args[0]), func(n string) bool { return o.ev.w.sidIsPrincipal(d.Owner, n) }))
+	return o.ev.sidIsOneOf(d.Owner, findPrincipalNames(texts(args[0]))...)
 }
 
 // audits asks the system access control list. A descriptor that was read without
@@ -254,16 +260,18 @@ func managers(o object, _ []ref.Val) ref.Val {
 	if bad != nil {
 		return bad
 	}
-	return o.ev.objects(o.ev.w.managersOf(o.id, d))
+	ids, hidden := o.ev.w.managersOf(d)
+	return o.ev.objectsAnd(ids, hidden)
 }
 
 var defaultAdministrators = []string{"system", "domain-admins", "enterprise-admins", "administrators", "self", "account-operators"}
 
-func (w *world) managersOf(id forest.ID, d *secdesc.Descriptor) []forest.ID {
+// managersOf lists who may reset the password or write userAccountControl by d, and
+// says of whom it is not known who they are.
+func (w *world) managersOf(d *secdesc.Descriptor) (out []forest.ID, hidden []string) {
 	if d.DACL == nil {
-		return nil
+		return nil, nil
 	}
-	var out []forest.ID
 	for _, e := range d.DACL.ACEs {
 		if !e.Type.IsAllow() || e.Flags.Has(secdesc.InheritOnly) ||
 			slices.ContainsFunc(defaultAdministrators, func(n string) bool { return w.sidIsPrincipal(e.SID, n) }) {
@@ -274,10 +282,12 @@ func (w *world) managersOf(id forest.ID, d *secdesc.Descriptor) []forest.ID {
 		}
 		if t := w.s.BySID(e.SID); t != forest.None {
 			out = append(out, t)
+		} else if why := w.mayBeHidden(e.SID); why != "" {
+			hidden = append(hidden, why)
 		}
 	}
 	slices.Sort(out)
-	return slices.Compact(out)
+	return slices.Compact(out), hidden
 }
 
 func allowedToAct(o object, _ []ref.Val) ref.Val {
@@ -311,16 +321,8 @@ func (a ace) trusteeKnown() ref.Val {
 	if _, ok := secdesc.WellKnownName(sid); ok || w.s.BySID(sid) != forest.None {
 		return types.True
 	}
-	for _, d := range w.domains {
-		if d.SID == sid.Domain() {
-			if d.Head == forest.None {
-				return a.ev.unknown("dacl", "the domain of "+sid.String()+" is not part of the snapshot")
-			}
-			return types.False
-		}
-		if d.SID.IsZero() {
-			return a.ev.unknown("dacl", "the domain "+d.DNS+" is not part of the snapshot, so "+sid.String()+" may be one of its accounts")
-		}
+	if why := w.mayBeHidden(sid); why != "" {
+		return a.ev.unknown("dacl", why)
 	}
 	if sid.IsDomainRelative() && len(w.s.With(forest.SecurityIdentifier)) > 0 {
 		for _, t := range w.s.With(forest.SecurityIdentifier) {
@@ -463,20 +465,37 @@ func (w *world) readBaseline() []baselineEntry {
 	return out
 }
 
+// isDefault is unknown if the baseline knows the entry for a group of a product
+// and it is not known whether the trustee is that group.
+func (a ace) isDefault() ref.Val {
+	w, d := a.ev.w, a.ev.w.domainIndex(a.owner)
+	if w.inBaseline(d, a.ace) {
+		return types.True
+	}
+	why := w.mayBeHidden(a.ace.SID)
+	if why != "" && slices.ContainsFunc(w.baseline(), func(b baselineEntry) bool { return b.trustee != "" && b.domain == d && b.grants(a.ace) }) {
+		return a.ev.unknown("dacl", why)
+	}
+	if text := w.inUnreadDomain(a.ace.SID, forestWideRIDs()); text != "" {
+		return a.ev.unknown("dacl", text)
+	}
+	return types.False
+}
+
+// grants reports whether b, for whomever, covers the entry.
+func (b *baselineEntry) grants(e secdesc.ACE) bool {
+	return e.ObjectType == b.ace.ObjectType && e.Type.IsDeny() == b.ace.Type.IsDeny() && e.InheritedObjectType == b.ace.InheritedObjectType &&
+		e.Type.IsCallback() == b.ace.Type.IsCallback() && e.Mask.MapGeneric()&^b.ace.Mask.MapGeneric() == 0
+}
+
 // inBaseline reports whether an entry of AdminSDHolder of domain d grants no more
 // than one of the baseline does to the same trustee.
 func (w *world) inBaseline(d int, e secdesc.ACE) bool {
 	for _, b := range w.baseline() {
-		if b.domain != d || e.ObjectType != b.ace.ObjectType || e.Type.IsDeny() != b.ace.Type.IsDeny() {
+		if b.domain != d || !b.grants(e) {
 			continue
 		}
-		if e.InheritedObjectType != b.ace.InheritedObjectType {
-			continue
-		}
-		if b.trustee == "" && e.SID != b.ace.SID || b.trustee != "" && !w.sidNamed(e.SID, b.trustee) {
-			continue
-		}
-		if e.Type.IsCallback() == b.ace.Type.IsCallback() && e.Mask.MapGeneric()&^b.ace.Mask.MapGeneric() == 0 {
+		if b.trustee == "" && e.SID == b.ace.SID || b.trustee != "" && w.sidNamed(e.SID, b.trustee) {
 			return true
 		}
 	}
@@ -488,18 +507,20 @@ func (w *world) sidNamed(sid secdesc.SID, name string) bool {
 	return id != forest.None && strings.EqualFold(w.accountName(id), name)
 }
 
-// managesMembers reports whether an entry has the form of appendix I: the right
-// to read and write the attribute member, for an account or group that exists
-// and is not one of the administrators' groups.
+// managesMembers reports whether an entry has the form of appendix I for an account
+// or group that exists.
 func (w *world) managesMembers(e secdesc.ACE) bool {
+	k := w.kind(w.s.BySID(e.SID))
+	return managesMembersForm(e) && (k == "user" || k == "group")
+}
+
+// managesMembersForm reports whether an entry grants a principal of a domain the
+// right to read and write the attribute member, and nothing else.
+func managesMembersForm(e secdesc.ACE) bool {
 	if e.Type != secdesc.AllowObject || e.ObjectType != memberGUID || !e.InheritedObjectType.IsZero() {
 		return false
 	}
-	if e.Mask&^(secdesc.ReadProperty|secdesc.WriteProperty) != 0 || e.Mask&secdesc.WriteProperty == 0 {
-		return false
-	}
-	k := w.kind(w.s.BySID(e.SID))
-	return (k == "user" || k == "group") && e.SID.IsDomainRelative()
+	return e.Mask&^(secdesc.ReadProperty|secdesc.WriteProperty) == 0 && e.Mask&secdesc.WriteProperty != 0 && e.SID.IsDomainRelative()
 }
 
 func (w *world) adminSDHolder(d int) forest.ID {
@@ -513,45 +534,59 @@ func (w *world) adminSDHolder(d int) forest.ID {
 // enable them.
 type management struct {
 	accounts, groups []forest.ID
-	unread           string // why the lists may be too short
+	unread           [][]string // by domain: why accounts may be too short, and so groups
+	unreadGroups     [][]string // by domain: why groups may be too short
 }
 
 func (w *world) findManagement() *management {
-	m := &management{}
+	m := &management{unread: make([][]string, len(w.domains)), unreadGroups: make([][]string, len(w.domains))}
 	for d, dom := range w.domains {
 		if dom.Head == forest.None {
-			m.unread = "the domain " + dom.DNS + " is not part of the snapshot"
-			continue
+			continue // listing says so
 		}
 		holder := w.adminSDHolder(d)
 		if holder == forest.None {
-			m.unread = "AdminSDHolder of " + dom.DNS + " is not part of the snapshot"
+			m.unread[d] = append(m.unread[d], "AdminSDHolder of "+dom.DNS+" is not part of the snapshot")
 			continue
 		}
 		desc, st := w.s.Descriptor(holder)
 		if st != forest.Known {
-			m.unread = "the security descriptor of " + w.s.DN(holder) + " was not read"
+			m.unread[d] = append(m.unread[d], "the security descriptor of "+w.s.DN(holder)+" was not read")
 			continue
 		}
 		for _, e := range explicit(desc) {
-			if !w.managesMembers(e) || w.inBaseline(d, e) {
+			if !managesMembersForm(e) || w.inBaseline(d, e) {
 				continue
 			}
-			m.add(w, w.s.BySID(e.SID))
+			if why := w.mayBeHidden(e.SID); why != "" {
+				m.unread[d] = append(m.unread[d], why)
+			}
+			if w.managesMembers(e) {
+				m.add(w, d, w.s.BySID(e.SID))
+			}
 		}
 	}
 	for _, g := range w.groupsNamed(w.options.ManagementGroups) {
-		m.accounts = append(m.accounts, w.reach.Members(g)...)
+		m.members(w, max(0, w.domainIndex(g)), g)
 	}
 	slices.Sort(m.accounts)
 	m.accounts = slices.Compact(m.accounts)
 	for _, a := range m.accounts {
-		if desc, st := w.s.Descriptor(a); st == forest.Known {
-			for _, g := range w.managersOf(a, desc) {
-				if w.kind(g) == "group" {
-					m.groups = append(m.groups, g)
-				}
+		desc, st := w.s.Descriptor(a)
+		if st != forest.Known {
+			if d := w.domainIndex(a); d >= 0 {
+				m.unreadGroups[d] = append(m.unreadGroups[d], "the security descriptor of "+w.s.DN(a)+" was not read, so not who may enable it")
 			}
+			continue
+		}
+		managers, hidden := w.managersOf(desc)
+		for _, g := range managers {
+			if w.kind(g) == "group" {
+				m.groups = append(m.groups, g)
+			}
+		}
+		if d := w.domainIndex(a); d >= 0 {
+			m.unreadGroups[d] = append(m.unreadGroups[d], hidden...)
 		}
 	}
 	slices.Sort(m.groups)
@@ -560,11 +595,17 @@ func (w *world) findManagement() *management {
 }
 
 // add takes a trustee: an account, or a group with its members.
-func (m *management) add(w *world, id forest.ID) {
+func (m *management) add(w *world, d int, id forest.ID) {
 	if w.kind(id) == "group" {
 		m.groups = append(m.groups, id)
-		m.accounts = append(m.accounts, w.reach.Members(id)...)
+		m.members(w, d, id)
 		return
 	}
 	m.accounts = append(m.accounts, id)
+}
+
+// members takes the members of a group that domain d or the options name.
+func (m *management) members(w *world, d int, group forest.ID) {
+	m.accounts = append(m.accounts, w.reach.Members(group)...)
+	m.unread[d] = append(m.unread[d], w.memberGaps(group)...)
 }

@@ -80,6 +80,7 @@ type (
 		container forest.ID
 		enabled   bool
 		enforced  bool
+		why       string // container is None: why the link is not known
 	}
 )
 

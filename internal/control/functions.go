@@ -144,7 +144,15 @@ func objectMethods() []method {
 			return types.Bool(o.ev.w.kind(o.id) == "foreign" && o.ev.w.s.SID(o.id).IsDomainRelative())
 		}),
 		onObject("isDomainController", none(), cel.BoolType, "a domain controller by userAccountControl or primaryGroupID", func(o object, _ []ref.Val) ref.Val {
-			return types.Bool(o.ev.w.kind(o.id) == "computer" && o.ev.w.isDC(o.id))
+			switch {
+			case o.ev.w.kind(o.id) != "computer":
+				return types.False
+			case o.ev.w.isDC(o.id):
+				return types.True
+			case o.ev.w.roleUnread(o.id):
+				return o.ev.unreadable(o.id, forest.UserAccountControl)
+			}
+			return types.False
 		}),
 		onObject("isPrincipal", one(cel.StringType), cel.BoolType, "the principal of that name, of any domain", func(o object, args []ref.Val) ref.Val {
 			sid := o.ev.w.s.SID(o.id)
@@ -166,11 +174,11 @@ func objectMethods() []method {
 		}),
 		onObject("sameUPN", none(), objList, "other objects with the same userPrincipalName", func(o object, _ []ref.Val) ref.Val {
 			o.ev.sawAttr(o.id, forest.UserPrincipalName)
-			return o.ev.objects(o.ev.w.sameUPN(o.id))
+			return o.ev.sameUPN(o.id)
 		}),
 		onObject("shadowedByUPN", none(), objList, "other objects whose sAMAccountName@domain is the userPrincipalName", func(o object, _ []ref.Val) ref.Val {
 			o.ev.sawAttr(o.id, forest.UserPrincipalName)
-			return o.ev.objects(o.ev.w.shadowedByUPN(o.id))
+			return o.ev.shadowedByUPN(o.id)
 		}),
 		onObject("delegationTargets", none(), objList, "accounts whose services msDS-AllowedToDelegateTo names", delegationTargets),
 		onObject("remoteControl", none(), cel.IntType, "CtxShadow in userParameters: 0 if sessions of the account can be neither watched nor steered, 1 (on, with consent) where the account says nothing", remoteControl),
@@ -270,25 +278,29 @@ func accountFlag(o object, args []ref.Val) ref.Val {
 
 // has answers for every syntax; "never" of a time is a value like any other.
 func (ev *evaluation) has(id forest.ID, a forest.Attr) ref.Val {
-	s := ev.w.s
-	var st forest.State
-	switch a.Syntax() {
-	case forest.Link:
-		_, st = s.Links(id, a)
-	case forest.Text, forest.Octets:
-		_, st = s.Str(id, a)
-	case forest.Descriptor:
-		_, st = s.Desc(id, a)
-	default:
-		_, st = s.Int(id, a)
-		if st == forest.Known && isTimestamp[a] {
-			_, st = s.Time(id, a)
-		}
-	}
+	st := ev.w.attrState(id, a)
 	if st == forest.Unreadable && !ev.w.outsideSchema(a) {
 		return ev.unreadable(id, a)
 	}
 	return types.Bool(st == forest.Known)
+}
+
+// attrState says whether an attribute of any syntax has a value.
+func (w *world) attrState(id forest.ID, a forest.Attr) (st forest.State) {
+	switch a.Syntax() {
+	case forest.Link:
+		_, st = w.s.Links(id, a)
+	case forest.Text, forest.Octets:
+		_, st = w.s.Str(id, a)
+	case forest.Descriptor:
+		_, st = w.s.Desc(id, a)
+	default:
+		_, st = w.s.Int(id, a)
+		if st == forest.Known && isTimestamp[a] {
+			_, st = w.s.Time(id, a)
+		}
+	}
+	return st
 }
 
 // outsideSchema reports whether an attribute that the snapshot does not hold is
@@ -331,6 +343,18 @@ func (ev *evaluation) objects(ids []forest.ID) ref.Val {
 
 // noObjects is the empty list.
 var noObjects = types.NewRefValList(types.DefaultTypeAdapter, nil)
+
+// objectsAnd is a list of objects and of objects that are not known, each with why.
+func (ev *evaluation) objectsAnd(ids []forest.ID, hidden []string) ref.Val {
+	out := make([]ref.Val, 0, len(ids)+len(hidden))
+	for _, id := range ids {
+		out = append(out, ev.object(id))
+	}
+	for _, why := range hidden {
+		out = append(out, object{base: base{ev}, id: forest.None, group: forest.None, why: why})
+	}
+	return types.NewRefValList(types.DefaultTypeAdapter, out)
+}
 
 // domain returns domain d, or an object that is not known.
 func (ev *evaluation) domain(d int) ref.Val {
@@ -403,12 +427,15 @@ func (w *world) spnOwners(spn string) []forest.ID {
 
 // A nameIndex has the user principal names that several objects have, in lower
 // case, with those objects in ID order.
-type nameIndex struct{ shared map[string][]forest.ID }
+type nameIndex struct {
+	shared map[string][]forest.ID
+	unread string // why there may be more
+}
 
 func (w *world) indexNames() *nameIndex {
 	ids := w.s.With(forest.UserPrincipalName)
 	first := make(map[string]forest.ID, len(ids))
-	x := &nameIndex{map[string][]forest.ID{}}
+	x := &nameIndex{shared: map[string][]forest.ID{}}
 	for _, id := range ids {
 		v, st := w.s.Str(id, forest.UserPrincipalName)
 		if st != forest.Known {
@@ -425,23 +452,41 @@ func (w *world) indexNames() *nameIndex {
 			x.shared[k] = append(x.shared[k], id)
 		}
 	}
+	if flawed := w.s.Flawed(forest.UserPrincipalName); len(flawed) > 0 {
+		x.unread = "userPrincipalName of " + counted(len(flawed), w.s.DN(flawed[0]), "objects") + ": " + w.s.Why(flawed[0], forest.UserPrincipalName)
+	}
 	return x
 }
 
-func (w *world) sameUPN(id forest.ID) []forest.ID {
-	shared := w.upns().shared
-	if len(shared) == 0 {
-		return nil
+// sameUPN lists the other objects with the name of id. That there is none is not
+// known if the names of some could not be read.
+func (ev *evaluation) sameUPN(id forest.ID) ref.Val {
+	w := ev.w
+	upn, st := w.s.Str(id, forest.UserPrincipalName)
+	if st == forest.Unreadable {
+		return ev.unreadable(id, forest.UserPrincipalName)
 	}
-	upn, _ := w.s.Str(id, forest.UserPrincipalName)
-	return w.without(shared[strings.ToLower(upn)], id)
+	names := w.upns()
+	var found []forest.ID
+	if len(names.shared) > 0 {
+		found = w.without(names.shared[strings.ToLower(upn)], id)
+	}
+	if len(found) == 0 && names.unread != "" {
+		return ev.unknown("attribute", names.unread)
+	}
+	return ev.objects(found)
 }
 
-func (w *world) shadowedByUPN(id forest.ID) []forest.ID {
-	upn, _ := w.s.Str(id, forest.UserPrincipalName)
+// shadowedByUPN lists the accounts whose name@domain is the name of id.
+func (ev *evaluation) shadowedByUPN(id forest.ID) ref.Val {
+	w := ev.w
+	upn, st := w.s.Str(id, forest.UserPrincipalName)
+	if st == forest.Unreadable {
+		return ev.unreadable(id, forest.UserPrincipalName)
+	}
 	at := strings.LastIndexByte(upn, '@')
 	if at < 0 {
-		return nil
+		return ev.objects(nil)
 	}
 	var out []forest.ID
 	for _, o := range w.without(w.s.BySAMAccountName(upn[:at]), id) {
@@ -449,7 +494,22 @@ func (w *world) shadowedByUPN(id forest.ID) []forest.ID {
 			out = append(out, o)
 		}
 	}
-	return out
+	if why := w.namesUnread(); len(out) == 0 && why != "" {
+		return ev.unknown("attribute", why)
+	}
+	return ev.objects(out)
+}
+
+// findNamesUnread says why an account may have a name that is not known.
+func (w *world) findNamesUnread() string {
+	if !w.s.Collected(forest.SAMAccountName) {
+		return "attribute sAMAccountName is not part of this snapshot"
+	}
+	flawed := w.s.Flawed(forest.SAMAccountName)
+	if len(flawed) == 0 {
+		return ""
+	}
+	return "sAMAccountName of " + counted(len(flawed), w.s.DN(flawed[0]), "objects") + ": " + w.s.Why(flawed[0], forest.SAMAccountName)
 }
 
 func (w *world) without(ids []forest.ID, id forest.ID) []forest.ID {

@@ -32,6 +32,7 @@ type hostSet struct {
 	computers []forest.ID
 	tag       string // tells apart the sets of one container
 	subject   Subject
+	doubt     string // why the set may be none: not known whether a computer is enabled, or its role
 }
 
 // findHostSets groups the enabled computers. Disabled accounts apply no policy.
@@ -45,12 +46,16 @@ func (w *world) findHostSets() []*hostSet {
 	sets := map[key]*hostSet{}
 	for sc := range w.gpo.Scopes() {
 		for _, c := range w.gpo.Computers(gpo.ScopeID(sc)) {
-			if uac, st := w.s.Int(c, forest.UserAccountControl); w.kind(c) != "computer" || st == forest.Known && uac&2 != 0 {
+			uac, st := w.s.Int(c, forest.UserAccountControl)
+			if w.kind(c) != "computer" || st == forest.Known && uac&2 != 0 {
 				continue
 			}
 			k := key{w.s.Parent(c), gpo.ScopeID(sc), roles.of(w, c)}
 			if sets[k] == nil {
-				sets[k] = &hostSet{container: k.container, scope: k.scope, role: k.role}
+				sets[k] = &hostSet{container: k.container, scope: k.scope, role: k.role, doubt: "userAccountControl of " + w.s.DN(c) + ": " + w.s.Why(c, forest.UserAccountControl)}
+			}
+			if st == forest.Known {
+				sets[k].doubt = ""
 			}
 			sets[k].computers = append(sets[k].computers, c)
 		}
@@ -312,16 +317,31 @@ func holderMethods() []method {
 			return types.Bool(h.p.IsHostAdministrator())
 		}),
 		onHolder("isUser", none(), cel.BoolType, "a user account of the forest", func(h holder, _ []ref.Val) ref.Val {
+			if why := h.ev.w.mayBeHidden(h.p.SID); why != "" {
+				return h.ev.unknown("members", why)
+			}
 			return types.Bool(h.ev.w.kind(h.p.ID) == "user")
 		}),
 		onHolder("isPrincipal", one(cel.StringType), cel.BoolType, "the principal of that name, of any domain", func(h holder, args []ref.Val) ref.Val {
-			return types.Bool(!h.p.SID.IsZero() && h.ev.w.sidIs(h.p.SID, named(args[0]).principal))
+			if h.p.SID.IsZero() {
+				return types.False
+			}
+			return h.ev.sidIsOneOf(h.p.SID, named(args[0]).principal)
 		}),
 		onHolder("privileged", none(), cel.BoolType, "a protected account or group, or an effective member of one", func(h holder, _ []ref.Val) ref.Val {
 			if h.p.ID == forest.None {
+				if why := h.ev.w.mayBeHidden(h.p.SID); why != "" {
+					return h.ev.unknown("members", why)
+				}
 				return types.False
 			}
-			return types.Bool(h.ev.w.privilege().inSet[h.p.ID] || len(h.ev.w.privilege().members[h.p.ID]) > 0)
+			if p := h.ev.w.privilege(); p.inSet[h.p.ID] || len(p.members[h.p.ID]) > 0 {
+				return types.True
+			}
+			if why := h.ev.w.protectedGap(); why != "" {
+				return h.ev.unknown("members", why)
+			}
+			return types.False
 		}),
 	}
 }

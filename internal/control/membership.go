@@ -46,7 +46,7 @@ func membershipMethods() []method {
 		onObject("privileged", none(), cel.BoolType, "an effective member of a protected group (guide, app. C), or such a group", privileged),
 		onObject("protected", none(), cel.BoolType, "protected by AdminSDHolder", func(o object, _ []ref.Val) ref.Val {
 			o.ev.sawAttr(o.id, forest.AdminCount)
-			return types.Bool(o.ev.w.privilege().inSet[o.id])
+			return protected(o)
 		}),
 		onObject("primaryGroupProtected", none(), cel.BoolType, "whether primaryGroupID is that of a protected group", primaryGroupProtected),
 	}
@@ -59,7 +59,7 @@ func (ev *evaluation) memberList(group forest.ID, ids []forest.ID) ref.Val {
 	for _, id := range ids {
 		out = append(out, object{base: base{ev}, id: id, group: group})
 	}
-	for _, why := range ev.w.gaps(group) {
+	for _, why := range ev.w.memberGaps(group) {
 		out = append(out, object{base: base{ev}, id: forest.None, group: group, why: why})
 	}
 	return types.NewRefValList(types.DefaultTypeAdapter, out)
@@ -74,6 +74,29 @@ func (w *world) gaps(group forest.ID) []string {
 			text = fmt.Sprintf("member %s of %s: %s", g.DN, w.s.DN(g.Group), g.Why)
 		}
 		out = append(out, text)
+	}
+	return out
+}
+
+// memberGaps says why a list of the members of group may be too short: besides
+// what hides known members, an account that was not listed may have the group, or
+// one nested in it, as its primary group.
+func (w *world) memberGaps(group forest.ID) []string {
+	out := w.gaps(group)
+	seen := map[int]bool{}
+	for _, g := range append([]forest.ID{group}, w.reach.Nested(group)...) {
+		d := w.domainIndex(g)
+		if d < 0 || seen[d] || len(w.listing().accounts[d]) == 0 {
+			continue
+		}
+		const globalOrUniversal = 0xA // [MS-ADTS] 2.2.12
+		if typ, st := w.s.Int(g, forest.GroupType); st == forest.Known && typ&globalOrUniversal == 0 {
+			continue
+		}
+		seen[d] = true
+		for _, why := range w.listing().accounts[d] {
+			out = append(out, fmt.Sprintf("accounts whose primary group is %s: %s", w.s.DN(g), why))
+		}
 	}
 	return out
 }
@@ -129,7 +152,13 @@ func memberOf(o object, args []ref.Val) ref.Val {
 	found := false
 	for d := range o.ev.w.domains {
 		g := o.ev.w.principalID(d, name)
-		if g == forest.None || forestWide[name] && d != o.ev.w.root {
+		if forestWide[name] && d != o.ev.w.root {
+			continue
+		}
+		if g == forest.None {
+			if why := o.ev.w.principalGaps(name, d); len(why) > 0 {
+				found, result = true, o.ev.unknown("members", why[0])
+			}
 			continue
 		}
 		found = true
@@ -164,10 +193,40 @@ func privileged(o object, _ []ref.Val) ref.Val {
 	if len(p.members[o.id]) > 0 {
 		return types.True
 	}
-	for _, g := range p.groups {
-		if why := o.ev.w.gaps(g); len(why) > 0 {
-			return o.ev.unknown("members", why[0])
+	if why := o.ev.w.protectedGap(); why != "" {
+		return o.ev.unknown("members", why)
+	}
+	return types.False
+}
+
+// findProtectedGap says why an object that is known in no protected group may be in
+// one; "" if it cannot.
+func (w *world) findProtectedGap() string {
+	p := w.privilege()
+	for _, unread := range p.unread {
+		if len(unread) > 0 {
+			return unread[0]
 		}
+	}
+	for _, g := range p.groups {
+		if why := w.gaps(g); len(why) > 0 {
+			return why[0]
+		}
+	}
+	return ""
+}
+
+// protected answers for the set that AdminSDHolder protects.
+func protected(o object) ref.Val {
+	p := o.ev.w.privilege()
+	if p.maybe[o.id] != "" {
+		return o.ev.unknown("attribute", p.maybe[o.id])
+	}
+	if p.inSet[o.id] {
+		return types.True
+	}
+	if why := o.ev.w.protectedGap(); why != "" {
+		return o.ev.unknown("members", why)
 	}
 	return types.False
 }
@@ -183,8 +242,8 @@ func primaryGroupProtected(o object, _ []ref.Val) ref.Val {
 	if st == forest.Absent || d < 0 {
 		return types.False
 	}
-	group := w.s.BySID(w.domains[d].SID.Child(uint32(rid)))
-	return types.Bool(slices.Contains(w.privilege().groups, group))
+	sid := w.domains[d].SID.Child(uint32(rid))
+	return types.Bool(slices.ContainsFunc(protectedNames, func(n string) bool { return w.sidIsPrincipal(sid, n) }))
 }
 
 // sidHistory lists the identifiers of sIDHistory as principals.

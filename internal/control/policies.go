@@ -25,6 +25,7 @@ type policyFacts struct {
 	unsearched string              // why passwords may be incomplete
 	passwords  []Evidence
 	links      []link
+	unseen     string // why files of the policy may be damaged without its being known
 }
 
 // readPolicies collects the facts of every policy in the order of the engine.
@@ -38,6 +39,7 @@ func (w *world) readPolicies() []*policyFacts {
 		}
 		f.readTemplate(w)
 		f.readPasswords(w)
+		f.findUnseen(w)
 		out = append(out, f)
 	}
 	return out
@@ -61,6 +63,21 @@ func (w *world) policyLinks() map[forest.ID][]link {
 	return out
 }
 
+// linkGaps says why links of policies may be missing.
+func (w *world) linkGaps() []string {
+	var out []string
+	if !w.s.Collected(forest.GPLink) {
+		out = append(out, "gPLink is not part of this snapshot")
+	}
+	if flawed := w.s.Flawed(forest.GPLink); len(flawed) > 0 {
+		out = append(out, "gPLink of "+counted(len(flawed), w.s.DN(flawed[0]), "containers")+": "+w.s.Why(flawed[0], forest.GPLink))
+	}
+	for _, texts := range w.listing().accounts {
+		out = append(out, texts...)
+	}
+	return append(out, w.listing().forest...)
+}
+
 func (f *policyFacts) readTemplate(w *world) {
 	file := w.s.File(f.policy.Domain, f.policy.Folder+"/Machine/Microsoft/Windows NT/SecEdit/GptTmpl.inf")
 	switch file.State {
@@ -77,6 +94,28 @@ func (f *policyFacts) readTemplate(w *world) {
 	}
 	for _, it := range t.Items("Privilege Rights") {
 		f.rights[strings.ToLower(it.Key)] = it
+	}
+}
+
+// partsOfPolicy are the files of a policy that the program understands.
+var partsOfPolicy = []string{
+	"GPT.INI", "Machine/Microsoft/Windows NT/SecEdit/GptTmpl.inf", "Machine/Registry.pol",
+	"Machine/Preferences/Groups/Groups.xml", "Machine/Microsoft/Windows NT/Audit/audit.csv",
+}
+
+// findUnseen says which part of the policy could not be read.
+func (f *policyFacts) findUnseen(w *world) {
+	for _, p := range f.policy.Problems {
+		if p.Kind == gpo.Unseen {
+			f.unseen = p.Text
+			return
+		}
+	}
+	for _, part := range partsOfPolicy {
+		if file := w.s.File(f.policy.Domain, f.policy.Folder+"/"+part); file.State == forest.Unreadable {
+			f.unseen = part + " of " + f.policy.String() + ": " + file.Reason
+			return
+		}
 	}
 }
 
@@ -187,6 +226,9 @@ func policyMethods() []method {
 					o.ev.saw(Evidence{Kind: "file", Policy: p.policy.String(), File: p.policy.Folder, Text: t.Text})
 				}
 			}
+			if len(out) == 0 && p.unseen != "" {
+				return o.ev.unknown("file", p.unseen)
+			}
 			return types.NewStringList(types.DefaultTypeAdapter, out)
 		}),
 		onPolicy("passwords", none(), strList, "files and lines with a cpassword", func(o object, p *policyFacts, _ []ref.Val) ref.Val {
@@ -210,8 +252,8 @@ func policyMethods() []method {
 				})
 				out = append(out, l)
 			}
-			if !o.ev.w.s.Collected(forest.GPLink) {
-				return o.ev.unknown("attribute", "gPLink is not part of this snapshot")
+			for _, why := range o.ev.w.linkGaps() {
+				out = append(out, link{base: o.base, container: forest.None, why: why})
 			}
 			return types.NewRefValList(types.DefaultTypeAdapter, out)
 		}),
@@ -223,9 +265,18 @@ func policyMethods() []method {
 			}
 			return types.Bool(v&2 == 0)
 		}),
-		{linkType, "enabled", none(), cel.BoolType, "whether the link is on", func(args []ref.Val) ref.Val { return types.Bool(args[0].(link).enabled) }},
+		{linkType, "enabled", none(), cel.BoolType, "whether the link is on", func(args []ref.Val) ref.Val {
+			l := args[0].(link)
+			if l.why != "" {
+				return l.ev.unknown("attribute", l.why)
+			}
+			return types.Bool(l.enabled)
+		}},
 		{linkType, "target", none(), objectType, "the container that links the policy", func(args []ref.Val) ref.Val {
 			l := args[0].(link)
+			if l.why != "" {
+				return l.ev.unknown("attribute", l.why)
+			}
 			return l.ev.object(l.container)
 		}},
 	}
@@ -323,8 +374,8 @@ func forestMethods() []method {
 		}),
 		on("managementAccounts", none(), objList, "management accounts of appendix I: whom AdminSDHolder lets write members", func(ev *evaluation, _ []ref.Val) ref.Val {
 			m := ev.w.management()
-			if m.unread != "" && len(m.accounts) == 0 {
-				return ev.unknown("dacl", m.unread)
+			if why := slices.Concat(m.unread...); len(why) > 0 && len(m.accounts) == 0 {
+				return ev.unknown("dacl", why[0])
 			}
 			names := make([]string, len(m.accounts))
 			for i, id := range m.accounts {

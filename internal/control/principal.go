@@ -1,7 +1,11 @@
 package control
 
 import (
+	"slices"
 	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/secdesc"
@@ -185,6 +189,14 @@ func findPrincipalName(name string) principalName {
 	return principalName{rid: rid, forestWide: forestWide[name], known: ok}
 }
 
+func findPrincipalNames(names []string) []principalName {
+	out := make([]principalName, len(names))
+	for i, n := range names {
+		out[i] = findPrincipalName(n)
+	}
+	return out
+}
+
 // sidIs reports whether sid is that of p, in any domain.
 func (w *world) sidIs(sid secdesc.SID, p principalName) bool {
 	if !p.sid.IsZero() {
@@ -200,6 +212,77 @@ func (w *world) sidIs(sid secdesc.SID, p principalName) bool {
 		}
 	}
 	return false
+}
+
+// sidIsOneOf answers whether sid is one of the named principals, of any
+// domain. It is unknown if it may be one of a domain that was not read.
+func (ev *evaluation) sidIsOneOf(sid secdesc.SID, names ...principalName) ref.Val {
+	var rids []uint32
+	for _, n := range names {
+		if ev.w.sidIs(sid, n) {
+			return types.True
+		}
+		if ev.w.unreadDomain && n.rid != 0 {
+			rids = append(rids, n.rid)
+		}
+	}
+	if why := ev.w.inUnreadDomain(sid, rids); why != "" {
+		return ev.unknown("dacl", why)
+	}
+	return types.False
+}
+
+// inUnreadDomain says that sid may be a principal with one of the RIDs in a domain
+// of the forest whose identifier was not read; "" if that cannot be.
+func (w *world) inUnreadDomain(sid secdesc.SID, rids []uint32) string {
+	if !w.unreadDomain {
+		return ""
+	}
+	rid, ok := sid.RID()
+	if !ok || !sid.IsDomainRelative() || !slices.Contains(rids, rid) {
+		return ""
+	}
+	for _, d := range w.domains {
+		if d.SID == sid.Domain() {
+			return ""
+		}
+	}
+	for _, d := range w.domains {
+		if d.SID.IsZero() {
+			return sid.String() + " may belong to the domain " + d.DNS + ", which is not part of the snapshot"
+		}
+	}
+	return ""
+}
+
+// forestWideRIDs are the RIDs of the principals of the root domain.
+func forestWideRIDs() []uint32 {
+	var out []uint32
+	for name := range forestWide {
+		out = append(out, domainRIDs[name])
+	}
+	return out
+}
+
+// mayBeHidden says why sid, for which the snapshot has no object, may have one all
+// the same; "" if it has one or is known to have none.
+func (w *world) mayBeHidden(sid secdesc.SID) string {
+	if !sid.IsDomainRelative() || w.s.BySID(sid) != forest.None {
+		return ""
+	}
+	unread := ""
+	for d, dom := range w.domains {
+		switch {
+		case dom.SID == sid.Domain():
+			if why := w.listing().accounts[d]; len(why) > 0 {
+				return sid.String() + " may be among " + why[0]
+			}
+			return ""
+		case dom.SID.IsZero():
+			unread = sid.String() + " may be of the domain " + dom.DNS + ", which is not part of the snapshot"
+		}
+	}
+	return unread
 }
 
 // trusteeName puts a SID into words: DOMAIN\name if it is known.

@@ -88,7 +88,7 @@ func TestShortcutExpressions(t *testing.T) {
 		`subject.name() == "ordinary" || false`:                                                       true,
 		`subject.name() < "a" ? true : subject.isUser() != subject.isGroup()`:                         true,
 		`[1, 2, 3].all(x, [1, 2].exists(y, y == x))`:                                                  true,
-		`[1, 2, 3].exists_one(x, x > 2)`:                                                               true,
+		`[1, 2, 3].exists_one(x, x > 2)`:                                                              true,
 		`[1, 2, 3].every(x, x != 2 && subject.enabled())`:                                             true,
 		`[1, 2].every(x, [x, 3].every(y, y > 1))`:                                                     false, // a list of variables
 		`subject.domain().principal("domain-admins").members().every(m, m.flag("NOT_DELEGATED"))`:     true,

@@ -12,39 +12,42 @@ type selector struct {
 	hosts      bool // subjects are host sets
 	whole      bool // the only subject is the forest
 	objects    func(w *world) []forest.ID
-	privileged bool     // findings say through which group the subject is privileged
-	role       []string // hosts: of these roles
+	privileged bool                       // findings say through which group the subject is privileged
+	role       []string                   // hosts: of these roles
+	from       source                     // where objects are found
+	groups     func(w *world) []forest.ID // fromGroups: whose effective members they are
+	attr       forest.Attr                // objects are found by this attribute, or 0
 }
 
 // selectors are the kinds of subjects beside the names of principals, which
 // select that principal in each domain.
 var selectors = map[string]selector{
 	"forest":             {doc: "the forest as a whole", whole: true},
-	"domain":             {doc: "each domain that was read", objects: (*world).domainHeads},
+	"domain":             {from: fromDomains, doc: "each domain that was read", objects: (*world).domainHeads},
 	"user":               {doc: "user accounts of people and services", objects: ofKinds("user")},
 	"computer":           {doc: "computer accounts", objects: ofKinds("computer")},
 	"account":            {doc: "accounts of any kind", objects: ofKinds("user", "computer", "gmsa", "msa", "dmsa")},
 	"group":              {doc: "groups", objects: ofKinds("group")},
-	"gpo":                {doc: "group policy objects", objects: (*world).policyObjects},
-	"protected-group":    {doc: "groups that AdminSDHolder protects (guide, app. C)", objects: func(w *world) []forest.ID { return w.privilege().groups }},
-	"protected-object":   {doc: "accounts and groups that AdminSDHolder protects", objects: func(w *world) []forest.ID { return w.privilege().protected }},
-	"privileged-account": {privileged: true, doc: "effective members of protected groups", objects: func(w *world) []forest.ID { return w.privilege().accounts }},
-	"privileged-principal": {doc: "protected groups, their effective members, and groups nested in them", objects: func(w *world) []forest.ID {
+	"gpo":                {from: fromPolicies, doc: "group policy objects", objects: (*world).policyObjects},
+	"protected-group":    {from: fromGroups, groups: protectedGroups, doc: "groups that AdminSDHolder protects (guide, app. C)", objects: func(w *world) []forest.ID { return w.privilege().groups }},
+	"protected-object":   {from: fromGroups, groups: protectedGroups, doc: "accounts and groups that AdminSDHolder protects", objects: func(w *world) []forest.ID { return w.privilege().protected }},
+	"privileged-account": {from: fromGroups, groups: protectedGroups, privileged: true, doc: "effective members of protected groups", objects: func(w *world) []forest.ID { return w.privilege().accounts }},
+	"privileged-principal": {from: fromGroups, groups: protectedGroups, doc: "protected groups, their effective members, and groups nested in them", objects: func(w *world) []forest.ID {
 		return sorted(w.privilege().protected, w.privilege().accounts)
 	}},
-	"admin-account":      {privileged: true, doc: "privileged accounts and members of the configured administrative groups", objects: func(w *world) []forest.ID { return w.privilege().admins }},
-	"vip-account":        {doc: "members of the configured VIP groups", objects: func(w *world) []forest.ID { return w.privilege().vips }},
-	"watched-account":    {privileged: true, doc: "administrative and VIP accounts", objects: func(w *world) []forest.ID { return sorted(w.privilege().admins, w.privilege().vips) }},
-	"adminsdholder":      {doc: "AdminSDHolder of each domain", objects: (*world).adminSDHolders},
-	"admincount":         {doc: "accounts and groups with adminCount 1", objects: (*world).admincounts},
-	"management-account": {doc: "management accounts (guide, app. I)", objects: func(w *world) []forest.ID { return w.management().accounts }},
-	"management-group":   {doc: "groups that may enable management accounts", objects: func(w *world) []forest.ID { return w.management().groups }},
-	"issuance-group":     {doc: "groups linked to an issuance policy", objects: (*world).issuanceGroups},
-	"service-user":       {doc: "user accounts with service principal names", objects: withAttr(forest.ServicePrincipalName, "user")},
-	"delegating-account": {doc: "accounts with msDS-AllowedToDelegateTo", objects: withAttr(forest.MsDSAllowedToDelegateTo)},
-	"rbcd-target":        {doc: "accounts with msDS-AllowedToActOnBehalfOfOtherIdentity", objects: withAttr(forest.MsDSAllowedToActOnBehalfOfOtherIdentity)},
-	"sidhistory":         {doc: "accounts and groups with sIDHistory", objects: withAttr(forest.SIDHistory)},
-	"altsecid":           {doc: "accounts with altSecurityIdentities", objects: withAttr(forest.AltSecurityIdentities)},
+	"admin-account":      {from: fromGroups, groups: adminGroups, privileged: true, doc: "privileged accounts and members of the configured administrative groups", objects: func(w *world) []forest.ID { return w.privilege().admins }},
+	"vip-account":        {from: fromGroups, groups: vipGroups, doc: "members of the configured VIP groups", objects: func(w *world) []forest.ID { return w.privilege().vips }},
+	"watched-account":    {from: fromGroups, groups: func(w *world) []forest.ID { return sorted(adminGroups(w), vipGroups(w)) }, privileged: true, doc: "administrative and VIP accounts", objects: func(w *world) []forest.ID { return sorted(w.privilege().admins, w.privilege().vips) }},
+	"adminsdholder":      {from: fromSystem, doc: "AdminSDHolder of each domain", objects: (*world).adminSDHolders},
+	"admincount":         {attr: forest.AdminCount, doc: "accounts and groups with adminCount 1", objects: (*world).admincounts},
+	"management-account": {from: fromManagement, doc: "management accounts (guide, app. I)", objects: func(w *world) []forest.ID { return w.management().accounts }},
+	"management-group":   {from: fromManagers, doc: "groups that may enable management accounts", objects: func(w *world) []forest.ID { return w.management().groups }},
+	"issuance-group":     {from: fromForest, attr: forest.MsDSOIDToGroupLink, doc: "groups linked to an issuance policy", objects: (*world).issuanceGroups},
+	"service-user":       {attr: forest.ServicePrincipalName, doc: "user accounts with service principal names", objects: withAttr(forest.ServicePrincipalName, "user")},
+	"delegating-account": {attr: forest.MsDSAllowedToDelegateTo, doc: "accounts with msDS-AllowedToDelegateTo", objects: withAttr(forest.MsDSAllowedToDelegateTo)},
+	"rbcd-target":        {attr: forest.MsDSAllowedToActOnBehalfOfOtherIdentity, doc: "accounts with msDS-AllowedToActOnBehalfOfOtherIdentity", objects: withAttr(forest.MsDSAllowedToActOnBehalfOfOtherIdentity)},
+	"sidhistory":         {attr: forest.SIDHistory, doc: "accounts and groups with sIDHistory", objects: withAttr(forest.SIDHistory)},
+	"altsecid":           {attr: forest.AltSecurityIdentities, doc: "accounts with altSecurityIdentities", objects: withAttr(forest.AltSecurityIdentities)},
 	"member-hosts":       {doc: "servers and workstations, jump servers left out", hosts: true, role: []string{roleServer, roleWorkstation}},
 	"dc-hosts":           {doc: "domain controllers", hosts: true, role: []string{roleDC}},
 	"exempt-hosts":       {doc: "jump servers", hosts: true, role: []string{roleExempt}},
@@ -79,10 +82,12 @@ func (w *world) trustAccount(id forest.ID) bool {
 	return uac&0x800 != 0
 }
 
+// withAttr lists the objects that have an attribute, and those of which it could
+// not be read: for these the control is unknown.
 func withAttr(a forest.Attr, kinds ...string) func(*world) []forest.ID {
 	return func(w *world) []forest.ID {
 		var out []forest.ID
-		for _, id := range w.s.With(a) {
+		for _, id := range sorted(w.s.With(a), w.s.Flawed(a)) {
 			if len(kinds) == 0 || slices.Contains(kinds, w.kind(id)) {
 				out = append(out, id)
 			}
@@ -90,6 +95,14 @@ func withAttr(a forest.Attr, kinds ...string) func(*world) []forest.ID {
 		return out
 	}
 }
+
+func protectedGroups(w *world) []forest.ID { return w.privilege().groups }
+
+func adminGroups(w *world) []forest.ID {
+	return sorted(w.privilege().groups, w.groupsNamed(w.options.AdminGroups))
+}
+
+func vipGroups(w *world) []forest.ID { return w.groupsNamed(w.options.VIPGroups) }
 
 func (w *world) domainHeads() []forest.ID {
 	var out []forest.ID
@@ -123,8 +136,8 @@ func (w *world) adminSDHolders() []forest.ID {
 
 func (w *world) admincounts() []forest.ID {
 	var out []forest.ID
-	for _, id := range w.s.With(forest.AdminCount) {
-		if v, _ := w.s.Int(id, forest.AdminCount); v == 1 && !w.s.SID(id).IsZero() {
+	for _, id := range sorted(w.s.With(forest.AdminCount), w.s.Flawed(forest.AdminCount)) {
+		if v, st := w.s.Int(id, forest.AdminCount); (v == 1 || st == forest.Unreadable) && !w.s.SID(id).IsZero() {
 			out = append(out, id)
 		}
 	}
@@ -135,7 +148,7 @@ func (w *world) issuanceGroups() []forest.ID {
 	var out []forest.ID
 	for _, oid := range w.s.With(forest.MsDSOIDToGroupLink) {
 		groups, _ := w.s.Links(oid, forest.MsDSOIDToGroupLink)
-		out = append(out, groups...)
+		out = append(out, groups...) // what hides one is said by issuanceGaps
 	}
 	return sorted(out)
 }

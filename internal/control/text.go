@@ -249,6 +249,9 @@ func (ev *evaluation) offend(element ref.Val) {
 func (w *world) item(o offender) item {
 	switch x := o.element.(type) {
 	case object:
+		if x.id == forest.None {
+			return item{Name: "somebody unknown (" + x.why + ")"}
+		}
 		it := item{Name: w.accountName(x.id), DN: w.s.DN(x.id), SID: w.s.SID(x.id).String()}
 		if x.group != forest.None {
 			it.Why = w.chainText(x.id, x.group)
@@ -270,6 +273,9 @@ func (w *world) item(o offender) item {
 		}
 		return it
 	case link:
+		if x.container == forest.None {
+			return item{Name: "a container that is not known (" + x.why + ")"}
+		}
 		return item{Name: w.accountName(x.container), DN: w.s.DN(x.container)}
 	case types.String:
 		return item{Name: string(x), Why: string(x)}

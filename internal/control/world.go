@@ -28,17 +28,21 @@ type world struct {
 	optionsVal ref.Val
 	optionVals map[string]ref.Val // the same, one by one
 
-	domains  []forest.Domain
-	root     int                    // index of the forest root domain, -1 if unknown
-	builtins []map[uint32]forest.ID // by domain: RID → object of CN=Builtin
-	kindOf   []string               // by object
+	domains      []forest.Domain
+	unreadDomain bool                   // the SID of a domain of the forest is not known
+	root         int                    // index of the forest root domain, -1 if unknown
+	builtins     []map[uint32]forest.ID // by domain: RID → object of CN=Builtin
+	kindOf       []string               // by object
 
-	privilege  func() *privilege
-	hostSets   func() []*hostSet
-	management func() *management
-	upns       func() *nameIndex
-	baseline   func() []baselineEntry
-	policies   func() []*policyFacts
+	privilege    func() *privilege
+	hostSets     func() []*hostSet
+	management   func() *management
+	upns         func() *nameIndex
+	baseline     func() []baselineEntry
+	policies     func() []*policyFacts
+	listing      func() *listing
+	protectedGap func() string // why an object that is known in no protected group may be in one
+	namesUnread  func() string // why an account may have a name that is not known
 }
 
 func newWorld(in Input) *world {
@@ -68,6 +72,7 @@ func newWorld(in Input) *world {
 	w.gpo = gpo.New(s, w.reach)
 	w.builtins = make([]map[uint32]forest.ID, len(w.domains))
 	for i, d := range w.domains {
+		w.unreadDomain = w.unreadDomain || d.SID.IsZero()
 		if d.Root {
 			w.root = i
 		}
@@ -79,6 +84,9 @@ func newWorld(in Input) *world {
 	w.upns = sync.OnceValue(w.indexNames)
 	w.baseline = sync.OnceValue(w.readBaseline)
 	w.policies = sync.OnceValue(w.readPolicies)
+	w.listing = sync.OnceValue(w.findListing)
+	w.protectedGap = sync.OnceValue(w.findProtectedGap)
+	w.namesUnread = sync.OnceValue(w.findNamesUnread)
 	return w
 }
 
@@ -197,6 +205,14 @@ func (w *world) isDC(id forest.ID) bool {
 	return uac&(0x2000|0x4000000) != 0 || pg == 516 || pg == 521
 }
 
+// roleUnread reports whether it is not known if a computer for which isDC is false
+// is a domain controller: every domain controller has their primary group.
+func (w *world) roleUnread(id forest.ID) bool {
+	_, uac := w.s.Int(id, forest.UserAccountControl)
+	_, group := w.s.Int(id, forest.PrimaryGroupID)
+	return uac != forest.Known && group != forest.Known
+}
+
 // groupsNamed resolves names of groups given in options.
 func (w *world) groupsNamed(names []string) []forest.ID {
 	var out []forest.ID
@@ -230,55 +246,50 @@ type privilege struct {
 	protected []forest.ID               // what AdminSDHolder protects, in ID order
 	admins    []forest.ID               // accounts, and effective members of Options.AdminGroups
 	vips      []forest.ID
-	inSet     map[forest.ID]bool // protected as a set
+	inSet     map[forest.ID]bool   // protected as a set
+	maybe     map[forest.ID]string // may be in that set: why it is not known
+	unread    [][]string           // by domain: protected groups that may exist and were not read
 }
 
 // findPrivilege lists protected groups and their effective members. Groups whose
 // members are domain controllers protect only themselves (guide, app. C).
 func (w *world) findPrivilege() *privilege {
-	p := &privilege{excluded: map[forest.ID]bool{}, members: map[forest.ID][]forest.ID{}, inSet: map[forest.ID]bool{}}
-	mask := w.excludedMask()
+	p := &privilege{
+		excluded: map[forest.ID]bool{}, members: map[forest.ID][]forest.ID{}, inSet: map[forest.ID]bool{},
+		maybe: map[forest.ID]string{}, unread: make([][]string, len(w.domains)),
+	}
+	mask, why := w.excludedMask()
 	for d := range w.domains {
 		for _, name := range protectedNames {
-			id := w.principalID(d, name)
-			if id == forest.None || forestWide[name] && d != w.root {
-				continue
-			}
-			if w.kind(id) != "group" {
+			switch id := w.principalID(d, name); {
+			case forestWide[name] && d != w.root:
+			case id == forest.None:
+				p.unread[d] = append(p.unread[d], w.principalGaps(name, d)...)
+			case w.kind(id) != "group":
 				p.inSet[id] = true
-				if name == "builtin-administrator" {
-					p.members[id] = append(p.members[id], nil...)
-				}
-				continue
-			}
-			p.groups = append(p.groups, id)
-			if excludable[name]&mask != 0 {
+			case excludable[name]&mask != 0:
+				p.groups = append(p.groups, id)
 				p.excluded[id] = true
-			} else {
-				p.inSet[id] = true
-			}
-			if name == "domain-controllers" || name == "read-only-domain-controllers" {
-				continue
-			}
-			for _, m := range w.reach.Members(id) {
-				p.members[m] = append(p.members[m], id)
-				if !p.excluded[id] && w.kind(m) != "foreign" {
-					p.inSet[m] = true
-				}
-			}
-			if !p.excluded[id] {
-				for _, g := range w.reach.Nested(id) {
-					p.inSet[g] = true
-				}
+				p.addMembers(w, id, "")
+			case excludable[name] != 0 && why != "":
+				p.groups = append(p.groups, id)
+				p.addDoubtful(w, id, why)
+			default:
+				p.groups = append(p.groups, id)
+				p.addMembers(w, id, name)
 			}
 		}
 	}
-	for id, in := range p.members {
-		if len(in) > 0 && w.kind(id) != "foreign" {
+	for id := range p.members {
+		if w.kind(id) != "foreign" {
 			p.accounts = append(p.accounts, id)
 		}
 	}
 	for id := range p.inSet {
+		delete(p.maybe, id)
+		p.protected = append(p.protected, id)
+	}
+	for id := range p.maybe {
 		p.protected = append(p.protected, id)
 	}
 	slices.Sort(p.groups)
@@ -287,6 +298,42 @@ func (w *world) findPrivilege() *privilege {
 	p.admins = w.union(p.accounts, w.options.AdminGroups)
 	p.vips = w.union(nil, w.options.VIPGroups)
 	return p
+}
+
+// addMembers takes the effective members of a protected group; they are protected
+// too if name says so, which is empty for a group that is excluded.
+func (p *privilege) addMembers(w *world, group forest.ID, name string) {
+	if name != "" {
+		p.inSet[group] = true
+	}
+	if name == "domain-controllers" || name == "read-only-domain-controllers" {
+		return
+	}
+	for _, m := range w.reach.Members(group) {
+		p.members[m] = append(p.members[m], group)
+		if name != "" && w.kind(m) != "foreign" {
+			p.inSet[m] = true
+		}
+	}
+	if name != "" {
+		for _, g := range w.reach.Nested(group) {
+			p.inSet[g] = true
+		}
+	}
+}
+
+// addDoubtful takes a group that may be excluded from the protection.
+func (p *privilege) addDoubtful(w *world, group forest.ID, why string) {
+	p.addMembers(w, group, "")
+	p.maybe[group] = why
+	for _, m := range w.reach.Members(group) {
+		if w.kind(m) != "foreign" {
+			p.maybe[m] = why
+		}
+	}
+	for _, g := range w.reach.Nested(group) {
+		p.maybe[g] = why
+	}
 }
 
 // union adds the effective members of groups to ids.
@@ -323,10 +370,11 @@ func (w *world) heuristic(n int) (char string, id forest.ID, st forest.State) {
 	return "", forest.None, forest.Unreadable
 }
 
-func (w *world) excludedMask() int {
+// excludedMask returns the bits of excludable, or why they are not known.
+func (w *world) excludedMask() (mask int, why string) {
 	char, _, st := w.heuristic(16)
 	if st != forest.Known {
-		return 0
+		return 0, "dSHeuristics of the directory service was not read, so it is not known which groups are excluded from the protection"
 	}
-	return max(0, strings.Index("0123456789abcdef", strings.ToLower(char))) // another character excludes nobody
+	return max(0, strings.Index("0123456789abcdef", strings.ToLower(char))), "" // another character excludes nobody
 }

@@ -91,7 +91,7 @@ func (p *Policy) missing(s *forest.Snapshot) {
 
 // hidden makes p a policy of which nothing is known.
 func (p *Policy) hidden(why string) {
-	p.problem(why)
+	p.problemOf(Unseen, why)
 	p.maybe = append(p.maybe, fmt.Sprintf("policy %s exists and applies (%s)", p, why))
 	for f := range numFiles {
 		p.data.unread[f] = fmt.Sprintf("nothing is known of policy %s: %s", p, why)

@@ -69,6 +69,7 @@ const (
 	Damaged         ProblemKind = iota // missing, malformed or ignored by clients
 	VersionMismatch                    // versionNumber and GPT.INI differ
 	StoredSecret                       // a file holds a password; the text does not
+	Unseen                             // the policy was not read: what is wrong with it, if anything, is not known
 )
 
 // String returns the text.

@@ -236,7 +236,30 @@ func covers(r right, o object) ref.Val {
 	if v == types.True && !through.SID.IsZero() {
 		r.ev.sawCover(o.id, through)
 	}
+	if v == types.False {
+		if why := w.coverUnread(r.setting); why != "" {
+			return r.ev.unknown("members", why)
+		}
+	}
 	return v
+}
+
+// coverUnread says why a group in the list of a right may hold a principal that is
+// not known to be its member.
+func (w *world) coverUnread(s gpo.Setting) string {
+	lists := [][]gpo.Principal{s.Principals}
+	for _, o := range s.Outcomes {
+		lists = append(lists, o.Principals)
+	}
+	for _, p := range slices.Concat(lists...) {
+		if p.SID.IsZero() || p.SID.Domain() == builtinDomain {
+			continue
+		}
+		if why := cmp.Or(w.reach.Unsure(p.SID), w.mayBeHidden(p.SID)); why != "" {
+			return why
+		}
+	}
+	return ""
 }
 
 // sawCover records through what a right concerns a principal that it does not name.

@@ -2,6 +2,7 @@ package gpo
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/leastwise/leastwise/internal/forest"
@@ -82,7 +83,7 @@ func (p *Policy) load(s *forest.Snapshot) {
 			c.unread[f] = fmt.Sprintf("neither GPT.INI nor %s of policy %s exists: clients stop with an error and keep what they had", policyFiles[f].path, p)
 			continue
 		case file.State == forest.Absent:
-			if f == templateFile && f.runs(p.ext) {
+			if f == templateFile && f.runs(p.ext) && !p.unseen() {
 				p.problem("lists the security extension but has no GptTmpl.inf: clients set nothing from it")
 			}
 			continue
@@ -100,6 +101,11 @@ func (p *Policy) load(s *forest.Snapshot) {
 			c.unread[f] = fmt.Sprintf("%s of policy %s: %v", policyFiles[f].path, p, err)
 		}
 	}
+}
+
+// unseen reports whether parts of the policy's object were not read.
+func (p *Policy) unseen() bool {
+	return slices.ContainsFunc(p.Problems, func(x Problem) bool { return x.Kind == Unseen })
 }
 
 func (p *Policy) problem(text string) { p.problemOf(Damaged, text) }

@@ -157,6 +157,7 @@ func (p *Policy) readExtensions(s *forest.Snapshot) {
 	text, st := s.Str(p.ID, forest.GPCMachineExtensionNames)
 	if st == forest.Unreadable {
 		p.unsure("it lists the extensions (%s)", s.Why(p.ID, forest.GPCMachineExtensionNames))
+		p.problemOf(Unseen, "whether the policy lists its extensions: "+s.Why(p.ID, forest.GPCMachineExtensionNames))
 		p.ext = Extensions{{CSE: cseGroups}, {CSE: cseRegistry}, {CSE: cseSecurity}, {CSE: cseAudit}}
 		return
 	}

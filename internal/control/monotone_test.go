@@ -154,7 +154,10 @@ func TestEvidenceTakenAway(t *testing.T) {
 	}
 	slices.Sort(names)
 	m.check(t, "nothing", blank{})
-	for _, name := range names {
+	for i, name := range names {
+		if raceEnabled && i%16 != 0 {
+			continue // scripts/test runs them all without the race detector
+		}
 		t.Run(name, func(t *testing.T) { m.check(t, name, kinds[name]) })
 	}
 	t.Run("everything", func(t *testing.T) { // options name containers that the scan then does not show

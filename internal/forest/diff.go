@@ -97,7 +97,7 @@ type ACEChange struct {
 // where one was not read, their SID, or else their name. whenChanged is left out:
 // it says no more than that something changed, on one server.
 func Diff(before, after *Snapshot) *Changes {
-	d := &differ{a: before, b: after, descs: map[[2]uint32]bool{}}
+	d := &differ{a: before, b: after, descs: map[[2]uint32]bool{}, sacl: saclRead(before) && saclRead(after)}
 	d.match()
 	d.objects()
 	return &Changes{Objects: d.out, Files: diffFiles(before, after), Coverage: diffCoverage(before, after)}
@@ -111,6 +111,7 @@ type differ struct {
 	descs  map[[2]uint32]bool // pairs of descriptors that are equal
 	attrs  []Attr
 	domain secdesc.SID
+	sacl   bool // both sides read the system lists
 }
 
 // match finds the objects that are the same in both.
@@ -170,6 +171,8 @@ func (d *differ) objects() {
 		}
 	}
 	seenBy, seenByOld := newSight(d.b), newSight(d.a)
+	seenBy.lacks(d.a, d.toB)
+	seenByOld.lacks(d.b, d.toA)
 	for i, new := range d.toB {
 		if new == None {
 			d.out = append(d.out, identity(d.a, ID(i), Removed))

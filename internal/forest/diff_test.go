@@ -137,3 +137,29 @@ func TestDiffUnreadableIsNotRemoved(t *testing.T) {
 		t.Error("no coverage differences")
 	}
 }
+
+// A system list or a partition that only one side read is no change.
+func TestDiffOfReadingIsNoChange(t *testing.T) {
+	plain := descriptor("S-1-5-18", domSID+"-512", 0x100)
+	full := []byte(plain)
+	full[2], full[3] = full[2]|0x10, full[3]|0x08 // SACL present (and empty), auto-inherited
+	head := func(b *Builder, sd string, state string) {
+		mustAdd(t, b, entry(root, "objectClass", "domainDNS", "nTSecurityDescriptor", sd))
+		b.Cover(Coverage{Area: AreaPartition, Subject: root, State: "complete"})
+		b.Cover(Coverage{Area: AreaSACL, Subject: "nTSecurityDescriptor", State: state})
+	}
+	before, after := pairOf(t, func(b *Builder) { head(b, plain, "unreadable") }, func(b *Builder) {
+		head(b, string(full), "complete")
+		mustAdd(t, b, entry(config, "objectClass", "configuration"), entry("CN=c,"+config))
+	})
+	for want, d := range map[ChangeKind]*Changes{Found: Diff(before, after), Lost: Diff(after, before)} {
+		if len(d.Objects) != 2 {
+			t.Errorf("%s: %+v", want, d.Objects)
+		}
+		for _, o := range d.Objects {
+			if o.Kind != want {
+				t.Errorf("%s is %s, want %s", o.DN, o.Kind, want)
+			}
+		}
+	}
+}

@@ -34,6 +34,9 @@ func (d *differ) descriptors(old, new ID) *DescriptorChange {
 	if errX != nil || errY != nil {
 		return out
 	}
+	if !d.sacl {
+		x, y = withoutSACL(x), withoutSACL(y)
+	}
 	if x.Owner != y.Owner {
 		out.OldOwner, out.NewOwner = x.Owner.String(), y.Owner.String()
 	}
@@ -49,6 +52,30 @@ func (d *differ) descriptors(old, new ID) *DescriptorChange {
 		return nil
 	}
 	return out
+}
+
+// saclRead reports whether s holds the system lists: as its coverage says, or, if
+// that says nothing, if any descriptor has one.
+func saclRead(s *Snapshot) bool {
+	for _, c := range s.coverage {
+		if c.Area == AreaSACL {
+			return c.Complete()
+		}
+	}
+	for i := range s.descs {
+		if sd, err := s.descs[i].get(); err == nil && sd.Control.Has(secdesc.SACLPresent) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutSACL returns sd as one reads it who may not read the system list.
+func withoutSACL(sd *secdesc.Descriptor) *secdesc.Descriptor {
+	out := *sd
+	out.SACL = nil
+	out.Control &^= secdesc.SACLPresent | secdesc.SACLDefaulted | secdesc.SACLAutoInheritReq | secdesc.SACLAutoInherited | secdesc.SACLProtected
+	return &out
 }
 
 func descState(s *Snapshot, id ID) State {
@@ -125,6 +152,25 @@ func newSight(s *Snapshot) *sight {
 		}
 	}
 	return v
+}
+
+// lacks takes a naming context of other whose root is not in this snapshot for not
+// read, unless a statement of its own says that it was.
+func (v *sight) lacks(other *Snapshot, match []ID) {
+	isHead := headClasses(other)
+	for i, id := range match {
+		if id != None || !isHead[other.class[i]] {
+			continue
+		}
+		if key := other.key(ID(i)); !v.stated(key) {
+			v.parts[key] = false
+		}
+	}
+}
+
+func (v *sight) stated(key string) bool {
+	_, ok := v.parts[key]
+	return ok
 }
 
 // sees reports whether dn would be in the snapshot if it existed: the nearest

@@ -46,7 +46,7 @@ func (c *command) doctor(cmd *cobra.Command, o *output) error {
 	}
 	show := func(app.Check) {}
 	if live := o.form == "table" && !o.toFile(); live { // each as soon as it is known
-		show = func(v app.Check) { showCheck(c.env.Out, v) }
+		show = func(v app.Check) { _ = showCheck(c.env.Out, v) } // the sink keeps the error
 	}
 	checks := app.Diagnose(cmd.Context(), cfg, c.caller(), c.tool(), show)
 	if err := cmd.Context().Err(); err != nil {

@@ -60,8 +60,8 @@ func (c *command) checkOutput(cmd *cobra.Command, o *output) error {
 
 // checkInputs refuses to write the result over a file that the command reads.
 func checkInputs(cmd *cobra.Command, out string) error {
-	to, err := os.Stat(out)
-	if err != nil || !to.Mode().IsRegular() {
+	to, _ := os.Stat(out)
+	if to == nil || !to.Mode().IsRegular() {
 		return nil // nothing there that could be lost, or CheckWritable says what is wrong
 	}
 	inputs := cmd.Flags().Args()

@@ -393,11 +393,16 @@ func forestMethods() []method {
 	}
 }
 
+// fullPowerNames are the groups that are one level of power.
+func fullPowerNames() []string {
+	return []string{"enterprise-admins", "domain-admins", "administrators"}
+}
+
 // fullPower lists the groups that are one level of power in all domains.
 func (w *world) fullPower() []forest.ID {
 	var out []forest.ID
 	for d := range w.domains {
-		for _, name := range []string{"enterprise-admins", "domain-admins", "administrators"} {
+		for _, name := range fullPowerNames() {
 			if g := w.principalID(d, name); g != forest.None && (!forestWide[name] || d == w.root) {
 				out = append(out, g)
 			}
@@ -408,6 +413,13 @@ func (w *world) fullPower() []forest.ID {
 
 func (ev *evaluation) standingAdministratorsRead() ref.Val {
 	w := ev.w
+	for d := range w.domains {
+		for _, name := range fullPowerNames() {
+			if gaps := w.principalGaps(name, d); len(gaps) > 0 {
+				return ev.unknown("members", gaps[0])
+			}
+		}
+	}
 	for _, g := range w.fullPower() {
 		if gaps := w.gaps(g); len(gaps) > 0 {
 			return ev.unknown("members", gaps[0])

@@ -92,6 +92,22 @@ func (l *listing) add(w *world, dn, text string) {
 	}
 }
 
+// hiddenByDefault reports whether the object of domain d is one that every domain
+// hides from ordinary users, and no account: it stands where the directory itself
+// put it. Without this no ordinary user could scan a domain to the end.
+func (w *world) hiddenByDefault(id forest.ID, d int) bool {
+	name, ok := strings.CutSuffix(w.s.DN(id), ","+w.domains[d].DN)
+	if !ok {
+		return false
+	}
+	switch name {
+	case "CN=NTDS Quotas", "CN=MicrosoftDNS,CN=System", "CN=Password Settings Container,CN=System":
+		return true
+	}
+	rdn, found := strings.CutSuffix(name, ",CN=IP Security,CN=System")
+	return found && strings.HasPrefix(rdn, "CN=ipsec")
+}
+
 // addClassless notes objects that show that they exist and nothing else: each may
 // be an account.
 func (w *world) addClassless(l *listing) {
@@ -100,7 +116,7 @@ func (w *world) addClassless(l *listing) {
 		if kind != "" || len(w.s.Classes(forest.ID(id))) > 0 {
 			continue
 		}
-		if d := w.domainIndex(forest.ID(id)); d >= 0 {
+		if d := w.domainIndex(forest.ID(id)); d >= 0 && !w.hiddenByDefault(forest.ID(id), d) {
 			if count[d]++; count[d] == 1 {
 				first[d] = forest.ID(id)
 			}

@@ -193,7 +193,7 @@ func TestDomainPartitionAlone(t *testing.T) {
 		}
 	}
 	b := forest.NewBuilder(forest.Info{Source: "ldif", Domain: "contoso.test"})
-	if err := forest.ReadLDIF(strings.NewReader(strings.Join(kept, "\n\n")), b); err != nil {
+	if err := forest.ReadLDIF(strings.NewReader(strings.Join(kept, "\n\n")+"\n"), b); err != nil {
 		t.Fatal(err)
 	}
 	got := (&gappedForest{t: t, b: b}).right(dn)

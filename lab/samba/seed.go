@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-ldap/ldap/v3"
+
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/forest/fixture"
 	"github.com/leastwise/leastwise/internal/secdesc"
@@ -24,7 +26,8 @@ var seedScript string
 type seedJob struct {
 	Dir       string            `json:"dir"`
 	Changes   []seedChange      `json:"changes"`
-	Passwords map[string]string `json:"passwords,omitempty"`
+	Passwords map[string]string `json:"passwords,omitempty"` // to be given before the changes
+	Keep      map[string]string `json:"keep,omitempty"`      // to be given back after them, where they took it away
 	Schema    bool              `json:"schema,omitempty"`
 }
 
@@ -133,7 +136,8 @@ const seedReplication = 5 * time.Minute
 func (l *Lab) convergeAfterSeed(ctx context.Context) error {
 	for end := time.Now().Add(seedReplication); ; {
 		err := l.Converge(ctx)
-		if err == nil || ctx.Err() != nil || time.Now().After(end) {
+		refused := ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials) // no patience helps
+		if err == nil || refused || ctx.Err() != nil || time.Now().After(end) {
 			return err
 		}
 	}
@@ -141,7 +145,11 @@ func (l *Lab) convergeAfterSeed(ctx context.Context) error {
 
 // seed has scripts/seed.py carry out changes; it returns the SIDs of all objects.
 func (l *Lab) seed(ctx context.Context, changes []fixture.Change, passwords map[string]string) (map[string]secdesc.SID, error) {
-	job := seedJob{Dir: l.DCs()[0].Dir, Passwords: passwords}
+	admin, err := l.Admin.Password()
+	if err != nil {
+		return nil, err
+	}
+	job := seedJob{Dir: l.DCs()[0].Dir, Passwords: passwords, Keep: map[string]string{l.Admin.Name: admin}}
 	job.Schema = len(changes) > 0 && changes[0].Relax == fixture.RelaxSchema
 	for _, c := range changes {
 		s := seedChange{DN: c.DN, Verb: c.Verb, Values: c.Values, Relax: c.Relax, Attrs: map[string][][]byte{}}

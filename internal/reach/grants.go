@@ -1,0 +1,251 @@
+package reach
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// A grant is a way in which a descriptor gives power over the objects that carry
+// it to whoever holds a SID.
+type grant struct {
+	who   secdesc.SID
+	kind  Kind
+	gives facet
+	cond  cond
+	ace   int32         // index in the DACL; implicit if no entry says so
+	deny  []secdesc.SID // who holds one of these is refused by an earlier entry
+}
+
+// implicit is the index of no entry: the owner's rights, or a NULL DACL.
+const implicit = -1
+
+// A pairing needs two rights of one token: a grant of each side.
+type pairing struct {
+	kind        Kind
+	gives       facet
+	cond        cond
+	left, right []grant
+}
+
+// grants are all of those of a descriptor, for one aspect and profile.
+type grants struct {
+	list   []grant // by facet, then strongest first
+	pairs  []pairing
+	unread bool // the descriptor was not read
+}
+
+// subject is what a descriptor is looked at for: a class of objects that differ in
+// nothing that decides.
+type subject struct {
+	aspect     aspect
+	class      secdesc.GUID
+	blockOwner bool // BlockOwnerImplicitRights counts here
+	noLogon    bool // disabled, or needs a smart card
+}
+
+// compiler walks one DACL for all rules of an aspect.
+type compiler struct {
+	d         *secdesc.Descriptor
+	sub       subject
+	ownerSet  bool // entries for OwnerRights say what owners may do
+	takers    []grant
+	isTrusted func(owner secdesc.SID) bool // owner that BlockOwnerImplicitRights excepts
+	out       grants
+}
+
+// compile lists what d gives over objects of sub. Every rule is decided in the
+// order of the entries ([MS-DTYP] 2.5.3.2): what denies a right stands as a guard
+// before the grants that follow it, because it depends on the whole token whom it
+// stops.
+func compile(d *secdesc.Descriptor, sub subject, rules []rule, isTrusted func(secdesc.SID) bool) *grants {
+	c := &compiler{d: d, sub: sub, isTrusted: isTrusted}
+	if d.DACL == nil {
+		if d.HasNullDACL() {
+			for f := range facet(numFacets) {
+				c.out.list = append(c.out.list, grant{who: secdesc.Everyone, kind: NullDACL, gives: f, ace: implicit})
+			}
+		} else {
+			c.out.unread = true
+		}
+		return &c.out
+	}
+	c.ownerSet = slices.ContainsFunc(d.DACL.ACEs, func(a secdesc.ACE) bool {
+		return a.SID == secdesc.OwnerRights && a.InEffect() && (a.IsAllow() || a.IsDeny())
+	})
+	c.takers = c.walk(rule{kind: WriteOwner, mask: secdesc.WriteOwner}, secdesc.WriteOwner, nil)
+	c.owner()
+	for _, r := range rules {
+		c.apply(r)
+	}
+	c.out.list = strongest(c.out.list)
+	return &c.out
+}
+
+// owner adds the owner's implicit rights, and those of who can become owner
+// ([MS-DTYP] 2.5.3.2; dSHeuristics fBlockOwnerImplicitRights, [MS-ADTS] 6.1.1.2.4.1.2).
+func (c *compiler) owner() {
+	if c.ownerSet || c.d.Owner.IsZero() {
+		return
+	}
+	if !c.sub.blockOwner || c.isTrusted(c.d.Owner) {
+		c.out.list = append(c.out.list, grant{who: c.d.Owner, kind: Owner, ace: implicit})
+	}
+	if !c.sub.blockOwner {
+		c.out.list = append(c.out.list, c.takers...)
+	}
+}
+
+func (c *compiler) apply(r rule) {
+	if r.kind == WriteOwner {
+		return // only what owners may do counts
+	}
+	if r.logon && c.sub.noLogon {
+		r.cond = ifEnabled
+	}
+	left := c.walk(r, r.mask, r.types)
+	if r.and == nil {
+		c.out.list = append(c.out.list, left...)
+		return
+	}
+	right := c.walk(r, r.and.mask, r.and.types)
+	if len(left) == 0 || len(right) == 0 {
+		return
+	}
+	// Whoever holds both by one SID needs no pairing.
+	var rest []grant
+	for _, l := range left {
+		i := slices.IndexFunc(right, func(x grant) bool { return x.who == l.who && len(x.deny) == 0 })
+		if i >= 0 {
+			l.cond = max(l.cond, right[i].cond)
+			c.out.list = append(c.out.list, l)
+			continue
+		}
+		rest = append(rest, l)
+	}
+	c.out.pairs = append(c.out.pairs, pairing{kind: r.kind, gives: r.gives, cond: r.cond, left: left, right: right})
+}
+
+// walk goes through the entries for one right.
+func (c *compiler) walk(r rule, mask secdesc.Mask, types []secdesc.GUID) []grant {
+	var out []grant
+	var deny []secdesc.SID
+	risk := r.cond
+	for i := range c.d.DACL.ACEs {
+		a := &c.d.DACL.ACEs[i]
+		if !a.InEffect() || a.Mask.MapGeneric()&mask == 0 || !a.IsAllow() && !a.IsDeny() {
+			continue
+		}
+		if a.IsObject() && a.ObjectType != c.sub.class && !slices.Contains(types, a.ObjectType) {
+			continue
+		}
+		who := a.SID
+		if who == secdesc.OwnerRights {
+			who = c.d.Owner
+		}
+		if who.IsZero() || neverHeld(who) {
+			continue
+		}
+		if a.IsDeny() {
+			if a.Type.IsCallback() {
+				risk = max(risk, ifCondition)
+				continue
+			}
+			if who == secdesc.Everyone {
+				return out
+			}
+			deny = append(deny[:len(deny):len(deny)], who)
+			continue
+		}
+		g := grant{who: who, kind: r.kind, gives: r.gives, cond: risk, ace: int32(i), deny: deny}
+		if a.Type.IsCallback() {
+			g.cond = max(g.cond, ifCondition)
+		}
+		if r.kind == WriteDAC && a.Mask.MapGeneric()&secdesc.FullControl == secdesc.FullControl && !a.IsObject() {
+			g.kind = FullControl
+		}
+		if slices.Contains(deny, who) {
+			continue
+		}
+		out = append(out, g)
+		if a.SID == secdesc.OwnerRights && r.kind != WriteOwner {
+			out = append(out, c.become(g)...)
+		}
+	}
+	return out
+}
+
+// become turns a grant to owners into grants to who can take ownership.
+func (c *compiler) become(g grant) []grant {
+	var out []grant
+	for _, t := range c.takers {
+		t.gives, t.cond, t.deny = g.gives, max(t.cond, g.cond), append(slices.Clone(t.deny), g.deny...)
+		out = append(out, t)
+	}
+	return out
+}
+
+// neverHeld reports whether no token of another principal holds sid: the object
+// itself, placeholders of inheritance, and the operating system of a domain
+// controller.
+func neverHeld(sid secdesc.SID) bool {
+	return sid == secdesc.Self || sid == secdesc.CreatorOwner || sid == secdesc.CreatorGroup || sid == secdesc.System
+}
+
+// strongest keeps of grants of one facet to one SID the first that is certain and
+// unguarded, or all if there is none.
+func strongest(list []grant) []grant {
+	slices.SortStableFunc(list, func(a, b grant) int {
+		return cmp.Or(
+			cmp.Compare(a.gives, b.gives), a.who.Compare(b.who),
+			cmp.Compare(a.cond, b.cond), cmp.Compare(len(a.deny), len(b.deny)), cmp.Compare(a.kind, b.kind))
+	})
+	out := list[:0]
+	for _, g := range list {
+		if n := len(out); n > 0 {
+			last := out[n-1]
+			if last.who == g.who && last.gives == g.gives && last.cond <= g.cond && covers(g.deny, last.deny) {
+				continue
+			}
+		}
+		out = append(out, g)
+	}
+	return slices.Clip(out)
+}
+
+// covers reports whether whoever few stops is stopped by many.
+func covers(many, few []secdesc.SID) bool {
+	for _, s := range few {
+		if !slices.Contains(many, s) {
+			return false
+		}
+	}
+	return true
+}
+
+// subjectOf says how the rights on id are looked at; the second result is a small
+// number that is equal for objects with equal answers.
+func (g *Graph) subjectOf(id forest.ID) subject {
+	k := g.classes[g.s.ClassIndex(id)]
+	sub := subject{aspect: k.aspect, class: k.guid}
+	switch k.aspect {
+	case userAspect, computerAspect:
+		uac, _ := g.s.Int(id, forest.UserAccountControl)
+		sub.noLogon = uac&uacDisabled != 0 || uac&uacSmartcard != 0
+		sub.blockOwner = k.aspect == computerAspect && g.blockOwner
+	case serviceAccountAspect:
+		sub.blockOwner = g.blockOwner
+	case containerAspect:
+		if g.isHead[id] {
+			sub.aspect = domainAspect
+		}
+	}
+	return sub
+}
+
+const (
+	uacDisabled  = 0x2
+	uacSmartcard = 0x40000
+)

@@ -1,0 +1,317 @@
+package reach
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// A node is something that a principal can gain. Objects of the snapshot come
+// first, by ID: the identity of a principal, full control of anything else. Then
+// come the things that are no objects: see virtual.
+type node uint32
+
+const noNode = ^node(0)
+
+// A virtual node is an identity without an object, or a facet of an object.
+type virtual struct {
+	sid     secdesc.SID // identity, if not zero
+	object  forest.ID   // the object of which it is a facet
+	facet   facet
+	members []forest.ID // a set: what is gained with it
+	text    string
+}
+
+// A Graph answers who can become or control what in a snapshot. It is safe for
+// concurrent use.
+//
+// It is never spelt out edge by edge: objects with equal descriptors, classes and
+// states share a list of grants, which is made when it is first asked for.
+type Graph struct {
+	s          *forest.Snapshot
+	x          *Index
+	n          node // objects are 0 … n-1
+	rules      *[numAspects][]rule
+	classes    []classInfo // by ClassIndex
+	isHead     map[forest.ID]bool
+	blockOwner bool
+
+	sharer  []uint32          // by object: index into shared; objects with equal grants share
+	shared  []sharedGrants    //
+	extra   map[node][]edge   // edges of links and structure, by where they lead
+	outward map[node][]edge   // the same, by where they begin
+	mu      sync.Mutex        // of what follows
+	virtual []virtual         // by node-n
+	byFacet map[facetKey]node //
+	bySID   map[secdesc.SID]node
+	everyID []forest.ID // accounts
+}
+
+type classInfo struct {
+	aspect aspect
+	guid   secdesc.GUID
+}
+
+type sharedGrants struct {
+	once sync.Once
+	desc *secdesc.Descriptor
+	sub  subject
+	dom  int16 // of the objects: built-in groups differ from domain to domain
+	g    *grants
+}
+
+type facetKey struct {
+	id    forest.ID
+	facet facet
+}
+
+// An edge says that who gains from gains to.
+type edge struct {
+	from, to node
+	kind     Kind
+	cond     cond
+	via      forest.ID // the object that says so; None if it is from or to
+	text     string    // which attribute, policy, …: for people
+}
+
+// NewGraph prepares the answers for the snapshot whose memberships are x.
+func NewGraph(x *Index) *Graph {
+	s := x.s
+	g := &Graph{
+		s: s, x: x, n: node(s.Len()),
+		rules:   makeRules(s.Schema()),
+		isHead:  map[forest.ID]bool{},
+		extra:   map[node][]edge{},
+		outward: map[node][]edge{},
+		byFacet: map[facetKey]node{},
+		bySID:   map[secdesc.SID]node{},
+	}
+	for _, d := range s.Domains() {
+		if d.Head != forest.None {
+			g.isHead[d.Head] = true
+		}
+	}
+	g.blockOwner = blocksOwner(s)
+	g.classify()
+	g.share()
+	g.structure()
+	return g
+}
+
+// blocksOwner reads fBlockOwnerImplicitRights of dSHeuristics ([MS-ADTS] 6.1.1.2.4.1.2).
+func blocksOwner(s *forest.Snapshot) bool {
+	for _, id := range s.With(forest.DSHeuristics) {
+		if v, _ := s.Str(id, forest.DSHeuristics); len(v) >= 29 && v[28] == '1' {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *Graph) classify() {
+	seen := map[int]bool{}
+	for id := range forest.ID(g.s.Len()) {
+		i := g.s.ClassIndex(id)
+		if seen[i] {
+			continue
+		}
+		seen[i] = true
+		for len(g.classes) <= i {
+			g.classes = append(g.classes, classInfo{})
+		}
+		info := classInfo{aspect: g.aspectOf(id)}
+		if c := g.s.Schema().Class(g.s.Class(id)); c != nil {
+			info.guid = c.GUID
+		}
+		g.classes[i] = info
+	}
+}
+
+func (g *Graph) aspectOf(id forest.ID) aspect {
+	is := func(class string) bool { return g.s.IsA(id, class) }
+	switch {
+	case is("msDS-GroupManagedServiceAccount"), is("msDS-DelegatedManagedServiceAccount"), is("msDS-ManagedServiceAccount"):
+		return serviceAccountAspect
+	case is("computer"):
+		return computerAspect
+	case is("user"):
+		return userAspect
+	case is("group"):
+		return groupAspect
+	case is("groupPolicyContainer"):
+		return policyAspect
+	case is("pKICertificateTemplate"):
+		return templateAspect
+	case is("organizationalUnit"), is("domainDNS"), is("container"), is("builtinDomain"), is("site"):
+		return containerAspect
+	}
+	return otherAspect
+}
+
+type shareKey struct {
+	desc uint32
+	sub  subject
+	dom  int16
+}
+
+// share finds the objects that have the same grants.
+func (g *Graph) share() {
+	index := map[shareKey]uint32{}
+	g.sharer = make([]uint32, g.n)
+	for id := range forest.ID(g.n) {
+		key := shareKey{sub: g.subjectOf(id), dom: g.x.domain[id]}
+		d, ok := g.s.DescriptorIndex(id)
+		if key.desc = d; !ok {
+			key.desc = ^uint32(0)
+		}
+		i, known := index[key]
+		if !known {
+			i = uint32(len(g.shared))
+			index[key] = i
+			g.shared = append(g.shared, sharedGrants{sub: key.sub, dom: key.dom})
+			g.shared[i].desc, _ = g.s.Descriptor(id)
+		}
+		g.sharer[id] = i
+	}
+}
+
+// grantsOf returns what the descriptor of id gives.
+func (g *Graph) grantsOf(id forest.ID) *grants { return g.grantsAt(g.sharer[id]) }
+
+func (g *Graph) grantsAt(i uint32) *grants {
+	h := &g.shared[i]
+	h.once.Do(func() {
+		if h.desc == nil {
+			h.g = &grants{unread: true}
+			return
+		}
+		h.g = compile(h.desc, h.sub, g.rules[h.sub.aspect], g.isTrustedOwner)
+	})
+	return h.g
+}
+
+// isTrustedOwner reports whether sid stays an owner with rights where
+// BlockOwnerImplicitRights is set.
+func (g *Graph) isTrustedOwner(sid secdesc.SID) bool {
+	if sid == secdesc.Administrators {
+		return true
+	}
+	rid, ok := sid.RID()
+	return ok && sid.IsDomainRelative() && (rid == secdesc.RIDDomainAdmins || rid == secdesc.RIDEnterpriseAdmins)
+}
+
+// protected reports whether the DACL of id takes nothing from its container.
+func (g *Graph) protected(id forest.ID) bool {
+	d := g.shared[g.sharer[id]].desc
+	return d == nil || d.Control.Has(secdesc.DACLProtected)
+}
+
+// holders calls yield for each node whose gain makes a token hold sid against an
+// object of domain dom (-1: an object of all domains).
+func (g *Graph) holders(sid secdesc.SID, dom int16, yield func(node)) {
+	if groups := g.x.groups[sid]; len(groups) > 0 {
+		for _, id := range groups {
+			if dom < 0 || g.x.counts(id, dom) {
+				yield(node(id))
+			}
+		}
+		return
+	}
+	if id := g.s.BySID(sid); id != forest.None && !g.s.IsA(id, "foreignSecurityPrincipal") && g.x.group[id] == notGroup {
+		yield(node(id))
+		return
+	}
+	yield(g.identity(sid))
+}
+
+// identity returns the node of a SID that has no object of its own.
+func (g *Graph) identity(sid secdesc.SID) node {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if v, ok := g.bySID[sid]; ok {
+		return v
+	}
+	v := g.addVirtual(virtual{sid: sid, object: forest.None})
+	g.bySID[sid] = v
+	return v
+}
+
+// facetOf returns the node of a facet of id.
+func (g *Graph) facetOf(id forest.ID, f facet) node {
+	if f == control {
+		return node(id)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	key := facetKey{id, f}
+	v, ok := g.byFacet[key]
+	if !ok {
+		v = g.addVirtual(virtual{object: id, facet: f})
+		g.byFacet[key] = v
+	}
+	return v
+}
+
+func (g *Graph) addVirtual(v virtual) node {
+	g.virtual = append(g.virtual, v)
+	return g.n + node(len(g.virtual)) - 1
+}
+
+// what returns the virtual node v; ok is false for objects.
+func (g *Graph) what(v node) (what virtual, ok bool) {
+	if v < g.n {
+		return virtual{}, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.virtual[v-g.n], true
+}
+
+// accounts lists everything that can log on.
+func (g *Graph) accounts() []forest.ID {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.everyID == nil {
+		for id := range forest.ID(g.n) {
+			if g.x.isAccount(id) {
+				g.everyID = append(g.everyID, id)
+			}
+		}
+	}
+	return g.everyID
+}
+
+// link adds an edge of structure.
+func (g *Graph) link(e edge) {
+	g.extra[e.to] = append(g.extra[e.to], e)
+	g.outward[e.from] = append(g.outward[e.from], e)
+}
+
+// isIdentity reports whether every account, or every account but guests, holds sid.
+func isIdentity(sid secdesc.SID) bool {
+	return slices.Contains([]secdesc.SID{secdesc.Everyone, secdesc.Network, secdesc.AuthenticatedUsers, secdesc.ThisOrganization}, sid)
+}
+
+// nameOf names a node for people.
+func (g *Graph) nameOf(v node) string {
+	w, ok := g.what(v)
+	switch {
+	case !ok:
+		return g.s.DN(forest.ID(v))
+	case !w.sid.IsZero():
+		if name, known := secdesc.WellKnownName(w.sid); known {
+			return name
+		}
+		return w.sid.String()
+	case w.text != "":
+		return w.text
+	case w.facet == linking:
+		return "policies of " + g.s.DN(w.object)
+	case w.facet == creating:
+		return "new service accounts in " + g.s.DN(w.object)
+	}
+	return strings.TrimSpace(g.s.DN(w.object))
+}

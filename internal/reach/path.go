@@ -1,0 +1,174 @@
+package reach
+
+import (
+	"slices"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// A Place is one end of a hop: an object, or an identity or part of an object that
+// has no object of its own.
+type Place struct {
+	ID   forest.ID // None for identities
+	SID  secdesc.SID
+	Name string // distinguished name, or the name of the identity or part
+}
+
+// A Hop is one step of a path, with the evidence of the decision that made it.
+type Hop struct {
+	From, To Place
+	Kind     Kind
+	Over     forest.ID // object whose descriptor or attribute says so; None for links of To or From
+	ACE      int       // index in its DACL, -1 if no entry decides
+	SDDL     string    // of the entry
+	Origin   forest.ID // object from which the entry is inherited; None if it is Over's own, or unknown
+	Detail   string    // attribute, or what else says so
+	If       string    // what must hold besides; "" if the hop is certain
+	First    []Path    // what must be gained first, by one account
+}
+
+// A Path leads from a principal to a goal.
+type Path []Hop
+
+// Certain reports whether p depends on nothing that the snapshot does not tell.
+func (p Path) Certain() bool {
+	for _, h := range p {
+		if h.If != "" {
+			return false
+		}
+		for _, f := range h.First {
+			if !f.Certain() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// A Reach is the answer to who can gain some goals.
+type Reach struct {
+	g     *Graph
+	q     *search
+	goals []forest.ID
+}
+
+// WhoCan finds everything that can gain one of goals; with possible also over
+// edges that hold only if a condition does.
+func (g *Graph) WhoCan(goals []forest.ID, possible bool) *Reach {
+	sol := newSolver(g, possible)
+	nodes := make([]node, len(goals))
+	for i, id := range goals {
+		nodes[i] = node(id)
+	}
+	q := sol.everything(nodes)
+	sol.run()
+	return &Reach{g, q, goals}
+}
+
+// Principals returns the accounts and groups that can gain a goal, goals included,
+// in ID order. A group is among them if each new member could.
+func (r *Reach) Principals() []forest.ID {
+	var out []forest.ID
+	for _, v := range r.q.queue {
+		if v < r.g.n && (r.g.x.group[v] > distribution || r.g.x.isAccount(forest.ID(v))) {
+			out = append(out, forest.ID(v))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Has reports whether id can gain a goal.
+func (r *Reach) Has(id forest.ID) bool { return r.q.has(node(id)) }
+
+// Unread returns the objects on the way whose descriptor was not read: more may
+// reach the goals through them. In ID order.
+func (r *Reach) Unread() []forest.ID { return sortIDs(slices.Clone(r.q.unread)) }
+
+// Path returns a shortest way from id to a goal; nil if there is none, empty for a
+// goal itself.
+func (r *Reach) Path(id forest.ID) Path {
+	if !r.Has(id) {
+		return nil
+	}
+	return r.q.path(node(id))
+}
+
+func (q *search) path(v node) Path {
+	out := Path{}
+	for st := q.get(v); st.kind != goalKind && st.kind != NoKind; st = q.get(v) {
+		h := q.hop(v, st)
+		if st.kind != Includes {
+			out = append(out, h)
+		}
+		if st.next == noNode {
+			break
+		}
+		v = st.next
+	}
+	return out
+}
+
+func (q *search) hop(v node, st step) Hop {
+	g := q.sol.g
+	h := Hop{From: g.place(v), Kind: st.kind, Over: st.via, ACE: int(st.ace), Origin: forest.None, If: conds[st.cond]}
+	if st.next != noNode {
+		h.To = g.place(st.next)
+	}
+	if st.ace != implicit && st.via != forest.None {
+		h.SDDL, h.Origin = g.evidence(st.via, int(st.ace))
+	}
+	if st.aux >= 0 {
+		d := q.detail[st.aux]
+		if d.edge != nil {
+			h.Detail = d.edge.text
+		}
+		for _, w := range d.first {
+			if p := w.by.path(w.start); len(p) > 0 {
+				h.First = append(h.First, p)
+			}
+		}
+	}
+	return h
+}
+
+// place names a node.
+func (g *Graph) place(v node) Place {
+	w, isVirtual := g.what(v)
+	if !isVirtual {
+		id := forest.ID(v)
+		return Place{ID: id, SID: g.s.SID(id), Name: g.s.DN(id)}
+	}
+	return Place{ID: w.object, SID: w.sid, Name: g.nameOf(v)}
+}
+
+// evidence returns the text of an entry of id's DACL and the object it comes from.
+func (g *Graph) evidence(id forest.ID, index int) (sddl string, origin forest.ID) {
+	d, st := g.s.Descriptor(id)
+	if st != forest.Known || d.DACL == nil || index >= len(d.DACL.ACEs) {
+		return "", forest.None
+	}
+	var domain secdesc.SID
+	if at, ok := g.s.DomainOf(id); ok {
+		domain = at.SID
+	}
+	sddl = d.DACL.ACEs[index].SDDL(domain)
+	if !d.DACL.ACEs[index].IsInherited() {
+		return sddl, forest.None
+	}
+	var chain []secdesc.Link
+	var at []forest.ID
+	for o := id; o != forest.None; o = g.s.Parent(o) {
+		od, ost := g.s.Descriptor(o)
+		if ost != forest.Known {
+			break
+		}
+		chain = append(chain, secdesc.Link{Descriptor: od, Classes: []secdesc.GUID{g.classes[g.s.ClassIndex(o)].guid}})
+		at = append(at, o)
+	}
+	if level, _, ok := secdesc.Origin(chain, index); ok {
+		return sddl, at[level]
+	}
+	return sddl, forest.None
+}

@@ -43,6 +43,7 @@ type Graph struct {
 	shared  []sharedGrants    //
 	extra   map[node][]edge   // edges of links and structure, by where they lead
 	outward map[node][]edge   // the same, by where they begin
+	joints  map[node][]joint  // edges that need several things, by where they lead
 	mu      sync.Mutex        // of what follows
 	virtual []virtual         // by node-n
 	byFacet map[facetKey]node //
@@ -86,6 +87,7 @@ func NewGraph(x *Index) *Graph {
 		isHead:  map[forest.ID]bool{},
 		extra:   map[node][]edge{},
 		outward: map[node][]edge{},
+		joints:  map[node][]joint{},
 		byFacet: map[facetKey]node{},
 		bySID:   map[secdesc.SID]node{},
 	}

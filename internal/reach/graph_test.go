@@ -29,7 +29,7 @@ func TestDraftContoso(t *testing.T) {
 		if len(path) > 3 && long < 5 {
 			long++
 			for _, h := range path {
-				t.Logf("   %s %s %s [%s #%d from %v] %s", h.From.Name, h.Kind.Info().Text, h.To.Name, h.SDDL, h.ACE, h.Origin != forest.None, h.Detail)
+				t.Logf("   %s %s %s %+v", h.From.Name, h.Kind.Info().Text, h.To.Name, h.Evidence)
 			}
 			t.Log("--")
 		}

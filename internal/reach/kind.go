@@ -66,6 +66,12 @@ const (
 	TrustedDomain
 	Enrolls
 	RunsDomain
+	CreatesComputers
+	IssuesCertificates
+	EnrollsAsGroup
+	WritesIdentity
+	WeaklyMapped
+	WriteRevealed
 	Includes
 
 	numKinds
@@ -169,6 +175,21 @@ var kinds = [numKinds]KindInfo{
 	TrustedDomain:      {"trust", "is trusted by", "", "", "remove the trust or filter SIDs"},
 	RunsDomain:         {"runs-domain", "holds the database of", "", yieldsObject, ""},
 	Includes:           {"includes", "includes", "", "", ""},
+	CreatesComputers: {
+		"creates-computers", "may join computers, which become members of", "", "membership of a new account",
+		"set ms-DS-MachineAccountQuota to 0 and take SeMachineAccountPrivilege away",
+	},
+	IssuesCertificates: {
+		"issues-certificates", "decides which certificates count in", "", "a certificate in any name", "",
+	},
+	EnrollsAsGroup: {
+		"enrolls-as-group", "may get a certificate that counts as membership of", "", "membership", "clear msDS-OIDToGroupLink, or restrict enrollment",
+	},
+	WritesIdentity: {
+		"writes-identity", "may get a certificate in the name that it can give to", "", "another account's identity", removeACE,
+	},
+	WeaklyMapped:  {"weak-mapping", "is mapped to certificates by name or address:", "", yieldsLogon, "map certificates by issuer and serial number"},
+	WriteRevealed: {"write-revealed", "may choose whose secrets go to the read-only domain controller", "", "secrets of the domain's accounts", removeACE},
 	Enrolls:            {"enrolls", "may get a certificate in another's name from", "", "any account", removeACE},
 }
 

@@ -19,13 +19,18 @@ type Place struct {
 type Hop struct {
 	From, To Place
 	Kind     Kind
-	Over     forest.ID // object whose descriptor or attribute says so; None for links of To or From
-	ACE      int       // index in its DACL, -1 if no entry decides
-	SDDL     string    // of the entry
-	Origin   forest.ID // object from which the entry is inherited; None if it is Over's own, or unknown
-	Detail   string    // attribute, or what else says so
-	If       string    // what must hold besides; "" if the hop is certain
-	First    []Path    // what must be gained first, by one account
+	Evidence []Evidence // entries and attributes that make the hop; none for links of From or To
+	If       string     // what must hold besides; "" if the hop is certain
+	First    []Path     // what must be gained first, by the same attacker
+}
+
+// An Evidence is one reason of a hop.
+type Evidence struct {
+	Over   forest.ID // object whose descriptor or attribute says so; None if it is From or To
+	ACE    int       // index in its DACL, -1 if no entry decides
+	SDDL   string    // of the entry
+	Origin forest.ID // object from which the entry is inherited; None if it is Over's own, or unknown
+	Detail string    // attribute, policy or what else says so
 }
 
 // A Path leads from a principal to a goal.
@@ -112,23 +117,27 @@ func (q *search) path(v node) Path {
 
 func (q *search) hop(v node, st step) Hop {
 	g := q.sol.g
-	h := Hop{From: g.place(v), Kind: st.kind, Over: st.via, ACE: int(st.ace), Origin: forest.None, If: conds[st.cond]}
+	h := Hop{From: g.place(v), Kind: st.kind, If: conds[st.cond]}
 	if st.next != noNode {
 		h.To = g.place(st.next)
 	}
-	if st.ace != implicit && st.via != forest.None {
-		h.SDDL, h.Origin = g.evidence(st.via, int(st.ace))
-	}
+	first := g.evidence(source{st.via, st.ace})
 	if st.aux >= 0 {
 		d := q.detail[st.aux]
 		if d.edge != nil {
-			h.Detail = d.edge.text
+			first.Detail = d.edge.text
+		}
+		for _, m := range d.more {
+			h.Evidence = append(h.Evidence, g.evidence(m))
 		}
 		for _, w := range d.first {
 			if p := w.by.path(w.start); len(p) > 0 {
 				h.First = append(h.First, p)
 			}
 		}
+	}
+	if first.Over != forest.None || first.Detail != "" {
+		h.Evidence = slices.Insert(h.Evidence, 0, first)
 	}
 	return h
 }
@@ -143,32 +152,41 @@ func (g *Graph) place(v node) Place {
 	return Place{ID: w.object, SID: w.sid, Name: g.nameOf(v)}
 }
 
-// evidence returns the text of an entry of id's DACL and the object it comes from.
-func (g *Graph) evidence(id forest.ID, index int) (sddl string, origin forest.ID) {
-	d, st := g.s.Descriptor(id)
-	if st != forest.Known || d.DACL == nil || index >= len(d.DACL.ACEs) {
-		return "", forest.None
+// evidence spells out an entry and where it comes from.
+func (g *Graph) evidence(at source) Evidence {
+	e := Evidence{Over: at.via, ACE: int(at.ace), Origin: forest.None}
+	if at.via == forest.None || at.ace == implicit {
+		return e
+	}
+	d, st := g.s.Descriptor(at.via)
+	if st != forest.Known || d.DACL == nil || e.ACE >= len(d.DACL.ACEs) {
+		return e
 	}
 	var domain secdesc.SID
-	if at, ok := g.s.DomainOf(id); ok {
-		domain = at.SID
+	if in, ok := g.s.DomainOf(at.via); ok {
+		domain = in.SID
 	}
-	sddl = d.DACL.ACEs[index].SDDL(domain)
-	if !d.DACL.ACEs[index].IsInherited() {
-		return sddl, forest.None
+	e.SDDL = d.DACL.ACEs[e.ACE].SDDL(domain)
+	if d.DACL.ACEs[e.ACE].IsInherited() {
+		e.Origin = g.originOf(at.via, e.ACE)
 	}
+	return e
+}
+
+// originOf finds the object from which an inherited entry comes.
+func (g *Graph) originOf(id forest.ID, index int) forest.ID {
 	var chain []secdesc.Link
 	var at []forest.ID
 	for o := id; o != forest.None; o = g.s.Parent(o) {
-		od, ost := g.s.Descriptor(o)
-		if ost != forest.Known {
+		d, st := g.s.Descriptor(o)
+		if st != forest.Known {
 			break
 		}
-		chain = append(chain, secdesc.Link{Descriptor: od, Classes: []secdesc.GUID{g.classes[g.s.ClassIndex(o)].guid}})
+		chain = append(chain, secdesc.Link{Descriptor: d, Classes: []secdesc.GUID{g.classes[g.s.ClassIndex(o)].guid}})
 		at = append(at, o)
 	}
 	if level, _, ok := secdesc.Origin(chain, index); ok {
-		return sddl, at[level]
+		return at[level]
 	}
-	return sddl, forest.None
+	return forest.None
 }

@@ -12,7 +12,10 @@ const (
 	control   facet = iota // full control; of a principal: its identity too
 	linking                // which policies are linked to a container
 	creating               // delegated managed service accounts below a container
-	numFacets = 3
+	filing                 // the files of a policy
+	enrolling              // certificates of a template, or from a certification authority
+	naming                 // the user principal name or DNS name of an account
+	numFacets
 )
 
 // An aspect is how the rights on an object are looked at.
@@ -28,6 +31,8 @@ const (
 	domainAspect    // head of a domain naming context
 	policyAspect
 	templateAspect
+	authorityAspect // enrollment services of certification authorities
+	fileAspect      // files of SYSVOL
 	numAspects
 )
 
@@ -63,7 +68,13 @@ const (
 	ifCondition
 	ifConnects
 	ifFilter
-	ifNotAdminFiltered
+	ifDecryptor
+	ifOnHost
+	ifUnpatched
+	ifAgentAllowed
+	ifTrustedRoot
+	ifRevealed
+	ifSpoofed
 	numConds
 )
 
@@ -78,7 +89,13 @@ var conds = [numConds]string{
 	ifCondition:           "the condition of the entry turns out so",
 	ifConnects:            "the other connects to it, or can be made to",
 	ifFilter:              "the policy applies (WMI filter, site or unread data decide)",
-	ifNotAdminFiltered:    "the account is not protected from delegation",
+	ifDecryptor:           "it is the principal that the password was encrypted for",
+	ifOnHost:              "it may log on to the host",
+	ifUnpatched:           "the certification authority lacks the update for CVE-2024-49019",
+	ifAgentAllowed:        "the certification authority does not restrict enrollment agents (registry, not read)",
+	ifTrustedRoot:         "the certificate chains to a root that domain controllers trust",
+	ifRevealed:            "it controls the read-only domain controller too",
+	ifSpoofed:             "the trust lets the SIDs in its SID history through",
 }
 
 // ruleSet makes the rules of all aspects from the forest's own schema. Attributes

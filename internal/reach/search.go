@@ -2,10 +2,8 @@ package reach
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/leastwise/leastwise/internal/forest"
-	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // A step is how a search came to a node: what can be gained next from there.
@@ -25,7 +23,14 @@ const goalKind = numKinds
 // to be gained first.
 type detail struct {
 	edge  *edge
-	first []way // each must be gone, by one account
+	more  []source // further entries that are needed
+	first []way    // each must be gone, by one attacker
+}
+
+// A source is an entry of a descriptor that has a part in a step.
+type source struct {
+	via forest.ID
+	ace int32
 }
 
 // A way leads from the principal of a step through another search.
@@ -44,18 +49,9 @@ type search struct {
 	head   int
 	seen   map[uint32]uint8   // by index into Graph.shared: facets whose grants were followed
 	links  map[forest.ID]bool // containers whose linking facet was reached
-	later  []deferred
+	later  []*joint        // looked at again until nothing more comes of them
 	detail []detail
 	unread []forest.ID // objects on the way whose descriptor was not read
-}
-
-// A deferred is a grant that depends on the whole token: it has guards, or needs a
-// second right. It is looked at again until nothing more comes of it.
-type deferred struct {
-	id    forest.ID
-	to    node
-	grant grant
-	pair  *pairing
 }
 
 // A solver runs searches until none of them finds more. It is for one goroutine.
@@ -64,10 +60,11 @@ type solver struct {
 	possible bool // follow edges that hold only if a condition does
 	searches map[string]*search
 	order    []*search
+	held     map[heldKey]held
 }
 
 func newSolver(g *Graph, possible bool) *solver {
-	return &solver{g: g, possible: possible, searches: map[string]*search{}}
+	return &solver{g: g, possible: possible, searches: map[string]*search{}, held: map[heldKey]held{}}
 }
 
 // everything makes a search over the whole graph.
@@ -89,24 +86,6 @@ func (sol *solver) add(goals []node) *search {
 	return q
 }
 
-// helper returns the search for what can control one of groups without holding it.
-func (sol *solver) helper(groups []forest.ID) *search {
-	var b strings.Builder
-	for _, id := range groups {
-		b.Write([]byte{byte(id), byte(id >> 8), byte(id >> 16), byte(id >> 24)})
-	}
-	key := b.String()
-	q, ok := sol.searches[key]
-	if !ok {
-		q = sol.add(nil)
-		sol.searches[key] = q
-		for _, id := range groups {
-			q.controllers(id)
-		}
-	}
-	return q
-}
-
 // run searches until nothing more is found.
 func (sol *solver) run() {
 	for progress := true; progress; {
@@ -116,8 +95,8 @@ func (sol *solver) run() {
 		}
 		for i := 0; i < len(sol.order); i++ {
 			q := sol.order[i]
-			for _, d := range slices.Clone(q.later) {
-				q.revisit(d)
+			for k := 0; k < len(q.later); k++ {
+				q.try(q.later[k])
 			}
 			progress = progress || q.head < len(q.queue)
 		}
@@ -161,6 +140,9 @@ func (q *search) drain() bool {
 // expand visits everything that can gain v in one step.
 func (q *search) expand(v node) {
 	g := q.sol.g
+	for i := range g.joints[v] {
+		q.later = append(q.later, &g.joints[v][i])
+	}
 	if w, ok := g.what(v); ok {
 		q.expandVirtual(v, w)
 		return
@@ -282,214 +264,23 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 	if gr.unread && f == control {
 		q.unread = append(q.unread, id)
 	}
-	for _, one := range gr.list {
+	dom := g.shared[i].dom
+	for k := range gr.list {
+		one := &gr.list[k]
 		if one.gives != f || one.cond != certain && !q.sol.possible {
 			continue
 		}
 		if len(one.deny) > 0 {
-			q.later = append(q.later, deferred{id: id, to: to, grant: one})
+			q.later = append(q.later, &joint{to: to, kind: one.kind, legs: []leg{{id, dom, gr.list[k : k+1]}}})
 			continue
 		}
-		g.holders(one.who, g.shared[i].dom, func(v node) {
+		g.holders(one.who, dom, func(v node) {
 			q.visit(v, step{next: to, kind: one.kind, cond: one.cond, ace: one.ace, via: id, aux: -1})
 		})
 	}
 	for k := range gr.pairs {
-		if p := &gr.pairs[k]; p.gives == f && (p.cond == certain || q.sol.possible) {
-			q.later = append(q.later, deferred{id: id, to: to, pair: p})
+		if p := &gr.pairs[k]; p.gives == f {
+			q.later = append(q.later, &joint{to: to, kind: p.kind, cond: p.cond, legs: []leg{{id, dom, p.left}, {id, dom, p.right}}})
 		}
 	}
-}
-
-// revisit looks at a deferred grant again.
-func (q *search) revisit(d deferred) {
-	if d.pair == nil {
-		q.guarded(d)
-		return
-	}
-	for _, l := range d.pair.left {
-		for _, r := range d.pair.right {
-			q.both(d, l, r)
-		}
-	}
-}
-
-// guarded visits the accounts that hold a grant and are not stopped by an entry
-// before it, and those that can make an account hold it that is not stopped.
-func (q *search) guarded(d deferred) {
-	g := q.sol.g
-	dom := g.shared[g.sharer[d.id]].dom
-	st := step{next: d.to, kind: d.grant.kind, cond: d.grant.cond, ace: d.grant.ace, via: d.id, aux: -1}
-	accounts, groups := g.holding(d.grant.who, dom)
-	for _, a := range accounts {
-		if !q.has(node(a)) && !g.stopped(a, d.grant.deny) {
-			q.visit(node(a), st)
-		}
-	}
-	groups = g.passing(groups, d.grant.deny)
-	if len(groups) == 0 {
-		return
-	}
-	help := q.sol.helper(groups)
-	for _, v := range help.queue {
-		if !q.candidate(v) {
-			continue
-		}
-		if w, ok := q.sol.user(v, d.grant.deny); ok {
-			q.through(v, st, append(w, way{help, v})...)
-		}
-	}
-}
-
-// candidate reports whether v is an account that q has not reached.
-func (q *search) candidate(v node) bool {
-	g := q.sol.g
-	return v < g.n && !q.has(v) && g.x.isAccount(forest.ID(v))
-}
-
-// passing returns those of ids whose token holds none of deny.
-func (g *Graph) passing(ids []forest.ID, deny []secdesc.SID) []forest.ID {
-	if len(deny) == 0 {
-		return ids
-	}
-	return slices.DeleteFunc(slices.Clone(ids), func(id forest.ID) bool { return g.stopped(id, deny) })
-}
-
-// user says how v comes to use an account that none of deny stops: it is one, and
-// there is no way to go, or it can become one.
-func (sol *solver) user(v node, deny []secdesc.SID) (ways []way, ok bool) {
-	g := sol.g
-	if !g.stopped(forest.ID(v), deny) {
-		return nil, true
-	}
-	free := sol.reaching(g.passing(g.accounts(), deny))
-	return []way{{free, v}}, free.has(v)
-}
-
-// both visits the accounts whose token can hold two grants at once.
-func (q *search) both(d deferred, l, r grant) {
-	if (l.cond != certain || r.cond != certain) && !q.sol.possible {
-		return
-	}
-	g := q.sol.g
-	dom := g.shared[g.sharer[d.id]].dom
-	st := step{next: d.to, kind: d.pair.kind, cond: max(d.pair.cond, l.cond, r.cond), ace: l.ace, via: d.id, aux: -1}
-	deny := append(slices.Clone(l.deny), r.deny...)
-	la, lg := g.holding(l.who, dom)
-	ra, rg := g.holding(r.who, dom)
-	for _, a := range intersect(la, ra) {
-		if !g.stopped(a, deny) {
-			q.visit(node(a), st)
-		}
-	}
-	lg, rg = g.passing(lg, deny), g.passing(rg, deny)
-	q.join(st, lg, g.passing(ra, deny))
-	q.join(st, rg, g.passing(la, deny))
-	q.joinBoth(st, deny, lg, rg)
-}
-
-// join visits who can add members to one of groups and become one of accounts.
-func (q *search) join(st step, groups, accounts []forest.ID) {
-	if len(groups) == 0 || len(accounts) == 0 {
-		return
-	}
-	gain, hold := q.sol.helper(groups), q.sol.reaching(accounts)
-	for _, v := range gain.queue {
-		if q.candidate(v) && hold.has(v) {
-			q.through(v, st, way{gain, v}, way{hold, v})
-		}
-	}
-}
-
-// joinBoth visits who can add members to one of left and to one of right, and use
-// an account that none of deny stops.
-func (q *search) joinBoth(st step, deny []secdesc.SID, left, right []forest.ID) {
-	if len(left) == 0 || len(right) == 0 {
-		return
-	}
-	a, b := q.sol.helper(left), q.sol.helper(right)
-	for _, v := range a.queue {
-		if !q.candidate(v) || !b.has(v) {
-			continue
-		}
-		if w, ok := q.sol.user(v, deny); ok {
-			q.through(v, st, append(w, way{a, v}, way{b, v})...)
-		}
-	}
-}
-
-// reaching returns the search for what can become one of accounts.
-func (sol *solver) reaching(accounts []forest.ID) *search {
-	var b strings.Builder
-	b.WriteByte('=')
-	for _, id := range accounts {
-		b.Write([]byte{byte(id), byte(id >> 8), byte(id >> 16), byte(id >> 24)})
-	}
-	q, ok := sol.searches[b.String()]
-	if !ok {
-		goals := make([]node, len(accounts))
-		for i, id := range accounts {
-			goals[i] = node(id)
-		}
-		q = sol.add(goals)
-		sol.searches[b.String()] = q
-	}
-	return q
-}
-
-// through visits v over ways that have to be gone first.
-func (q *search) through(v node, st step, ways ...way) {
-	q.detail = append(q.detail, detail{first: ways})
-	st.aux = int32(len(q.detail) - 1)
-	q.visit(v, st)
-}
-
-// holding returns the accounts that hold sid, and the groups whose members do, both
-// in ID order.
-func (g *Graph) holding(sid secdesc.SID, dom int16) (accounts, groups []forest.ID) {
-	g.holders(sid, dom, func(v node) {
-		w, isVirtual := g.what(v)
-		switch {
-		case isVirtual && isIdentity(w.sid):
-			for _, id := range g.accounts() {
-				if slices.Contains(g.x.Implied(id), w.sid) {
-					accounts = append(accounts, id)
-				}
-			}
-		case isVirtual:
-		case g.x.group[v] == notGroup:
-			accounts = append(accounts, forest.ID(v))
-		default:
-			groups = append(append(groups, forest.ID(v)), g.x.Nested(forest.ID(v))...)
-			accounts = append(accounts, g.x.Members(forest.ID(v))...)
-		}
-	})
-	return sortIDs(accounts), sortIDs(groups)
-}
-
-// stopped reports whether the token of id holds one of deny.
-func (g *Graph) stopped(id forest.ID, deny []secdesc.SID) bool {
-	return slices.ContainsFunc(deny, func(sid secdesc.SID) bool { return g.x.Holds(id, sid) })
-}
-
-func sortIDs(ids []forest.ID) []forest.ID {
-	slices.Sort(ids)
-	return slices.Compact(ids)
-}
-
-func intersect(a, b []forest.ID) []forest.ID {
-	var out []forest.ID
-	for i, j := 0, 0; i < len(a) && j < len(b); {
-		switch {
-		case a[i] < b[j]:
-			i++
-		case a[i] > b[j]:
-			j++
-		default:
-			out = append(out, a[i])
-			i++
-			j++
-		}
-	}
-	return out
 }

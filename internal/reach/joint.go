@@ -1,0 +1,313 @@
+package reach
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// A joint is an edge that needs several things at once: that one attacker gains
+// all of gains, and uses one account whose token holds a grant of every leg. A
+// grant with guards is a joint of one leg.
+type joint struct {
+	to    node
+	kind  Kind
+	cond  cond
+	gains []node
+	legs  []leg
+}
+
+// A leg lists grants of one object, any of which will do.
+type leg struct {
+	id     forest.ID
+	dom    int16
+	grants []grant
+}
+
+// A picked grant is one of a leg.
+type picked struct {
+	leg   *leg
+	grant *grant
+}
+
+// A demand is that the attacker gains one of some nodes: found by a search, or
+// fulfilled from the start by those in own.
+type demand struct {
+	own []forest.ID // in ID order
+	by  *search     // nil: only own
+}
+
+// try visits whoever fulfils j as far as the searches know by now.
+func (q *search) try(j *joint) {
+	if j.cond != certain && !q.sol.possible {
+		return
+	}
+	q.pick(j, nil)
+}
+
+// pick goes through the combinations of one grant from each leg.
+func (q *search) pick(j *joint, chosen []picked) {
+	if len(chosen) == len(j.legs) {
+		q.combine(j, chosen)
+		return
+	}
+	l := &j.legs[len(chosen)]
+	for i := range l.grants {
+		if l.grants[i].cond == certain || q.sol.possible {
+			q.pick(j, append(chosen[:len(chosen):len(chosen)], picked{l, &l.grants[i]}))
+		}
+	}
+}
+
+// combine looks for accounts whose token can hold all chosen grants: each by a
+// membership that there is, or by one that the attacker gives it. For every set of
+// memberships to be given there is one list of demands.
+func (q *search) combine(j *joint, chosen []picked) {
+	g := q.sol.g
+	st := step{next: j.to, kind: j.kind, cond: j.cond, ace: implicit, via: forest.None, aux: -1}
+	var deny []secdesc.SID
+	accounts := make([][]forest.ID, len(chosen))
+	groups := make([][]forest.ID, len(chosen))
+	for _, p := range chosen {
+		st.cond = max(st.cond, p.grant.cond)
+		deny = append(deny, p.grant.deny...)
+	}
+	for i, p := range chosen {
+		accounts[i], groups[i] = q.sol.holding(p.grant.who, p.leg.dom)
+		groups[i] = g.passing(groups[i], deny)
+	}
+	for given := range 1 << len(chosen) {
+		q.meet(j, st, q.sol.demands(j, given, accounts, groups, deny), chosen)
+	}
+}
+
+// demands lists what an attacker needs who gives an account the memberships of the
+// legs in the set given; nil if it cannot be.
+func (sol *solver) demands(j *joint, given int, accounts, groups [][]forest.ID, deny []secdesc.SID) []demand {
+	var out []demand
+	var base []forest.ID
+	first := true
+	for i := range accounts {
+		if given&(1<<i) != 0 {
+			if len(groups[i]) == 0 {
+				return nil
+			}
+			out = append(out, demand{by: sol.helper(groups[i])})
+			continue
+		}
+		if base = intersect(base, accounts[i]); first {
+			base, first = accounts[i], false
+		}
+	}
+	for _, v := range j.gains {
+		out = append(out, demand{by: sol.gaining(v)})
+	}
+	switch {
+	case len(accounts) == 0:
+	case first: // whichever account, if it is not denied
+		out = append(out, sol.becoming(sol.g.passing(sol.g.accounts(), deny)))
+	default:
+		if base = sol.g.passing(base, deny); len(base) == 0 {
+			return nil
+		}
+		out = append(out, sol.becoming(base))
+	}
+	return out
+}
+
+// meet visits the accounts that fulfil all demands.
+func (q *search) meet(j *joint, st step, all []demand, chosen []picked) {
+	if len(all) == 0 {
+		return
+	}
+	candidates := all[0]
+	if candidates.by == nil && len(all) == 1 { // others come to these by themselves
+		for _, a := range candidates.own {
+			if !q.has(node(a)) {
+				q.through(node(a), st, chosen, nil)
+			}
+		}
+		return
+	}
+	for i := 0; i < len(candidates.by.queue); i++ {
+		v := candidates.by.queue[i]
+		if !q.candidate(v) {
+			continue
+		}
+		if ways, ok := q.fulfils(v, all); ok {
+			q.through(v, st, chosen, ways)
+		}
+	}
+}
+
+func (q *search) fulfils(v node, all []demand) (ways []way, ok bool) {
+	for i := range all {
+		d := &all[i]
+		if _, own := slices.BinarySearch(d.own, forest.ID(v)); own {
+			continue
+		}
+		if d.by == nil {
+			d.by = q.sol.reaching(d.own)
+		}
+		if !d.by.has(v) {
+			return nil, false
+		}
+		ways = append(ways, way{d.by, v})
+	}
+	return ways, true
+}
+
+// becoming is the demand to be, or become, one of accounts.
+func (sol *solver) becoming(accounts []forest.ID) demand { return demand{own: accounts} }
+
+// candidate reports whether v is an account that q has not reached.
+func (q *search) candidate(v node) bool {
+	g := q.sol.g
+	return v < g.n && !q.has(v) && g.x.isAccount(forest.ID(v))
+}
+
+// passing returns those of ids whose token holds none of deny.
+func (g *Graph) passing(ids []forest.ID, deny []secdesc.SID) []forest.ID {
+	if len(deny) == 0 {
+		return ids
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id forest.ID) bool { return g.stopped(id, deny) })
+}
+
+// stopped reports whether the token of id holds one of deny.
+func (g *Graph) stopped(id forest.ID, deny []secdesc.SID) bool {
+	return slices.ContainsFunc(deny, func(sid secdesc.SID) bool { return g.x.Holds(id, sid) })
+}
+
+// through notes how v fulfilled a joint, and visits it.
+func (q *search) through(v node, st step, chosen []picked, ways []way) {
+	var more []source
+	for i, p := range chosen {
+		if i == 0 {
+			st.via, st.ace = p.leg.id, p.grant.ace
+			continue
+		}
+		more = append(more, source{via: p.leg.id, ace: p.grant.ace})
+	}
+	if len(more) > 0 || len(ways) > 0 {
+		q.detail = append(q.detail, detail{more: more, first: ways})
+		st.aux = int32(len(q.detail) - 1)
+	}
+	q.visit(v, st)
+}
+
+// helper returns the search for what can add members to one of groups.
+func (sol *solver) helper(groups []forest.ID) *search {
+	key := "+" + keyOf(groups)
+	q, ok := sol.searches[key]
+	if !ok {
+		q = sol.add(nil)
+		sol.searches[key] = q
+		for _, id := range groups {
+			q.controllers(id)
+		}
+	}
+	return q
+}
+
+// reaching returns the search for what can become one of accounts.
+func (sol *solver) reaching(accounts []forest.ID) *search {
+	key := "=" + keyOf(accounts)
+	q, ok := sol.searches[key]
+	if !ok {
+		goals := make([]node, len(accounts))
+		for i, id := range accounts {
+			goals[i] = node(id)
+		}
+		q = sol.add(goals)
+		sol.searches[key] = q
+	}
+	return q
+}
+
+// gaining returns the search for what can gain v.
+func (sol *solver) gaining(v node) *search {
+	key := "!" + keyOf([]forest.ID{forest.ID(v)})
+	q, ok := sol.searches[key]
+	if !ok {
+		q = sol.add([]node{v})
+		sol.searches[key] = q
+	}
+	return q
+}
+
+func keyOf(ids []forest.ID) string {
+	var b strings.Builder
+	b.Grow(4 * len(ids))
+	for _, id := range ids {
+		b.Write([]byte{byte(id), byte(id >> 8), byte(id >> 16), byte(id >> 24)})
+	}
+	return b.String()
+}
+
+// A held is the answer of holding, kept.
+type held struct{ accounts, groups []forest.ID }
+
+type heldKey struct {
+	sid secdesc.SID
+	dom int16
+}
+
+// holding returns the accounts that hold sid against objects of domain dom, and
+// the groups whose members do, both in ID order.
+func (sol *solver) holding(sid secdesc.SID, dom int16) (accounts, groups []forest.ID) {
+	key := heldKey{sid, dom}
+	h, ok := sol.held[key]
+	if !ok {
+		h = sol.g.whoHolds(sid, dom)
+		sol.held[key] = h
+	}
+	return h.accounts, h.groups
+}
+
+func (g *Graph) whoHolds(sid secdesc.SID, dom int16) held {
+	var h held
+	g.holders(sid, dom, func(v node) {
+		w, isVirtual := g.what(v)
+		switch {
+		case isVirtual && isIdentity(w.sid):
+			for _, id := range g.accounts() {
+				if slices.Contains(g.x.Implied(id), w.sid) {
+					h.accounts = append(h.accounts, id)
+				}
+			}
+		case isVirtual:
+		case g.x.group[v] == notGroup:
+			h.accounts = append(h.accounts, forest.ID(v))
+		default:
+			h.groups = append(append(h.groups, forest.ID(v)), g.x.Nested(forest.ID(v))...)
+			h.accounts = append(h.accounts, g.x.Members(forest.ID(v))...)
+		}
+	})
+	return held{sortIDs(h.accounts), sortIDs(h.groups)}
+}
+
+func sortIDs(ids []forest.ID) []forest.ID {
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// intersect returns what is in both of two lists in ID order.
+func intersect(a, b []forest.ID) []forest.ID {
+	var out []forest.ID
+	for i, j := 0, 0; i < len(a) && j < len(b); {
+		switch {
+		case a[i] < b[j]:
+			i++
+		case a[i] > b[j]:
+			j++
+		default:
+			out = append(out, a[i])
+			i++
+			j++
+		}
+	}
+	return out
+}

@@ -88,6 +88,10 @@ func (g *generator) wellKnown() {
 		who := []string{"Domain Admins", "Domain Admins", "Enterprise Admins", "Administrators", "Account Operators", "Backup Operators"}[i%6]
 		members[who] = append(members[who], g.userDN(i))
 	}
+	if g.power != nil {
+		members["Domain Admins"] = append(members["Domain Admins"], g.chainEnds()...)
+		members["Server Operators"] = append(members["Server Operators"], g.portalDN())
+	}
 	for _, w := range wellKnownGroups {
 		sid, container := g.domain.Child(w.rid), "CN=Users,"
 		if w.kind == builtinGroup {
@@ -149,7 +153,15 @@ func (g *generator) units() {
 	}
 }
 
-func (g *generator) unitCount() int { return max(4, g.objects/600) }
+func (g *generator) unitCount() int {
+	if g.power != nil {
+		return max(4, g.objects/400)
+	}
+	return max(4, g.objects/600)
+}
+
+// dcCount is how many domain controllers there are.
+func (g *generator) dcCount() int { return 2 + g.objects/100_000 }
 
 func unitDN(i, regions int) string {
 	return fmt.Sprintf("OU=Department %04d,OU=Region %02d,%s", i, i%regions, DomainDN)
@@ -167,7 +179,7 @@ func (g *generator) userDN(i int) string {
 
 func (g *generator) accounts() {
 	g.add("OU=Domain Controllers,"+DomainDN, classOU, attrs{"gPLink", g.gpLink(1)}, g.descriptor(sdKey{kind: kindOther}))
-	for i := range 2 + g.objects/100_000 {
+	for i := range g.dcCount() {
 		name := "DC" + strconv.Itoa(i+1)
 		g.computer("CN="+name+",OU=Domain Controllers,"+DomainDN, name, "532480", 0)
 	}
@@ -212,7 +224,7 @@ func (g *generator) user(i int) {
 	if i%50 == 7 {
 		a = append(a, "servicePrincipalName", "http/"+name+"."+DNS)
 	}
-	g.add(g.userDN(i), classUser, a, g.descriptor(key))
+	g.add(g.userDN(i), classUser, a, g.extra(key))
 	g.users = append(g.users, g.userDN(i))
 }
 
@@ -232,7 +244,11 @@ func (g *generator) computer(dn, name, uac string, unit int) {
 	if !g.one(5) {
 		a = append(a, "msLAPS-PasswordExpirationTime", filetime(finished.AddDate(0, 0, g.r.IntN(30))))
 	}
-	g.add(dn, classComputer, a, g.descriptor(sdKey{kind: kindComputer, unit: unit, variant: g.r.IntN(2)}))
+	key := sdKey{kind: kindComputer, unit: unit, variant: g.r.IntN(2)}
+	if v := g.power.variety(20, 6); v > 0 {
+		key.variant += 1 + v
+	}
+	g.add(dn, classComputer, a, g.extra(key))
 }
 
 // nestedGroups makes groups in layers: those of a layer contain groups of the
@@ -243,6 +259,10 @@ func (g *generator) nestedGroups() {
 		return
 	}
 	zipf := rand.NewZipf(g.r, 1.9, 6, uint64(max(20, min(len(g.users)/2, 50_000))))
+	var ranks []int
+	if g.power != nil {
+		ranks = g.power.r.Perm(n)
+	}
 	for i := range n {
 		layer := i * depth / n
 		u := g.r.IntN(len(g.ous))
@@ -251,7 +271,13 @@ func (g *generator) nestedGroups() {
 			"objectSid", wire(g.nextSID()), "sAMAccountName", "group" + strconv.Itoa(i),
 			"groupType", []string{globalGroup, domainLocalGroup, universalGroup}[i%3], "sAMAccountType", "268435456", "instanceType", "4",
 		}
-		for range 1 + zipf.Uint64() {
+		size := 0
+		if g.power != nil {
+			size = g.power.sizes[ranks[i]]
+		} else {
+			size = 1 + int(zipf.Uint64())
+		}
+		for range size {
 			a = append(a, "member", g.users[g.r.IntN(len(g.users))])
 		}
 		below := (layer - 1) * n / depth
@@ -260,7 +286,7 @@ func (g *generator) nestedGroups() {
 				a = append(a, "member", g.groups[below+g.r.IntN(width)])
 			}
 		}
-		g.add(dn, classGroup, a, g.descriptor(sdKey{kind: kindGroup, unit: u + 1}))
+		g.add(dn, classGroup, a, g.extra(sdKey{kind: kindGroup, unit: u + 1, variant: g.power.variety(4, 8)}))
 		g.groups = append(g.groups, dn)
 	}
 }

@@ -59,6 +59,12 @@ func (g *generator) descriptor(key sdKey) []byte {
 	if b, ok := g.sds[key]; ok {
 		return b
 	}
+	g.sds[key] = g.bytes(g.make(key))
+	return g.sds[key]
+}
+
+// make returns the descriptor of key.
+func (g *generator) make(key sdKey) *secdesc.Descriptor {
 	d := &secdesc.Descriptor{
 		Control: secdesc.SelfRelative | secdesc.DACLPresent | secdesc.DACLAutoInherited,
 		Owner:   g.domain.Child(512), Group: g.domain.Child(512),
@@ -67,11 +73,14 @@ func (g *generator) descriptor(key sdKey) []byte {
 	if key.kind == kindProtected {
 		d.Control |= secdesc.DACLProtected
 	}
+	return d
+}
+
+func (g *generator) bytes(d *secdesc.Descriptor) []byte {
 	if err := d.Check(); err != nil {
 		panic("forestgen: " + err.Error())
 	}
-	g.sds[key] = d.Bytes()
-	return g.sds[key]
+	return d.Bytes()
 }
 
 func (g *generator) entries(key sdKey) []secdesc.ACE {
@@ -135,7 +144,11 @@ func (g *generator) explicit(key sdKey) []secdesc.ACE {
 	}
 	if key.variant > 0 { // someone was given a right on single objects
 		who := g.domain.Child(uint32(1104 + (key.unit*8+key.variant)%max(1, g.objects/2)))
-		out = append(out, allowObject(who, secdesc.ControlAccess, guidResetPwd, none))
+		right := allowObject(who, secdesc.ControlAccess, guidResetPwd, none)
+		if g.power != nil && key.kind == kindGroup {
+			right = allowObject(who, secdesc.WriteProperty, guidMember, none)
+		}
+		out = append(out, right)
 	}
 	return out
 }

@@ -51,6 +51,7 @@ type generator struct {
 	sds     map[sdKey][]byte
 	guids   uint64
 	seed    uint64
+	power   *power // of Control; nil for Generate
 }
 
 // A unit is a department: an organizational unit with one each for users,
@@ -63,6 +64,10 @@ type unit struct {
 // Generate returns a forest of about the given number of objects, at least some
 // 250. The same arguments give equal snapshots.
 func Generate(seed uint64, objects int) *forest.Snapshot {
+	return newGenerator(seed, objects).run()
+}
+
+func newGenerator(seed uint64, objects int) *generator {
 	g := &generator{
 		b: forest.NewBuilder(forest.Info{
 			Source: "synthetic", Tool: "forestgen", Started: finished.Add(-time.Minute), Finished: finished,
@@ -75,14 +80,20 @@ func Generate(seed uint64, objects int) *forest.Snapshot {
 		sds:     map[sdKey][]byte{},
 	}
 	g.domain = secdesc.MustSID(fmt.Sprintf("S-1-5-21-%d-%d-%d", g.r.Uint32(), g.r.Uint32(), g.r.Uint32()))
+	return g
+}
+
+func (g *generator) run() *forest.Snapshot {
 	g.b.Collected(forest.Attrs()...)
 	g.schema()
 	g.configuration()
 	g.wellKnown()
 	g.policies()
 	g.units()
+	g.plan()
 	g.accounts()
 	g.nestedGroups()
+	g.special()
 	g.coverage()
 	s, err := g.b.Build()
 	if err != nil {

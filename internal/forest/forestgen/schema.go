@@ -1,6 +1,7 @@
 package forestgen
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/leastwise/leastwise/internal/secdesc"
@@ -72,7 +73,7 @@ func (g *generator) schema() {
 		"objectSid", wire(g.domain), "instanceType", "5", "gPLink", g.gpLink(0), "msDS-Behavior-Version", "7",
 		"ms-DS-MachineAccountQuota", "10", "minPwdLength", "8", "lockoutThreshold", "0", "nTMixedDomain", "0",
 		"maxPwdAge", "-36288000000000", "pwdProperties", "1",
-	}, sd)
+	}, g.headDescriptor(sd))
 	g.add(configDN, []string{"top", "configuration"}, attrs{"instanceType", "13"}, sd)
 	g.add(schemaDN, []string{"top", "dMD"}, attrs{"instanceType", "13", "objectVersion", "88"}, sd)
 	for i, c := range schemaClasses {
@@ -81,7 +82,11 @@ func (g *generator) schema() {
 			"defaultSecurityDescriptor", "D:(A;;RPWPCRCCDCLCLORCWOWDSDDTSW;;;DA)(A;;RPWPCRCCDCLCLORCWOWDSDDTSW;;;SY)(A;;RPLCLORC;;;AU)",
 		}, sd)
 	}
-	for i, a := range schemaAttributes {
+	attributes := schemaAttributes
+	if g.power != nil {
+		attributes = slices.Concat(attributes, moreAttributes)
+	}
+	for i, a := range attributes {
 		v := attrs{"lDAPDisplayName", a[0], "schemaIDGUID", guid(a[1]), "searchFlags", "0"}
 		if a[2] != "" {
 			v = append(v, "attributeSecurityGUID", guid(a[2]))

@@ -42,8 +42,9 @@ type grants struct {
 type subject struct {
 	aspect     aspect
 	class      secdesc.GUID
-	blockOwner bool // BlockOwnerImplicitRights counts here
-	noLogon    bool // disabled, or needs a smart card
+	blockOwner bool  // BlockOwnerImplicitRights counts here
+	noLogon    bool  // disabled, or needs a smart card
+	owned      facet // what control of the descriptor gives
 }
 
 // compiler walks one DACL for all rules of an aspect.
@@ -75,7 +76,7 @@ func compile(d *secdesc.Descriptor, sub subject, rules []rule, isTrusted func(se
 	c.ownerSet = slices.ContainsFunc(d.DACL.ACEs, func(a secdesc.ACE) bool {
 		return a.SID == secdesc.OwnerRights && a.InEffect() && (a.IsAllow() || a.IsDeny())
 	})
-	c.takers = c.walk(rule{kind: WriteOwner, mask: secdesc.WriteOwner}, secdesc.WriteOwner, nil)
+	c.takers = c.walk(rule{kind: WriteOwner, mask: secdesc.WriteOwner, gives: c.sub.owned}, secdesc.WriteOwner, nil)
 	c.owner()
 	for _, r := range rules {
 		c.apply(r)
@@ -91,7 +92,7 @@ func (c *compiler) owner() {
 		return
 	}
 	if !c.sub.blockOwner || c.isTrusted(c.d.Owner) {
-		c.out.list = append(c.out.list, grant{who: c.d.Owner, kind: Owner, ace: implicit})
+		c.out.list = append(c.out.list, grant{who: c.d.Owner, kind: Owner, gives: c.sub.owned, ace: implicit})
 	}
 	if !c.sub.blockOwner {
 		c.out.list = append(c.out.list, c.takers...)

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
@@ -39,29 +40,37 @@ type Graph struct {
 	isHead     map[forest.ID]bool
 	blockOwner bool
 
-	sharer  []uint32          // by object: index into shared; objects with equal grants share
-	shared  []sharedGrants    //
-	extra   map[node][]edge   // edges of links and structure, by where they lead
-	outward map[node][]edge   // the same, by where they begin
-	joints  map[node][]joint  // edges that need several things, by where they lead
-	mu      sync.Mutex        // of what follows
-	virtual []virtual         // by node-n
-	byFacet map[facetKey]node //
-	bySID   map[secdesc.SID]node
-	everyID []forest.ID // accounts
+	sharer   []uint32                   // by object: index into shared; objects with equal grants share
+	shared   []sharedGrants             //
+	gpo      *gpo.Engine                // nil: policy is not looked at
+	sites    []forest.ID                //
+	rodcs    []forest.ID                //
+	files    map[forest.ID][]fileGrants // by policy
+	unnamed  []forest.ID                // published templates whose certificates name nobody for sure
+	extra    map[node][]edge            // edges of links and structure, by where they lead
+	outward  map[node][]edge            // the same, by where they begin
+	joints   map[node][]joint           // edges that need several things, by where they lead
+	mu       sync.Mutex                 // of what follows
+	linkedAt map[forest.ID]linkedList
+	virtual  []virtual         // by node-n
+	byFacet  map[facetKey]node //
+	bySID    map[secdesc.SID]node
+	everyID  []forest.ID // accounts
 }
 
 type classInfo struct {
 	aspect aspect
 	guid   secdesc.GUID
+	site   bool
 }
 
 type sharedGrants struct {
-	once sync.Once
-	desc *secdesc.Descriptor
-	sub  subject
-	dom  int16 // of the objects: built-in groups differ from domain to domain
-	g    *grants
+	once  sync.Once
+	first forest.ID // one of the objects
+	desc  *secdesc.Descriptor
+	sub   subject
+	dom   int16 // of the objects: built-in groups differ from domain to domain
+	g     *grants
 }
 
 type facetKey struct {
@@ -78,18 +87,23 @@ type edge struct {
 	text     string    // which attribute, policy, …: for people
 }
 
-// NewGraph prepares the answers for the snapshot whose memberships are x.
-func NewGraph(x *Index) *Graph {
+// NewGraph prepares the answers for the snapshot whose memberships are x. What
+// policy does on hosts comes from e, which may be nil: then user rights, local
+// groups and the files of policies play no part.
+func NewGraph(x *Index, e *gpo.Engine) *Graph {
 	s := x.s
 	g := &Graph{
 		s: s, x: x, n: node(s.Len()),
-		rules:   makeRules(s.Schema()),
-		isHead:  map[forest.ID]bool{},
-		extra:   map[node][]edge{},
-		outward: map[node][]edge{},
-		joints:  map[node][]joint{},
-		byFacet: map[facetKey]node{},
-		bySID:   map[secdesc.SID]node{},
+		rules:    makeRules(s.Schema()),
+		isHead:   map[forest.ID]bool{},
+		extra:    map[node][]edge{},
+		outward:  map[node][]edge{},
+		joints:   map[node][]joint{},
+		gpo:      e,
+		files:    map[forest.ID][]fileGrants{},
+		linkedAt: map[forest.ID]linkedList{},
+		byFacet:  map[facetKey]node{},
+		bySID:    map[secdesc.SID]node{},
 	}
 	for _, d := range s.Domains() {
 		if d.Head != forest.None {
@@ -124,11 +138,16 @@ func (g *Graph) classify() {
 		for len(g.classes) <= i {
 			g.classes = append(g.classes, classInfo{})
 		}
-		info := classInfo{aspect: g.aspectOf(id)}
+		info := classInfo{aspect: g.aspectOf(id), site: g.s.IsA(id, "site")}
 		if c := g.s.Schema().Class(g.s.Class(id)); c != nil {
 			info.guid = c.GUID
 		}
 		g.classes[i] = info
+	}
+	for id := range forest.ID(g.s.Len()) {
+		if g.classes[g.s.ClassIndex(id)].site {
+			g.sites = append(g.sites, id)
+		}
 	}
 }
 
@@ -147,6 +166,8 @@ func (g *Graph) aspectOf(id forest.ID) aspect {
 		return policyAspect
 	case is("pKICertificateTemplate"):
 		return templateAspect
+	case is("pKIEnrollmentService"):
+		return authorityAspect
 	case is("organizationalUnit"), is("domainDNS"), is("container"), is("builtinDomain"), is("site"):
 		return containerAspect
 	}
@@ -173,7 +194,7 @@ func (g *Graph) share() {
 		if !known {
 			i = uint32(len(g.shared))
 			index[key] = i
-			g.shared = append(g.shared, sharedGrants{sub: key.sub, dom: key.dom})
+			g.shared = append(g.shared, sharedGrants{sub: key.sub, dom: key.dom, first: id})
 			g.shared[i].desc, _ = g.s.Descriptor(id)
 		}
 		g.sharer[id] = i
@@ -312,6 +333,16 @@ func (g *Graph) nameOf(v node) string {
 		return w.text
 	case w.facet == linking:
 		return "policies of " + g.s.DN(w.object)
+	case w.facet == filing:
+		return "files of the policy " + g.s.DN(w.object)
+	case w.facet == enrolling:
+		return "certificates of " + g.s.DN(w.object)
+	case w.facet == naming:
+		return "name of " + g.s.DN(w.object)
+	case w.facet == revealing:
+		return "replicated secrets of " + g.s.DN(w.object)
+	case w.facet == managing:
+		return "administrators of " + g.s.DN(w.object)
 	case w.facet == creating:
 		return "new service accounts in " + g.s.DN(w.object)
 	}

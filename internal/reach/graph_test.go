@@ -7,6 +7,7 @@ import (
 
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/forest/forestgen"
+	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/reach"
 )
 
@@ -19,7 +20,8 @@ func TestDraftContoso(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := reach.NewGraph(reach.New(s))
+	x := reach.New(s)
+	g := reach.NewGraph(x, gpo.New(s, x))
 	r := g.WhoCan(g.Resolve(reach.TierZero()), false)
 	p := r.Principals()
 	t.Logf("%d principals of %d objects", len(p), s.Len())
@@ -35,6 +37,18 @@ func TestDraftContoso(t *testing.T) {
 		}
 	}
 	t.Logf("%d unread", len(r.Unread()))
+	r = g.WhoCan(g.Resolve(reach.TierZero()), true)
+	t.Logf("%d possible principals", len(r.Principals()))
+	for _, id := range r.Principals() {
+		path := r.Path(id)
+		if len(path) > 1 && !path.Certain() && long < 20 {
+			long++
+			for _, h := range path {
+				t.Logf("   %s %s %s %+v %s", h.From.Name, h.Kind.Info().Text, h.To.Name, h.Evidence, h.If)
+			}
+			t.Log("--")
+		}
+	}
 }
 
 func TestDraftScale(t *testing.T) {
@@ -44,7 +58,7 @@ func TestDraftScale(t *testing.T) {
 	x := reach.New(s)
 	t.Logf("index %v", time.Since(at))
 	at = time.Now()
-	g := reach.NewGraph(x)
+	g := reach.NewGraph(x, gpo.New(s, x))
 	t.Logf("graph %v", time.Since(at))
 	at = time.Now()
 	r := g.WhoCan(g.Resolve(reach.TierZero()), false)

@@ -190,7 +190,7 @@ var kinds = [numKinds]KindInfo{
 	},
 	WeaklyMapped:  {"weak-mapping", "is mapped to certificates by name or address:", "", yieldsLogon, "map certificates by issuer and serial number"},
 	WriteRevealed: {"write-revealed", "may choose whose secrets go to the read-only domain controller", "", "secrets of the domain's accounts", removeACE},
-	Enrolls:            {"enrolls", "may get a certificate in another's name from", "", "any account", removeACE},
+	Enrolls:       {"enrolls", "may get a certificate in another's name from", "", "any account", removeACE},
 }
 
 // Info describes k.

@@ -14,6 +14,8 @@ const (
 	creating               // delegated managed service accounts below a container
 	filing                 // the files of a policy
 	enrolling              // certificates of a template, or from a certification authority
+	revealing              // whose secrets a read-only domain controller may hold
+	managing               // who administers a read-only domain controller
 	naming                 // the user principal name or DNS name of an account
 	numFacets
 )
@@ -75,6 +77,8 @@ const (
 	ifTrustedRoot
 	ifRevealed
 	ifSpoofed
+	ifQuota
+	ifInSite
 	numConds
 )
 
@@ -95,6 +99,8 @@ var conds = [numConds]string{
 	ifAgentAllowed:        "the certification authority does not restrict enrollment agents (registry, not read)",
 	ifTrustedRoot:         "the certificate chains to a root that domain controllers trust",
 	ifRevealed:            "it controls the read-only domain controller too",
+	ifQuota:               "ms-DS-MachineAccountQuota (not read) is not 0",
+	ifInSite:              "the account or computer is in the site (not known)",
 	ifSpoofed:             "the trust lets the SIDs in its SID history through",
 }
 
@@ -125,6 +131,8 @@ func makeRules(schema *forest.Schema) *[numAspects][]rule {
 	m.write(groupAspect, "member", rule{kind: AddMember})
 	m.right(groupAspect, rule{kind: AddSelf, mask: secdesc.SelfWrite, types: []secdesc.GUID{validatedMember}})
 	m.containers()
+	m.right(templateAspect, rule{kind: Enrolls, mask: secdesc.ControlAccess, types: []secdesc.GUID{rightEnroll}, gives: enrolling})
+	m.right(authorityAspect, rule{kind: Enrolls, mask: secdesc.ControlAccess, types: []secdesc.GUID{rightEnroll}, gives: enrolling})
 	for _, name := range []string{"gPCFileSysPath", "gPCMachineExtensionNames", "gPCUserExtensionNames"} {
 		m.write(policyAspect, name, rule{kind: WritePolicy})
 	}
@@ -141,7 +149,8 @@ func (m *ruleMaker) accounts() {
 	for _, a := range []aspect{userAspect, computerAspect, serviceAccountAspect} {
 		m.write(a, "msDS-KeyCredentialLink", rule{kind: WriteKeyCredential})
 		m.write(a, "altSecurityIdentities", rule{kind: WriteAltSecurityIdentities, cond: ifCertificate})
-		m.write(a, "userPrincipalName", rule{kind: WriteUserPrincipalName, cond: ifWeakMapping})
+		m.write(a, "userPrincipalName", rule{kind: WriteUserPrincipalName, gives: naming})
+		m.write(a, "dNSHostName", rule{kind: WriteUserPrincipalName, gives: naming})
 	}
 	for _, a := range []aspect{computerAspect, serviceAccountAspect} {
 		m.write(a, "msDS-AllowedToActOnBehalfOfOtherIdentity", rule{kind: WriteAllowedToAct})
@@ -151,9 +160,13 @@ func (m *ruleMaker) accounts() {
 	m.write(userAspect, "userAccountControl", rule{kind: WriteAccountControl, cond: ifGuessed})
 	m.write(userAspect, "scriptPath", rule{kind: WriteLogonScript, cond: ifLogsOn})
 	m.write(userAspect, "profilePath", rule{kind: WriteProfilePath, cond: ifLogsOn})
-	for _, name := range []string{"ms-Mcs-AdmPwd", "msLAPS-Password", "msLAPS-EncryptedPassword"} {
-		m.readSecret(computerAspect, name)
+	for _, name := range []string{"ms-Mcs-AdmPwd", "msLAPS-Password"} {
+		m.readSecret(computerAspect, name, certain)
 	}
+	m.readSecret(computerAspect, "msLAPS-EncryptedPassword", ifDecryptor)
+	m.write(computerAspect, "msDS-RevealOnDemandGroup", rule{kind: WriteRevealed, gives: revealing})
+	m.write(computerAspect, "msDS-NeverRevealGroup", rule{kind: WriteRevealed, gives: revealing})
+	m.write(computerAspect, "managedBy", rule{kind: ManagesRODC, gives: managing})
 }
 
 func (m *ruleMaker) containers() {
@@ -183,12 +196,12 @@ func (m *ruleMaker) write(a aspect, attr string, r rule) {
 
 // readSecret adds the rule for reading a confidential attribute: the right to read
 // it, and control access to it.
-func (m *ruleMaker) readSecret(a aspect, attr string) {
+func (m *ruleMaker) readSecret(a aspect, attr string, of cond) {
 	def := m.schema.Attr(attr)
 	if def == nil {
 		return
 	}
-	r := rule{kind: ReadLAPS, mask: secdesc.ReadProperty, types: typesOf(def)}
+	r := rule{kind: ReadLAPS, mask: secdesc.ReadProperty, types: typesOf(def), cond: of}
 	if def.Confidential() {
 		r.and = &need{secdesc.ControlAccess, r.types}
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/gpo"
 )
 
 // A step is how a search came to a node: what can be gained next from there.
@@ -48,8 +49,9 @@ type search struct {
 	queue  []node
 	head   int
 	seen   map[uint32]uint8   // by index into Graph.shared: facets whose grants were followed
-	links  map[forest.ID]bool // containers whose linking facet was reached
-	later  []*joint        // looked at again until nothing more comes of them
+	links  map[forest.ID]bool // containers whose policies were followed
+	scopes map[gpo.ScopeID]bool
+	later  []*joint // looked at again until nothing more comes of them
 	detail []detail
 	unread []forest.ID // objects on the way whose descriptor was not read
 }
@@ -78,7 +80,7 @@ func (sol *solver) everything(goals []node) *search {
 }
 
 func (sol *solver) add(goals []node) *search {
-	q := &search{sol: sol, sparse: map[node]step{}, seen: map[uint32]uint8{}, links: map[forest.ID]bool{}}
+	q := &search{sol: sol, sparse: map[node]step{}, seen: map[uint32]uint8{}, links: map[forest.ID]bool{}, scopes: map[gpo.ScopeID]bool{}}
 	sol.order = append(sol.order, q)
 	for _, v := range goals {
 		q.visit(v, step{next: noNode, kind: goalKind, aux: -1, via: forest.None})
@@ -151,6 +153,9 @@ func (q *search) expand(v node) {
 	q.members(id)
 	q.controllers(id)
 	q.incoming(v)
+	if g.isHead[id] && q.sol.possible {
+		q.identities(id)
+	}
 }
 
 func (q *search) expandVirtual(v node, w virtual) {
@@ -164,20 +169,64 @@ func (q *search) expandVirtual(v node, w virtual) {
 		}
 	case w.sid.IsZero() && w.object != forest.None && w.facet != control:
 		q.visit(node(w.object), step{next: v, kind: Includes, ace: implicit, via: forest.None, aux: -1})
-		q.rights(w.object, w.facet, v)
+		if w.facet == filing {
+			q.fileRights(w.object, v)
+		} else {
+			q.rights(w.object, w.facet, v)
+		}
 	}
 	q.incoming(v)
 }
 
 // incoming follows the edges of structure.
 func (q *search) incoming(v node) {
-	for i := range q.sol.g.extra[v] {
-		e := &q.sol.g.extra[v][i]
-		if e.cond != certain && !q.sol.possible {
-			continue
+	for _, e := range q.sol.g.extra[v] {
+		q.follow(e)
+	}
+}
+
+// revealed visits those that can have the secrets of an account sent to a
+// read-only domain controller that they control.
+func (q *search) revealed(id forest.ID) {
+	g := q.sol.g
+	for _, rodc := range g.rodcs {
+		if g.x.domain[rodc] == g.x.domain[id] {
+			q.follow(edge{from: g.facetOf(rodc, revealing), to: node(id), kind: RevealsSecrets, cond: ifRevealed, via: forest.None})
 		}
-		q.detail = append(q.detail, detail{edge: e})
-		q.visit(e.from, step{next: v, kind: e.kind, cond: e.cond, ace: implicit, via: e.via, aux: int32(len(q.detail) - 1)})
+		if rodc == id {
+			q.visit(g.facetOf(rodc, managing), step{next: node(id), kind: ManagesRODC, ace: implicit, via: forest.None, aux: -1})
+		}
+	}
+}
+
+// identities visits those that may take any account of the domain over by a
+// service account of their own or by a certificate with a name of their choice.
+func (q *search) identities(head forest.ID) {
+	g := q.sol.g
+	to := node(head)
+	for i := range g.shared {
+		h := &g.shared[i]
+		switch h.sub.aspect {
+		case containerAspect, domainAspect:
+			if g.s.Schema().Class("msDS-DelegatedManagedServiceAccount") != nil && g.x.domain[h.first] == g.x.domain[head] {
+				q.follow(edge{from: g.facetOf(h.first, creating), to: to, kind: Succeeds, cond: ifServer2025, via: forest.None})
+			}
+		}
+	}
+	if len(g.unnamed) == 0 {
+		return
+	}
+	seen := map[uint32]bool{}
+	for _, t := range g.unnamed {
+		for _, one := range g.grantsOf(t).of(enrolling) {
+			accounts, _ := q.sol.holding(one.who, g.x.domain[t])
+			for _, a := range g.passing(accounts, one.deny) {
+				if i := g.sharer[a]; !seen[i] {
+					seen[i] = true
+					q.follow(edge{from: g.facetOf(a, naming), to: to, kind: WritesIdentity, cond: ifWeakMapping, via: t, text: "enrolls for " + g.s.Name(t)})
+				}
+			}
+		}
 	}
 }
 
@@ -228,15 +277,9 @@ func (q *search) controllers(id forest.ID) {
 	if d := g.headOf(id); d != forest.None {
 		q.visit(node(d), step{next: to, kind: DomainOf, ace: implicit, via: forest.None, aux: -1})
 	}
-	for c := g.s.Parent(id); c != forest.None && !q.links[c]; c = g.s.Parent(c) {
-		q.links[c] = true
-		if g.takesLinks(c) {
-			q.visit(g.facetOf(c, linking), step{next: to, kind: LinkReaches, ace: implicit, via: forest.None, aux: -1})
-		}
-		if g.isHead[c] {
-			break
-		}
-	}
+	q.placed(id)
+	q.hosted(id)
+	q.revealed(id)
 }
 
 // headOf returns the head of the domain of id.

@@ -27,6 +27,11 @@ func (g *Graph) structure() {
 	g.historyEdges()
 	g.delegationEdges()
 	g.serviceAccountEdges()
+	g.trusts()
+	g.readOnlyControllers()
+	g.newComputers()
+	g.readFiles()
+	g.certificates()
 }
 
 // domainEdges adds what runs a domain, and what AdminSDHolder covers ([MS-ADTS]

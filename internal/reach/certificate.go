@@ -1,0 +1,307 @@
+package reach
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// Object identifiers of extended key usages and of agents.
+const (
+	ekuClientAuth     = "1.3.6.1.5.5.7.3.2"
+	ekuPKINIT         = "1.3.6.1.5.2.3.4"
+	ekuSmartCardLogon = "1.3.6.1.4.1.311.20.2.2"
+	ekuAny            = "2.5.29.37.0"
+	ekuRequestAgent   = "1.3.6.1.4.1.311.20.2.1"
+)
+
+// Flags of certificate templates ([MS-CRTD] 2.26, 2.27).
+const (
+	enrolleeSuppliesSubject  = 0x1     // msPKI-Certificate-Name-Flag
+	enrolleeSuppliesAltNames = 0x10000 //
+	subjectRequiresUPN       = 0x02000000
+	subjectRequiresDNS       = 0x08000000
+	pendAllRequests          = 0x2     // msPKI-Enrollment-Flag
+	noSecurityExtension      = 0x80000 //
+)
+
+var rightEnroll = secdesc.MustGUID("0e10c968-78fb-11d2-90d4-00c04f79dc55")
+
+// A template is a certificate template as far as paths depend on it.
+type template struct {
+	id           forest.ID
+	usages       []string
+	names        int64 // msPKI-Certificate-Name-Flag
+	enrollment   int64 // msPKI-Enrollment-Flag
+	signatures   int64 // msPKI-RA-Signature
+	schema       int64 // msPKI-Template-Schema-Version
+	unread       bool  // an attribute that decides was not read
+	issuers      []forest.ID
+	policyGroups []forest.ID // groups that its issuance policies are linked to
+}
+
+// authenticates reports whether a certificate of t can be used to log on.
+func (t *template) authenticates() bool {
+	return len(t.usages) == 0 || slices.ContainsFunc(t.usages, func(u string) bool {
+		return u == ekuClientAuth || u == ekuPKINIT || u == ekuSmartCardLogon || u == ekuAny
+	})
+}
+
+// unguarded reports whether a certificate is issued without anybody's approval.
+func (t *template) unguarded() bool { return t.enrollment&pendAllRequests == 0 && t.signatures == 0 }
+
+func (t *template) namesItself() bool {
+	return t.names&(enrolleeSuppliesSubject|enrolleeSuppliesAltNames) != 0
+}
+
+func (t *template) anyUsage() bool { return len(t.usages) == 0 || slices.Contains(t.usages, ekuAny) }
+
+// certificates adds what certificate services give: the right to enroll for a
+// template that lets the holder name himself, and its relatives ESC2, 3, 4, 9, 13
+// and 15, and control of what certificates are trusted (ESC5, 7).
+func (g *Graph) certificates() {
+	issuers := g.issuers()
+	if len(issuers) == 0 {
+		return
+	}
+	templates := g.templates(issuers)
+	for i := range templates {
+		g.templateEdges(&templates[i], templates)
+	}
+	g.authorityEdges(issuers)
+	g.weakMappings()
+}
+
+// issuers returns the enrollment services of the forest whose certificates count
+// for logging on.
+func (g *Graph) issuers() []forest.ID {
+	trusted := map[string]bool{}
+	for _, id := range g.s.With(forest.CACertificate) {
+		if strings.EqualFold(g.s.Name(id), "NTAuthCertificates") {
+			list, _ := g.s.Strs(id, forest.CACertificate)
+			for _, c := range list {
+				trusted[c] = true
+			}
+		}
+	}
+	var out []forest.ID
+	for _, id := range g.s.With(forest.CACertificate) {
+		if !g.s.IsA(id, "pKIEnrollmentService") {
+			continue
+		}
+		list, _ := g.s.Strs(id, forest.CACertificate)
+		if slices.ContainsFunc(list, func(c string) bool { return trusted[c] }) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// templates reads the templates that an issuer publishes.
+func (g *Graph) templates(issuers []forest.ID) []template {
+	published := map[string][]forest.ID{}
+	for _, ca := range issuers {
+		names, _ := g.s.Strs(ca, forest.CertificateTemplates)
+		for _, n := range names {
+			published[strings.ToLower(n)] = append(published[strings.ToLower(n)], ca)
+		}
+	}
+	groups := g.issuancePolicies()
+	var out []template
+	for id := range forest.ID(g.n) {
+		if g.classes[g.s.ClassIndex(id)].aspect != templateAspect {
+			continue
+		}
+		by := published[strings.ToLower(g.s.Name(id))]
+		if len(by) == 0 {
+			continue
+		}
+		out = append(out, g.template(id, by, groups))
+	}
+	return out
+}
+
+func (g *Graph) template(id forest.ID, by []forest.ID, groups map[string][]forest.ID) template {
+	t := template{id: id, issuers: by}
+	num := func(a forest.Attr) int64 {
+		v, st := g.s.Int(id, a)
+		t.unread = t.unread || st == forest.Unreadable
+		return v
+	}
+	list := func(a forest.Attr) []string {
+		v, st := g.s.Strs(id, a)
+		t.unread = t.unread || st == forest.Unreadable
+		return v
+	}
+	t.names, t.enrollment = num(forest.MsPKICertificateNameFlag), num(forest.MsPKIEnrollmentFlag)
+	t.signatures, t.schema = num(forest.MsPKIRASignature), num(forest.MsPKITemplateSchemaVersion)
+	t.usages = list(forest.PKIExtendedKeyUsage)
+	if t.schema > 1 {
+		if app := list(forest.MsPKICertificateApplicationPolicy); len(app) > 0 {
+			t.usages = app
+		}
+	}
+	for _, oid := range list(forest.MsPKICertificatePolicy) {
+		t.policyGroups = append(t.policyGroups, groups[oid]...)
+	}
+	return t
+}
+
+// issuancePolicies returns the groups that issuance policies are linked to, by
+// object identifier.
+func (g *Graph) issuancePolicies() map[string][]forest.ID {
+	out := map[string][]forest.ID{}
+	for _, id := range g.s.With(forest.MsDSOIDToGroupLink) {
+		oid, _ := g.s.Str(id, forest.MsPKICertTemplateOID)
+		groups, _ := g.s.Links(id, forest.MsDSOIDToGroupLink)
+		out[oid] = append(out[oid], groups...)
+	}
+	return out
+}
+
+// templateEdges adds what enrolling for t gives.
+func (g *Graph) templateEdges(t *template, all []template) {
+	for _, head := range g.heads() {
+		to := node(head)
+		for _, ca := range t.issuers {
+			g.controlled(t, ca, to)
+			switch {
+			case t.unread || !t.unguarded():
+			case t.authenticates() && t.namesItself():
+				g.enrolls(t, ca, to, Enrolls, certain)
+			case t.namesItself() && t.schema == 1:
+				g.enrolls(t, ca, to, Enrolls, ifUnpatched)
+			case t.anyUsage() || slices.Contains(t.usages, ekuRequestAgent) && agentCanUse(all):
+				g.enrolls(t, ca, to, Enrolls, ifAgentAllowed)
+			}
+		}
+	}
+	if t.unread || !t.unguarded() || !t.authenticates() {
+		return
+	}
+	for _, ca := range t.issuers {
+		for _, group := range t.policyGroups {
+			g.enrolls(t, ca, node(group), EnrollsAsGroup, certain)
+		}
+	}
+	if t.enrollment&noSecurityExtension != 0 && t.names&(subjectRequiresUPN|subjectRequiresDNS) != 0 {
+		g.unnamed = append(g.unnamed, t.id)
+	}
+}
+
+// agentCanUse reports whether there is a template for which an enrollment agent
+// can enroll in another's name.
+func agentCanUse(all []template) bool {
+	return slices.ContainsFunc(all, func(t template) bool {
+		return t.authenticates() && t.enrollment&pendAllRequests == 0 && !t.namesItself() && (t.schema == 1 || t.signatures == 1)
+	})
+}
+
+// enrolls adds that who may enroll for t at an authority gains to.
+func (g *Graph) enrolls(t *template, ca forest.ID, to node, kind Kind, of cond) {
+	legs := make([]leg, 0, 2)
+	for _, id := range []forest.ID{t.id, ca} {
+		list := g.grantsOf(id).of(enrolling)
+		if len(list) == 0 {
+			return
+		}
+		legs = append(legs, leg{id, g.x.domain[id], list})
+	}
+	g.joints[to] = append(g.joints[to], joint{to: to, kind: kind, cond: of, legs: legs})
+}
+
+// controlled adds that who controls a published template, and may enroll at the
+// authority, can make it one that lets him name himself.
+func (g *Graph) controlled(t *template, ca forest.ID, to node) {
+	list := g.grantsOf(ca).of(enrolling)
+	if len(list) == 0 {
+		return
+	}
+	g.joints[to] = append(g.joints[to], joint{
+		to: to, kind: Enrolls, gains: []node{node(t.id)}, legs: []leg{{ca, g.x.domain[ca], list}},
+	})
+}
+
+// of returns the grants of a facet.
+func (gr *grants) of(f facet) []grant {
+	var out []grant
+	for _, one := range gr.list {
+		if one.gives == f {
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// heads returns the heads of all domains that were read.
+func (g *Graph) heads() []forest.ID {
+	var out []forest.ID
+	for _, d := range g.s.Domains() {
+		if d.Head != forest.None {
+			out = append(out, d.Head)
+		}
+	}
+	return out
+}
+
+// authorityEdges adds that who controls an authority's host holds its key, and
+// that who controls what is trusted can add an authority of his own.
+func (g *Graph) authorityEdges(issuers []forest.ID) {
+	var trust []forest.ID
+	for _, id := range g.s.With(forest.CACertificate) {
+		if g.s.IsA(id, "certificationAuthority") {
+			trust = append(trust, id)
+		}
+	}
+	for _, head := range g.heads() {
+		for _, ca := range issuers {
+			g.link(edge{from: node(ca), to: node(head), kind: IssuesCertificates, cond: ifTrustedRoot, via: ca, text: "pKIEnrollmentService"})
+			host, _ := g.s.Str(ca, forest.DNSHostName)
+			for _, h := range g.byHostName(host) {
+				g.link(edge{from: node(h), to: node(head), kind: IssuesCertificates, via: ca, text: "holds the key of " + g.s.Name(ca)})
+			}
+		}
+		for _, id := range trust {
+			g.link(edge{from: node(id), to: node(head), kind: IssuesCertificates, cond: ifTrustedRoot, via: id, text: "cACertificate"})
+		}
+	}
+}
+
+// byHostName returns the computers that have a DNS name.
+func (g *Graph) byHostName(name string) []forest.ID {
+	if name == "" {
+		return nil
+	}
+	var out []forest.ID
+	for _, id := range g.s.With(forest.DNSHostName) {
+		if v, _ := g.s.Str(id, forest.DNSHostName); strings.EqualFold(v, name) && g.x.isAccount(id) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// weakMappings adds the accounts that certificates are mapped to by what an issuer
+// may be made to write ([MS-PKCA]; guide: UPN hijacking): names and addresses.
+func (g *Graph) weakMappings() {
+	for _, id := range g.s.With(forest.AltSecurityIdentities) {
+		list, _ := g.s.Strs(id, forest.AltSecurityIdentities)
+		for _, m := range list {
+			if isWeakMapping(m) {
+				g.link(edge{from: g.identity(secdesc.AuthenticatedUsers), to: node(id), kind: WeaklyMapped, cond: ifCertificate, via: id, text: "altSecurityIdentities " + m})
+			}
+		}
+	}
+}
+
+// isWeakMapping reports whether a mapping names a certificate by subject or
+// address, and neither by serial number, key nor hash.
+func isWeakMapping(m string) bool {
+	u := strings.ToUpper(m)
+	if !strings.HasPrefix(u, "X509:") {
+		return false
+	}
+	return !strings.Contains(u, "<SR>") && !strings.Contains(u, "<SKI>") && !strings.Contains(u, "<SHA1-PUKEY>")
+}

@@ -1,0 +1,166 @@
+package reach
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// Attributes of trusts ([MS-ADTS] 6.1.6.7.9, 6.1.6.7.12).
+const (
+	trustInbound         = 1 // trustDirection: the partner's accounts are trusted
+	trustQuarantined     = 0x4
+	trustForest          = 0x8
+	trustWithinForest    = 0x20
+	trustTreatAsExternal = 0x40
+	trustEnableTGT       = 0x800
+)
+
+// trusts adds what trusts let through. Domains of one forest trust each other
+// wholly: who holds one holds all, because SID history is not filtered between
+// them unless a trust is quarantined.
+func (g *Graph) trusts() {
+	quarantined := map[string]bool{} // by DNS name of the trusting domain and its partner
+	for _, id := range g.s.With(forest.TrustPartner) {
+		attrs, _ := g.s.Int(id, forest.TrustAttributes)
+		partner, _ := g.s.Str(id, forest.TrustPartner)
+		if attrs&trustQuarantined != 0 {
+			if d, ok := g.s.DomainOf(id); ok {
+				quarantined[strings.ToLower(d.DNS)+" "+strings.ToLower(partner)] = true
+			}
+		}
+		g.foreignTrust(id, attrs)
+	}
+	domains := g.s.Domains()
+	for i := range domains {
+		for j := range domains {
+			a, b := domains[i], domains[j]
+			if i == j || a.Head == forest.None || b.Head == forest.None || quarantined[strings.ToLower(b.DNS)+" "+strings.ToLower(a.DNS)] {
+				continue
+			}
+			g.link(edge{from: node(a.Head), to: node(b.Head), kind: TrustedDomain, via: forest.None, text: "both are domains of one forest"})
+		}
+	}
+}
+
+// foreignTrust adds what a domain outside the forest may gain in the domain that
+// trusts it. Filtering keeps the SIDs of the forest out unless a forest trust is
+// treated as external; then SIDs of groups above RID 1000 pass.
+func (g *Graph) foreignTrust(id forest.ID, attrs int64) {
+	direction, _ := g.s.Int(id, forest.TrustDirection)
+	head := g.headOf(id)
+	raw, _ := g.s.Str(id, forest.SecurityIdentifier)
+	if head == forest.None || attrs&trustWithinForest != 0 || direction&2 == 0 {
+		return
+	}
+	filtered := attrs&trustQuarantined != 0 || attrs&trustForest != 0 && attrs&trustTreatAsExternal == 0
+	sid, err := secdesc.ParseSID(raw)
+	if err != nil {
+		return
+	}
+	from := g.identity(sid)
+	if !filtered {
+		g.link(edge{
+			from: from, to: node(head), kind: TrustedDomain, cond: ifSpoofed, via: id,
+			text: fmt.Sprintf("trustAttributes 0x%x: SIDs above RID 1000 are not filtered", attrs),
+		})
+	}
+	if attrs&trustEnableTGT != 0 && direction&trustInbound != 0 {
+		g.link(edge{
+			from: from, to: node(head), kind: TrustedDomain, cond: ifConnects, via: id,
+			text: fmt.Sprintf("trustAttributes 0x%x: tickets are delegated across the trust", attrs),
+		})
+	}
+}
+
+// readOnlyControllers adds which secrets read-only domain controllers may hold
+// ([MS-DRSR] 4.1.10.5.14, revealed secrets), and who administers them.
+func (g *Graph) readOnlyControllers() {
+	for _, rodc := range g.s.With(forest.MsDSKrbTgtLink) {
+		if !g.x.isAccount(rodc) {
+			continue
+		}
+		g.rodcs = append(g.rodcs, rodc)
+		accounts, _ := g.s.Links(rodc, forest.MsDSKrbTgtLink)
+		for _, a := range accounts {
+			g.link(edge{from: node(rodc), to: node(a), kind: RevealsSecrets, via: rodc, text: "msDS-KrbTgtLink"})
+		}
+		managers, _ := g.s.Links(rodc, forest.ManagedBy)
+		for _, m := range managers {
+			g.link(edge{from: node(m), to: node(rodc), kind: ManagesRODC, via: rodc, text: "managedBy"})
+		}
+		never := g.spread(rodc, forest.MsDSNeverRevealGroup)
+		for id := range g.spread(rodc, forest.MsDSRevealOnDemandGroup) {
+			if !never[id] {
+				g.link(edge{from: node(rodc), to: node(id), kind: RevealsSecrets, via: rodc, text: "msDS-RevealOnDemandGroup"})
+			}
+		}
+	}
+}
+
+// spread returns the accounts that a link attribute names, directly or as members
+// of groups.
+func (g *Graph) spread(id forest.ID, a forest.Attr) map[forest.ID]bool {
+	out := map[forest.ID]bool{}
+	targets, _ := g.s.Links(id, a)
+	for _, t := range targets {
+		if g.x.isAccount(t) {
+			out[t] = true
+			continue
+		}
+		for _, m := range g.x.Members(t) {
+			out[m] = true
+		}
+	}
+	return out
+}
+
+// newComputers adds who may create computer accounts by ms-DS-MachineAccountQuota
+// and SeMachineAccountPrivilege on domain controllers ([MS-ADTS] 3.1.1.5.2.2):
+// each is a member of Domain Computers.
+func (g *Graph) newComputers() {
+	if g.gpo == nil {
+		return
+	}
+	for _, d := range g.s.Domains() {
+		if d.Head == forest.None {
+			continue
+		}
+		quota, st := g.s.Int(d.Head, forest.MsDSMachineAccountQuota)
+		group := g.s.BySID(d.SID.Child(secdesc.RIDDomainComputers))
+		dcs := g.s.BySID(d.SID.Child(secdesc.RIDDomainControllers))
+		if quota == 0 && st != forest.Unreadable || group == forest.None || dcs == forest.None {
+			continue
+		}
+		of := certain
+		if st == forest.Unreadable {
+			of = ifQuota
+		}
+		g.joinRights(d, group, dcs, of)
+	}
+}
+
+func (g *Graph) joinRights(d forest.Domain, group, dcs forest.ID, of cond) {
+	seen := map[secdesc.SID]bool{}
+	for _, dc := range g.x.DirectMembers(dcs) {
+		scope, ok := g.gpo.ScopeOf(dc)
+		if !ok {
+			continue
+		}
+		for _, h := range g.rightHolders(g.gpo.Result(scope), "SeMachineAccountPrivilege") {
+			if seen[h.sid] {
+				continue
+			}
+			seen[h.sid] = true
+			c := of
+			if h.cond == ifFilter {
+				c = ifFilter
+			}
+			g.holders(h.sid, g.x.domain[d.Head], func(v node) {
+				g.link(edge{from: v, to: node(group), kind: CreatesComputers, cond: c, via: d.Head, text: "ms-DS-MachineAccountQuota; " + h.text})
+			})
+		}
+	}
+}

@@ -22,8 +22,8 @@ func TestDraftContoso(t *testing.T) {
 	}
 	x := reach.New(s)
 	g := reach.NewGraph(x, gpo.New(s, x))
-	r := g.WhoCan(g.Resolve(reach.TierZero()), false)
-	p := r.Principals()
+	r := g.WhoCan(g.Resolve(reach.TierZero()))
+	p := r.Certain()
 	t.Logf("%d principals of %d objects", len(p), s.Len())
 	long := 0
 	for _, id := range p {
@@ -37,9 +37,9 @@ func TestDraftContoso(t *testing.T) {
 		}
 	}
 	t.Logf("%d unread", len(r.Unread()))
-	r = g.WhoCan(g.Resolve(reach.TierZero()), true)
-	t.Logf("%d possible principals", len(r.Principals()))
-	for _, id := range r.Principals() {
+
+	t.Logf("%d possible principals", len(r.Possible()))
+	for _, id := range r.Possible() {
 		path := r.Path(id)
 		if len(path) > 1 && !path.Certain() && long < 20 {
 			long++
@@ -61,7 +61,7 @@ func TestDraftScale(t *testing.T) {
 	g := reach.NewGraph(x, gpo.New(s, x))
 	t.Logf("graph %v", time.Since(at))
 	at = time.Now()
-	r := g.WhoCan(g.Resolve(reach.TierZero()), false)
+	r := g.WhoCan(g.Resolve(reach.TierZero()))
 	t.Logf("search %v", time.Since(at))
-	t.Logf("%d principals of %d", len(r.Principals()), s.Len())
+	t.Logf("%d principals of %d", len(r.Certain()), s.Len())
 }

@@ -51,55 +51,6 @@ func (p Path) Certain() bool {
 	return true
 }
 
-// A Reach is the answer to who can gain some goals.
-type Reach struct {
-	g     *Graph
-	q     *search
-	goals []forest.ID
-}
-
-// WhoCan finds everything that can gain one of goals; with possible also over
-// edges that hold only if a condition does.
-func (g *Graph) WhoCan(goals []forest.ID, possible bool) *Reach {
-	sol := newSolver(g, possible)
-	nodes := make([]node, len(goals))
-	for i, id := range goals {
-		nodes[i] = node(id)
-	}
-	q := sol.everything(nodes)
-	sol.run()
-	return &Reach{g, q, goals}
-}
-
-// Principals returns the accounts and groups that can gain a goal, goals included,
-// in ID order. A group is among them if each new member could.
-func (r *Reach) Principals() []forest.ID {
-	var out []forest.ID
-	for _, v := range r.q.queue {
-		if v < r.g.n && (r.g.x.group[v] > distribution || r.g.x.isAccount(forest.ID(v))) {
-			out = append(out, forest.ID(v))
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-// Has reports whether id can gain a goal.
-func (r *Reach) Has(id forest.ID) bool { return r.q.has(node(id)) }
-
-// Unread returns the objects on the way whose descriptor was not read: more may
-// reach the goals through them. In ID order.
-func (r *Reach) Unread() []forest.ID { return sortIDs(slices.Clone(r.q.unread)) }
-
-// Path returns a shortest way from id to a goal; nil if there is none, empty for a
-// goal itself.
-func (r *Reach) Path(id forest.ID) Path {
-	if !r.Has(id) {
-		return nil
-	}
-	return r.q.path(node(id))
-}
-
 func (q *search) path(v node) Path {
 	out := Path{}
 	for st := q.get(v); st.kind != goalKind && st.kind != NoKind; st = q.get(v) {

@@ -145,7 +145,7 @@ func (q *search) hosted(id forest.ID) {
 
 // follow visits the beginning of an edge.
 func (q *search) follow(e edge) {
-	if e.cond != certain && !q.sol.possible || q.has(e.from) {
+	if e.cond != certain && !q.sol.possible || q.every == nil && q.has(e.from) {
 		return
 	}
 	q.detail = append(q.detail, detail{edge: &e})

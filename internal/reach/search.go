@@ -44,14 +44,15 @@ type way struct {
 // of one solver answer each other where a right depends on several gains.
 type search struct {
 	sol    *solver
-	dense  []step        // by node, for searches over everything
-	sparse map[node]step // for searches that help another
+	sparse map[node]step
+	dense  []step // by node, once sparse became large
 	queue  []node
 	head   int
 	seen   map[uint32]uint8   // by index into Graph.shared: facets whose grants were followed
 	links  map[forest.ID]bool // containers whose policies were followed
 	scopes map[gpo.ScopeID]bool
-	later  []*joint // looked at again until nothing more comes of them
+	later  []*joint        // looked at again until nothing more comes of them
+	every  map[node][]step // if not nil: all steps that were found, not only the first
 	detail []detail
 	unread []forest.ID // objects on the way whose descriptor was not read
 }
@@ -67,16 +68,6 @@ type solver struct {
 
 func newSolver(g *Graph, possible bool) *solver {
 	return &solver{g: g, possible: possible, searches: map[string]*search{}, held: map[heldKey]held{}}
-}
-
-// everything makes a search over the whole graph.
-func (sol *solver) everything(goals []node) *search {
-	q := sol.add(goals)
-	q.dense = make([]step, sol.g.n)
-	for v, st := range q.sparse {
-		q.set(v, st)
-	}
-	return q
 }
 
 func (sol *solver) add(goals []node) *search {
@@ -119,12 +110,24 @@ func (q *search) set(v node, st step) {
 		return
 	}
 	q.sparse[v] = st
+	if n := int(q.sol.g.n); q.dense == nil && len(q.sparse) > 1024+n/32 {
+		q.dense = make([]step, n)
+		for at, have := range q.sparse {
+			if int(at) < n {
+				q.dense[at] = have
+				delete(q.sparse, at)
+			}
+		}
+	}
 }
 
 func (q *search) has(v node) bool { return q.get(v).kind != NoKind }
 
 // visit notes that v can gain st.next.
 func (q *search) visit(v node, st step) {
+	if q.every != nil {
+		q.every[v] = append(q.every[v], st)
+	}
 	if !q.has(v) {
 		q.set(v, st)
 		q.queue = append(q.queue, v)

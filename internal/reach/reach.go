@@ -1,0 +1,169 @@
+package reach
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/leastwise/leastwise/internal/forest"
+)
+
+// A Reach is the answer to who can gain some goals. It is safe for concurrent use.
+type Reach struct {
+	g     *Graph
+	goals []forest.ID
+	sure  *search
+	maybe func() *search
+}
+
+// WhoCan finds everything that can gain one of goals: an account's identity, a
+// group's membership, full control of any other object.
+func (g *Graph) WhoCan(goals []forest.ID) *Reach {
+	r := &Reach{g: g, goals: sortIDs(slices.Clone(goals)), sure: g.search(goals, false, false)}
+	r.maybe = sync.OnceValue(func() *search { return g.search(goals, true, false) })
+	return r
+}
+
+// search looks for everything that gains goals, with possible also over edges that
+// hold only if a condition does. With every it notes all steps.
+func (g *Graph) search(goals []forest.ID, possible, every bool) *search {
+	sol := newSolver(g, possible)
+	q := sol.add(nil)
+	if every {
+		q.every = map[node][]step{}
+	}
+	for _, id := range goals {
+		q.visit(node(id), step{next: noNode, kind: goalKind, aux: -1, via: forest.None})
+	}
+	sol.run()
+	return q
+}
+
+// Goals returns what was asked for, in ID order.
+func (r *Reach) Goals() []forest.ID { return r.goals }
+
+// Certain returns the accounts and groups that can gain a goal whatever the
+// snapshot does not tell, goals included, in ID order. A group is among them if
+// each new member could.
+func (r *Reach) Certain() []forest.ID { return r.sure.principals() }
+
+// Possible returns the accounts and groups that are not in Certain and can gain a
+// goal if something holds that the snapshot does not tell, in ID order.
+func (r *Reach) Possible() []forest.ID {
+	return slices.DeleteFunc(r.maybe().principals(), func(id forest.ID) bool { return r.sure.has(node(id)) })
+}
+
+func (q *search) principals() []forest.ID {
+	g := q.sol.g
+	var out []forest.ID
+	for _, v := range q.queue {
+		if v < g.n && (g.x.group[v] > distribution || g.x.isAccount(forest.ID(v))) {
+			out = append(out, forest.ID(v))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Has reports whether id surely can gain a goal.
+func (r *Reach) Has(id forest.ID) bool { return r.sure.has(node(id)) }
+
+// MayHave reports whether id can gain a goal if conditions turn out so.
+func (r *Reach) MayHave(id forest.ID) bool { return r.Has(id) || r.maybe().has(node(id)) }
+
+// Unread returns the objects on the way whose descriptor or links were not read:
+// more may reach the goals through them. In ID order.
+func (r *Reach) Unread() []forest.ID { return sortIDs(slices.Clone(r.sure.unread)) }
+
+// Path returns a shortest certain way from id to a goal, or else a shortest one
+// that depends on conditions; nil if there is none, empty for a goal itself.
+func (r *Reach) Path(id forest.ID) Path {
+	switch {
+	case r.sure.has(node(id)):
+		return r.sure.path(node(id))
+	case r.maybe().has(node(id)):
+		return r.maybe().path(node(id))
+	}
+	return nil
+}
+
+// Paths returns up to limit ways from id to a goal, shortest first, certain and
+// possible ones: of each length those that the search comes across. No way visits
+// a place twice.
+func (g *Graph) Paths(from forest.ID, goals []forest.ID, limit int) []Path {
+	q := g.search(goals, true, true)
+	if !q.has(node(from)) {
+		return nil
+	}
+	far := q.distances()
+	var out []Path
+	for length := far[node(from)]; length <= far[node(from)]+maxDetour && len(out) < limit; length++ {
+		w := walk{q: q, far: far, length: length, limit: limit, seen: map[node]bool{}}
+		w.from(node(from), &out)
+	}
+	return out
+}
+
+// maxDetour is how many steps longer than the shortest the ways are that Paths
+// looks for.
+const maxDetour = 4
+
+// distances returns how many steps each node is from a goal.
+func (q *search) distances() map[node]int {
+	far := make(map[node]int, len(q.queue))
+	for _, v := range q.queue { // in order of distance, but for what depends on other searches
+		st := q.get(v)
+		if st.kind == goalKind {
+			far[v] = 0
+			continue
+		}
+		far[v] = far[st.next] + 1
+	}
+	return far
+}
+
+// A walk lists the ways of one length.
+type walk struct {
+	q      *search
+	far    map[node]int
+	length int
+	limit  int
+	seen   map[node]bool
+	steps  []walked
+}
+
+type walked struct {
+	at node
+	st step
+}
+
+func (w *walk) from(v node, out *[]Path) {
+	if len(*out) >= w.limit {
+		return
+	}
+	if w.q.get(v).kind == goalKind {
+		if len(w.steps) == w.length {
+			*out = append(*out, w.path())
+		}
+		return
+	}
+	w.seen[v] = true
+	defer delete(w.seen, v)
+	for _, st := range w.q.every[v] {
+		if st.kind == goalKind || w.seen[st.next] || len(w.steps)+1+w.far[st.next] > w.length {
+			continue
+		}
+		w.steps = append(w.steps, walked{v, st})
+		w.from(st.next, out)
+		w.steps = w.steps[:len(w.steps)-1]
+	}
+}
+
+func (w *walk) path() Path {
+	out := Path{}
+	for _, at := range w.steps {
+		if at.st.kind != Includes {
+			out = append(out, w.q.hop(at.at, at.st))
+		}
+	}
+	return out
+}

@@ -42,7 +42,7 @@ var packages = []struct {
 	{name: "collect", uses: []string{"secdesc", "forest", "dc"}},
 
 	// The product.
-	{name: "report", uses: []string{"secdesc", "forest", "gpo", "control"}},
+	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control"}},
 	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "dc", "collect", "report"}},
 	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "dc", "collect", "report", "app"}},
 }

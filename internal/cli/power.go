@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leastwise/leastwise/internal/app"
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/reach"
+	"github.com/leastwise/leastwise/internal/report"
+)
+
+const whoCanExample = `  leastwise who-can tier0 --snapshot contoso.lws
+  leastwise who-can 'CONTOSO\Domain Admins' --snapshot contoso.lws --paths
+  leastwise who-can SRV-042 --domain contoso.com --output json`
+
+func (c *command) whoCanCommand() *cobra.Command {
+	var (
+		o     output
+		file  string
+		paths bool
+	)
+	cmd := &cobra.Command{
+		Use: "who-can TARGET", Short: "Who can gain an object, a group or Tier 0, and how",
+		Long: `Lists every account and group that can gain TARGET: the identity of an account, membership of
+a group, full control of any other object; by any chain of rights, memberships, links and
+policies. TARGET is an object (name, SID, GUID or distinguished name) or "tier0".
+
+What holds for certain stands apart from what depends on something that the snapshot does
+not tell, such as a password that may be guessed or a setting in a registry.`,
+		Example: whoCanExample, Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
+			}
+			return c.power(cmd, file, &o, func(s *forest.Snapshot) (*report.Power, error) {
+				goals, err := findGoals(s, names[0])
+				if err != nil {
+					return nil, err
+				}
+				g := app.Power(s)
+				p := report.NewPower(s, names[0], g.WhoCan(goals(g)))
+				p.Paths = paths
+				return p, nil
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&paths, "paths", false, "write every step with its evidence")
+	addSettings(cmd, "directory")
+	addSnapshot(cmd, &file)
+	o.add(cmd, "table", "json")
+	return cmd
+}
+
+const explainExample = `  leastwise explain anna tier0 --snapshot contoso.lws
+  leastwise explain 'CONTOSO\Help Desk' 'CONTOSO\Domain Admins' --snapshot contoso.lws --all --max 5`
+
+func (c *command) explainCommand() *cobra.Command {
+	var (
+		o    output
+		file string
+		all  bool
+		most int
+	)
+	cmd := &cobra.Command{
+		Use: "explain FROM TO", Short: "The steps by which one principal can gain an object",
+		Long: `Shows a shortest way by which FROM can gain TO, step by step, with the entry, membership, link
+or policy that makes each step and how to remove it. TO may be "tier0". With --all it shows
+several ways, shortest first.`,
+		Example: explainExample, Args: args(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
+			}
+			if most < 1 || most > maxWays {
+				return usagef("", "--max must be between 1 and %d", maxWays)
+			}
+			return c.power(cmd, file, &o, func(s *forest.Snapshot) (*report.Power, error) {
+				return explain(s, names[0], names[1], all, most)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "show several ways")
+	cmd.Flags().IntVar(&most, "max", 10, "with --all: how many ways at most")
+	addSettings(cmd, "directory")
+	addSnapshot(cmd, &file)
+	o.add(cmd, "table", "json")
+	return cmd
+}
+
+// maxWays bounds how many ways explain lists.
+const maxWays = 1000
+
+func explain(s *forest.Snapshot, fromName, toName string, all bool, most int) (*report.Power, error) {
+	from, err := findObject(s, fromName)
+	if err != nil {
+		return nil, err
+	}
+	goalsOf, err := findGoals(s, toName)
+	if err != nil {
+		return nil, err
+	}
+	g := app.Power(s)
+	goals := goalsOf(g)
+	r := g.WhoCan(goals)
+	var ways []reach.Path
+	if p := r.Path(from); p != nil {
+		ways = append(ways, p)
+	}
+	if all && len(ways) > 0 {
+		ways = g.Paths(from, goals, most)
+	}
+	return report.NewPaths(s, toName, from, goals, ways, r.Unread()), nil
+}
+
+// findGoals resolves a target: a zone or an object.
+func findGoals(s *forest.Snapshot, name string) (func(*reach.Graph) []forest.ID, error) {
+	if strings.EqualFold(name, "tier0") || strings.EqualFold(name, "tier 0") {
+		return func(g *reach.Graph) []forest.ID { return g.Resolve(reach.TierZero()) }, nil
+	}
+	id, err := findObject(s, name)
+	if err != nil {
+		return nil, err
+	}
+	return func(*reach.Graph) []forest.ID { return []forest.ID{id} }, nil
+}
+
+// power answers a question about effective control and writes the answer.
+func (c *command) power(cmd *cobra.Command, file string, o *output, ask func(*forest.Snapshot) (*report.Power, error)) error {
+	cfg, err := c.config(cmd)
+	if err != nil {
+		return err
+	}
+	s, err := c.snapshot(cmd.Context(), cfg, file)
+	if err != nil {
+		return err
+	}
+	p, err := ask(s)
+	if err != nil {
+		return err
+	}
+	return c.write(cmd.Context(), o, func(w io.Writer) error {
+		if o.form == "json" {
+			return p.JSON(w)
+		}
+		return p.Text(w, c.screen(o))
+	})
+}

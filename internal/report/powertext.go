@@ -1,0 +1,143 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// Text writes the answer for reading in a terminal.
+func (p *Power) Text(w io.Writer, s Screen) error {
+	g := &page{screen: s}
+	if p.From != nil {
+		g.explain(p)
+	} else {
+		g.whoCan(p)
+	}
+	if len(p.Unread) > 0 {
+		g.heading(g.ink(yellow, plural(len(p.Unread), "object was", "objects were")+" not read: more may be possible"))
+		for _, u := range p.Unread {
+			g.line("  - %s", visible(u.label()))
+		}
+	}
+	return g.flush(w, "the paths")
+}
+
+func (g *page) whoCan(p *Power) {
+	g.line("%s", g.strong("Who can gain "+visible(p.Target)))
+	g.line("%s for certain, %s under conditions", plural(len(p.Certain), "principal", "principals"), strconv.Itoa(len(p.Possible)))
+	for _, part := range []struct {
+		title string
+		ways  []PowerWay
+	}{{"For certain", p.Certain}, {"Possible, if a condition holds", p.Possible}} {
+		if len(part.ways) == 0 {
+			continue
+		}
+		g.heading(part.title)
+		if p.Paths {
+			for _, way := range part.ways {
+				g.way(way)
+			}
+			continue
+		}
+		var rows [][]cellInk
+		for _, way := range part.ways {
+			first := way.Steps[0]
+			rows = append(rows, []cellInk{
+				{visible(way.Principal.Name), ""},
+				{visible(way.Principal.Class), gray},
+				{strconv.Itoa(len(way.Steps)), ""},
+				{first.Text + " " + visible(first.To.Name), ""},
+				{strings.Join(conditions(way.Steps), "; "), yellow},
+			})
+		}
+		g.grid([]string{"Principal", "Class", "Steps", "First step", "If"}, rows)
+	}
+}
+
+// conditions lists what must hold for steps.
+func conditions(steps []PowerStep) []string {
+	var out []string
+	for _, st := range steps {
+		if st.If != "" {
+			out = append(out, st.If)
+		}
+		for _, f := range st.First {
+			out = append(out, conditions(f)...)
+		}
+	}
+	return out
+}
+
+func (g *page) explain(p *Power) {
+	g.line("%s", g.strong("How "+visible(p.From.Name)+" can gain "+visible(p.Target)))
+	if len(p.Certain)+len(p.Possible) == 0 {
+		g.line("There is no way.")
+		return
+	}
+	for _, way := range p.Certain {
+		g.way(way)
+	}
+	for _, way := range p.Possible {
+		g.way(way)
+	}
+}
+
+func (g *page) way(way PowerWay) {
+	title := visible(way.Principal.Name)
+	if c := conditions(way.Steps); len(c) > 0 {
+		title += g.ink(yellow, " (possible, if "+strings.Join(c, " and ")+")")
+	}
+	g.heading(title)
+	if len(way.Steps) == 0 {
+		g.line("  is the goal itself")
+	}
+	g.steps(way.Steps, "  ")
+}
+
+func (g *page) steps(steps []PowerStep, indent string) {
+	for i, st := range steps {
+		for _, f := range st.First {
+			g.line("%sfirst:", indent)
+			g.steps(f, indent+"    ")
+		}
+		g.line("%s%d. %s %s %s", indent, i+1, visible(st.From.label()), g.strong(st.Text), visible(st.To.label()))
+		for _, e := range st.Evidence {
+			g.line("%s   %s", indent, g.ink(gray, e.words()))
+		}
+		if st.If != "" {
+			g.line("%s   %s", indent, g.ink(yellow, "if "+st.If))
+		}
+		if st.Remove != "" {
+			g.line("%s   to remove: %s", indent, st.Remove)
+		}
+	}
+}
+
+// label names a place: with the distinguished name if it has one.
+func (p PowerPlace) label() string {
+	if p.DN != "" {
+		return p.DN
+	}
+	return p.Name
+}
+
+func (e PowerEvidence) words() string {
+	var b strings.Builder
+	if e.Entry != nil {
+		fmt.Fprintf(&b, "entry %d of %s: %s", *e.Entry, visible(e.Object), visible(e.SDDL))
+		if e.InheritedFrom != "" {
+			b.WriteString(", inherited from " + visible(e.InheritedFrom))
+		}
+	} else if e.Object != "" {
+		b.WriteString(visible(e.Object))
+	}
+	if e.Detail != "" {
+		if b.Len() > 0 {
+			b.WriteString(": ")
+		}
+		b.WriteString(visible(e.Detail))
+	}
+	return b.String()
+}

@@ -47,6 +47,8 @@ type Graph struct {
 	rodcs    []forest.ID                //
 	files    map[forest.ID][]fileGrants // by policy
 	unnamed  []forest.ID                // published templates whose certificates name nobody for sure
+	past     map[secdesc.SID]node       // SIDs that are in somebody's SID history
+	local    map[forest.ID][]forest.ID  // domain-local groups that accounts are in by their SID history
 	extra    map[node][]edge            // edges of links and structure, by where they lead
 	outward  map[node][]edge            // the same, by where they begin
 	joints   map[node][]joint           // edges that need several things, by where they lead
@@ -96,6 +98,8 @@ func NewGraph(x *Index, e *gpo.Engine) *Graph {
 		s: s, x: x, n: node(s.Len()),
 		rules:    makeRules(s.Schema()),
 		isHead:   map[forest.ID]bool{},
+		past:     map[secdesc.SID]node{},
+		local:    map[forest.ID][]forest.ID{},
 		extra:    map[node][]edge{},
 		outward:  map[node][]edge{},
 		joints:   map[node][]joint{},
@@ -235,19 +239,22 @@ func (g *Graph) protected(id forest.ID) bool {
 // holders calls yield for each node whose gain makes a token hold sid against an
 // object of domain dom (-1: an object of all domains).
 func (g *Graph) holders(sid secdesc.SID, dom int16, yield func(node)) {
-	if groups := g.x.groups[sid]; len(groups) > 0 {
-		for _, id := range groups {
-			if dom < 0 || g.x.counts(id, dom) {
-				yield(node(id))
-			}
+	if v, ok := g.past[sid]; ok {
+		yield(v)
+	}
+	groups := g.x.groups[sid]
+	for _, id := range groups {
+		if dom < 0 || g.x.counts(id, dom) {
+			yield(node(id))
 		}
-		return
 	}
-	if id := g.s.BySID(sid); id != forest.None && !g.s.IsA(id, "foreignSecurityPrincipal") && g.x.group[id] == notGroup {
+	id := g.s.BySID(sid)
+	switch {
+	case id != forest.None && !g.s.IsA(id, "foreignSecurityPrincipal") && g.x.group[id] == notGroup:
 		yield(node(id))
-		return
+	case len(groups) == 0:
+		yield(g.identity(sid))
 	}
-	yield(g.identity(sid))
 }
 
 // identity returns the node of a SID that has no object of its own.

@@ -67,12 +67,12 @@ func (q *search) pick(j *joint, chosen []picked) {
 func (q *search) combine(j *joint, chosen []picked) {
 	g := q.sol.g
 	st := step{next: j.to, kind: j.kind, cond: j.cond, ace: implicit, via: forest.None, aux: -1}
-	var deny []secdesc.SID
+	var deny []denial
 	accounts := make([][]forest.ID, len(chosen))
 	groups := make([][]forest.ID, len(chosen))
 	for _, p := range chosen {
 		st.cond = max(st.cond, p.grant.cond)
-		deny = append(deny, p.grant.deny...)
+		deny = append(deny, denials(p.grant.deny, p.leg.dom)...)
 	}
 	for i, p := range chosen {
 		accounts[i], groups[i] = q.sol.holding(p.grant.who, p.leg.dom)
@@ -85,7 +85,7 @@ func (q *search) combine(j *joint, chosen []picked) {
 
 // demands lists what an attacker needs who gives an account the memberships of the
 // legs in the set given; nil if it cannot be.
-func (sol *solver) demands(j *joint, given int, accounts, groups [][]forest.ID, deny []secdesc.SID) []demand {
+func (sol *solver) demands(j *joint, given int, accounts, groups [][]forest.ID, deny []denial) []demand {
 	var out []demand
 	var base []forest.ID
 	first := true
@@ -168,17 +168,58 @@ func (q *search) candidate(v node) bool {
 	return v < g.n && !q.has(v) && g.x.isAccount(forest.ID(v))
 }
 
-// passing returns those of ids whose token holds none of deny.
-func (g *Graph) passing(ids []forest.ID, deny []secdesc.SID) []forest.ID {
+// passing returns those of ids that no denial stops.
+func (g *Graph) passing(ids []forest.ID, deny []denial) []forest.ID {
 	if len(deny) == 0 {
 		return ids
 	}
 	return slices.DeleteFunc(slices.Clone(ids), func(id forest.ID) bool { return g.stopped(id, deny) })
 }
 
-// stopped reports whether the token of id holds one of deny.
-func (g *Graph) stopped(id forest.ID, deny []secdesc.SID) bool {
-	return slices.ContainsFunc(deny, func(sid secdesc.SID) bool { return g.x.Holds(id, sid) })
+// A denial stops whoever's token, on a domain controller of a domain, holds a SID.
+type denial struct {
+	sid secdesc.SID
+	dom int16
+}
+
+func denials(sids []secdesc.SID, dom int16) []denial {
+	out := make([]denial, len(sids))
+	for i, sid := range sids {
+		out[i] = denial{sid, dom}
+	}
+	return out
+}
+
+// stopped reports whether a denial stops id.
+func (g *Graph) stopped(id forest.ID, deny []denial) bool {
+	return slices.ContainsFunc(deny, func(d denial) bool { return g.holds(id, d.sid, d.dom) })
+}
+
+// holds reports whether the token that id has on a domain controller of domain dom
+// holds sid.
+func (g *Graph) holds(id forest.ID, sid secdesc.SID, dom int16) bool {
+	x := g.x
+	if x.s.SID(id) == sid || slices.Contains(x.history(id), sid) {
+		return true
+	}
+	implied := x.Implied(id)
+	if slices.Contains(implied, sid) {
+		return true
+	}
+	for _, to := range x.groups[sid] {
+		if !x.counts(to, dom) {
+			continue
+		}
+		if x.within(id, implied, to) {
+			return true
+		}
+		for _, p := range g.local[id] {
+			if _, ok := slices.BinarySearch(x.above[p], to); ok && x.counts(p, dom) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // through notes how v fulfilled a joint, and visits it.
@@ -279,14 +320,34 @@ func (g *Graph) whoHolds(sid secdesc.SID, dom int16) held {
 				}
 			}
 		case isVirtual:
+			for _, e := range g.extra[v] {
+				if e.kind != SIDHistory {
+					continue
+				}
+				if id := forest.ID(e.from); g.x.group[id] == notGroup {
+					h.accounts = append(h.accounts, id)
+				} else {
+					h.group(g, id)
+				}
+			}
 		case g.x.group[v] == notGroup:
 			h.accounts = append(h.accounts, forest.ID(v))
 		default:
-			h.groups = append(append(h.groups, forest.ID(v)), g.x.Nested(forest.ID(v))...)
-			h.accounts = append(h.accounts, g.x.Members(forest.ID(v))...)
+			h.group(g, forest.ID(v))
 		}
 	})
 	return held{sortIDs(h.accounts), sortIDs(h.groups)}
+}
+
+// group adds what is in group id.
+func (h *held) group(g *Graph, id forest.ID) {
+	h.groups = append(append(h.groups, id), g.x.Nested(id)...)
+	h.accounts = append(h.accounts, g.x.Members(id)...)
+	for a, in := range g.local {
+		if slices.ContainsFunc(in, func(p forest.ID) bool { _, ok := slices.BinarySearch(g.x.above[p], id); return ok }) {
+			h.accounts = append(h.accounts, a)
+		}
+	}
 }
 
 func sortIDs(ids []forest.ID) []forest.ID {

@@ -320,17 +320,15 @@ func (x *Index) Holds(id forest.ID, sid secdesc.SID) bool {
 		return true
 	}
 	for _, g := range x.groups[sid] {
-		if x.holdsGroup(id, implied, g) {
+		if x.counts(g, x.domain[id]) && x.within(id, implied, g) {
 			return true
 		}
 	}
 	return false
 }
 
-func (x *Index) holdsGroup(id forest.ID, implied []secdesc.SID, g forest.ID) bool {
-	if !x.counts(g, x.domain[id]) {
-		return false
-	}
+// within reports whether id, with its implied identities, is a member of group g.
+func (x *Index) within(id forest.ID, implied []secdesc.SID, g forest.ID) bool {
 	has := func(to forest.ID) bool {
 		_, ok := slices.BinarySearch(x.above[to], g)
 		return ok

@@ -223,7 +223,7 @@ func (q *search) identities(head forest.ID) {
 	for _, t := range g.unnamed {
 		for _, one := range g.grantsOf(t).of(enrolling) {
 			accounts, _ := q.sol.holding(one.who, g.x.domain[t])
-			for _, a := range g.passing(accounts, one.deny) {
+			for _, a := range g.passing(accounts, denials(one.deny, g.x.domain[t])) {
 				if i := g.sharer[a]; !seen[i] {
 					seen[i] = true
 					q.follow(edge{from: g.facetOf(a, naming), to: to, kind: WritesIdentity, cond: ifWeakMapping, via: t, text: "enrolls for " + g.s.Name(t)})
@@ -317,7 +317,9 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 			continue
 		}
 		if len(one.deny) > 0 {
-			q.later = append(q.later, &joint{to: to, kind: one.kind, legs: []leg{{id, dom, gr.list[k : k+1]}}})
+			for _, d := range g.answering(dom) {
+				q.later = append(q.later, &joint{to: to, kind: one.kind, legs: []leg{{id, d, gr.list[k : k+1]}}})
+			}
 			continue
 		}
 		g.holders(one.who, dom, func(v node) {
@@ -325,8 +327,25 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 		})
 	}
 	for k := range gr.pairs {
-		if p := &gr.pairs[k]; p.gives == f {
-			q.later = append(q.later, &joint{to: to, kind: p.kind, cond: p.cond, legs: []leg{{id, dom, p.left}, {id, dom, p.right}}})
+		p := &gr.pairs[k]
+		if p.gives != f {
+			continue
+		}
+		for _, d := range g.answering(dom) {
+			q.later = append(q.later, &joint{to: to, kind: p.kind, cond: p.cond, legs: []leg{{id, d, p.left}, {id, d, p.right}}})
 		}
 	}
+}
+
+// answering lists the domains whose controllers decide about objects of dom: its
+// own, or any for the partitions that all have.
+func (g *Graph) answering(dom int16) []int16 {
+	if dom >= 0 || len(g.s.Domains()) < 2 {
+		return []int16{max(dom, 0)}
+	}
+	out := make([]int16, len(g.s.Domains()))
+	for i := range out {
+		out[i] = int16(i)
+	}
+	return out
 }

@@ -98,15 +98,33 @@ func (g *Graph) protectedOf(n int16, d forest.Domain) []forest.ID {
 	return sortIDs(out)
 }
 
-// historyEdges adds that an account holds the SIDs of its SID history.
+// historyEdges adds that a principal holds the SIDs of its SID history. Such a SID
+// is no identity: entries that name it count, and so do the domain-local groups
+// that whoever has it is a member of, for the resource domain looks those up by
+// SID; what its owner holds otherwise, or may do, does not ([MS-PAC] 4.1.2.2).
 func (g *Graph) historyEdges() {
 	for _, id := range g.s.With(forest.SIDHistory) {
 		for _, sid := range g.x.history(id) {
-			g.holders(sid, -1, func(v node) {
-				if v != node(id) {
-					g.link(edge{from: node(id), to: v, kind: SIDHistory, via: id, text: "sIDHistory " + sid.String()})
-				}
-			})
+			v := g.identity(sid)
+			g.link(edge{from: node(id), to: v, kind: SIDHistory, via: id, text: "sIDHistory " + sid.String()})
+			owner := g.s.BySID(sid)
+			if _, known := g.past[sid]; !known && owner != forest.None {
+				g.x.up(owner, func(to forest.ID, _ How) bool {
+					if g.x.group[to] == domainLocal {
+						g.link(edge{from: v, to: node(to), kind: Membership, via: forest.None})
+					}
+					return true
+				})
+			}
+			g.past[sid] = v
+			if owner != forest.None && g.x.isAccount(id) {
+				g.x.up(owner, func(to forest.ID, _ How) bool {
+					if g.x.group[to] == domainLocal {
+						g.local[id] = append(g.local[id], to)
+					}
+					return true
+				})
+			}
 		}
 	}
 }

@@ -1,0 +1,139 @@
+package reach_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/gpo"
+	"github.com/leastwise/leastwise/internal/reach"
+)
+
+// In hundreds of small forests the accounts that can gain Tier 0 are those that
+// the reference finds, surely and possibly. LEASTWISE_FORESTS sets how many
+// forests, LEASTWISE_SEED with which seed to begin.
+func TestReachOfWildForests(t *testing.T) {
+	count, seed := number("LEASTWISE_FORESTS", 60), number("LEASTWISE_SEED", 1)
+	var n struct{ accounts, sure, maybe, joint int }
+	for i := range count {
+		f := newWildForest(uint64(seed + i))
+		s := f.build(t)
+		if diff := disagreement(s); diff != "" {
+			f = shrink(t, f)
+			t.Fatalf("seed %d: %s\n%s", seed+i, disagreement(f.build(t)), f)
+		}
+		g := graphOf(s)
+		sure, maybe := g.WhoCan(g.Resolve(reach.TierZero()), false), g.WhoCan(g.Resolve(reach.TierZero()), true)
+		for _, a := range newReference(s, false).accounts {
+			n.accounts++
+			if sure.Has(a) {
+				n.sure++
+				checkPath(t, s, sure, a)
+			}
+			if maybe.Has(a) {
+				n.maybe++
+				n.joint += joints(checkPath(t, s, maybe, a))
+			}
+		}
+	}
+	t.Logf("%d forests, %d accounts: %d reach Tier 0 for sure, %d at least possibly, over %d steps with a condition on the token",
+		count, n.accounts, n.sure, n.maybe, n.joint)
+	if n.sure < n.accounts/10 || n.sure > n.accounts*9/10 || n.maybe <= n.sure || n.joint == 0 {
+		t.Error("the forests prove too little")
+	}
+}
+
+func graphOf(s *forest.Snapshot) *reach.Graph {
+	x := reach.New(s)
+	return reach.NewGraph(x, gpo.New(s, x))
+}
+
+func number(name string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+// disagreement says in which accounts Graph and reference differ; "" if in none.
+func disagreement(s *forest.Snapshot) string {
+	var b strings.Builder
+	g := graphOf(s)
+	goals := g.Resolve(reach.TierZero())
+	for _, possible := range []bool{false, true} {
+		who, ref := g.WhoCan(goals, possible), newReference(s, possible)
+		for _, a := range ref.accounts {
+			got, want := who.Has(a), ref.reaches(a, goals)
+			if got == want {
+				continue
+			}
+			fmt.Fprintf(&b, "%s, possible %v: reach says %v, the reference %v\n", s.DN(a), possible, got, want)
+			for _, h := range who.Path(a) {
+				fmt.Fprintf(&b, "      %s\n", hopText(h))
+			}
+		}
+	}
+	return b.String()
+}
+
+func hopText(h reach.Hop) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s %s", h.From.Name, h.Kind, h.To.Name)
+	for _, e := range h.Evidence {
+		fmt.Fprintf(&b, " [%d %s %s]", e.ACE, e.SDDL, e.Detail)
+	}
+	if h.If != "" {
+		b.WriteString(" if " + h.If)
+	}
+	for _, p := range h.First {
+		b.WriteString(" first (")
+		for _, x := range p {
+			b.WriteString(hopText(x) + "; ")
+		}
+		b.WriteString(")")
+	}
+	return b.String()
+}
+
+// shrink takes away from f what can go without the disagreement going.
+func shrink(t testing.TB, f *wildForest) *wildForest {
+	for again := true; again; {
+		again = false
+		for _, c := range f.without() {
+			if disagreement(c.build(t)) != "" {
+				f, again = c, true
+				break
+			}
+		}
+	}
+	return f
+}
+
+// checkPath checks that a path leads from a to a goal without gaps, and claims to
+// be certain only if each hop is.
+func checkPath(t *testing.T, s *forest.Snapshot, who *reach.Reach, a forest.ID) reach.Path {
+	t.Helper()
+	p := who.Path(a)
+	if p == nil {
+		t.Fatalf("no path from %s", s.DN(a))
+	}
+	at := a
+	for i, h := range p {
+		if h.From.ID != at && h.From.ID != forest.None && at != forest.None {
+			t.Errorf("hop %d begins at %s and not at %s", i, h.From.Name, s.DN(at))
+		}
+		at = h.To.ID
+	}
+	return p
+}
+
+func joints(p reach.Path) int {
+	n := 0
+	for _, h := range p {
+		n += len(h.First)
+	}
+	return n
+}

@@ -104,6 +104,9 @@ func (g *Graph) protectedOf(n int16, d forest.Domain) []forest.ID {
 // SID; what its owner holds otherwise, or may do, does not ([MS-PAC] 4.1.2.2).
 func (g *Graph) historyEdges() {
 	for _, id := range g.s.With(forest.SIDHistory) {
+		if g.x.group[id] == distribution {
+			continue
+		}
 		for _, sid := range g.x.history(id) {
 			v := g.identity(sid)
 			g.link(edge{from: node(id), to: v, kind: SIDHistory, via: id, text: "sIDHistory " + sid.String()})

@@ -148,3 +148,47 @@ func (c *command) power(cmd *cobra.Command, file string, o *output, ask func(*fo
 		return p.Text(w, c.screen(o))
 	})
 }
+
+const reachExample = `  leastwise reach svc-backup --snapshot contoso.lws
+  leastwise reach 'CONTOSO\Help Desk' --domain contoso.com --output json`
+
+func (c *command) reachCommand() *cobra.Command {
+	var (
+		o    output
+		file string
+	)
+	cmd := &cobra.Command{
+		Use: "reach PRINCIPAL", Short: "What one account or group can gain",
+		Long: `Counts what PRINCIPAL can take over: in one step by right and class of object, and by any
+number of steps, how much of it is in Tier 0, and a way there if there is one.`,
+		Example: reachExample, Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
+			}
+			cfg, err := c.config(cmd)
+			if err != nil {
+				return err
+			}
+			s, err := c.snapshot(cmd.Context(), cfg, file)
+			if err != nil {
+				return err
+			}
+			id, err := findObject(s, names[0])
+			if err != nil {
+				return err
+			}
+			e := report.NewExtent(s, app.Power(s), id)
+			return c.write(cmd.Context(), &o, func(w io.Writer) error {
+				if o.form == "json" {
+					return e.JSON(w)
+				}
+				return e.Text(w, c.screen(&o))
+			})
+		},
+	}
+	addSettings(cmd, "directory")
+	addSnapshot(cmd, &file)
+	o.add(cmd, "table", "json")
+	return cmd
+}

@@ -58,6 +58,9 @@ type Graph struct {
 	byFacet  map[facetKey]node //
 	bySID    map[secdesc.SID]node
 	everyID  []forest.ID // accounts
+
+	byWhoOnce sync.Once
+	byWho     *trustees // by the principals that hold them
 }
 
 type classInfo struct {

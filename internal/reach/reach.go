@@ -167,3 +167,15 @@ func (w *walk) path() Path {
 	}
 	return out
 }
+
+// Unread returns the objects whose permissions were not read, in ID order: what
+// they give is not in any answer.
+func (g *Graph) Unread() []forest.ID {
+	var out []forest.ID
+	for id := range forest.ID(g.n) {
+		if g.shared[g.sharer[id]].desc == nil {
+			out = append(out, id)
+		}
+	}
+	return out
+}

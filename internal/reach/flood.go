@@ -1,0 +1,457 @@
+package reach
+
+import (
+	"slices"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/gpo"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// A ref is a grant in the list of those with equal grants.
+type ref struct {
+	share uint32
+	index int32
+}
+
+// byTrustee returns the grants of every SID, and the pairings of every descriptor;
+// it is made when it is first asked for.
+func (g *Graph) byTrustee() *trustees {
+	g.byWhoOnce.Do(func() {
+		t := &trustees{grants: map[secdesc.SID][]ref{}, objects: make([][]forest.ID, len(g.shared))}
+		for id := range forest.ID(g.n) {
+			t.objects[g.sharer[id]] = append(t.objects[g.sharer[id]], id)
+		}
+		for i := range g.shared {
+			gr := g.grantsAt(uint32(i))
+			for k := range gr.list {
+				who := gr.list[k].who
+				t.grants[who] = append(t.grants[who], ref{uint32(i), int32(k)})
+			}
+			if len(gr.pairs) > 0 {
+				t.paired = append(t.paired, uint32(i))
+			}
+		}
+		t.addPolicies(g)
+		g.byWho = t
+	})
+	return g.byWho
+}
+
+type trustees struct {
+	grants  map[secdesc.SID][]ref
+	paired  []uint32      // shares that have pairings
+	objects [][]forest.ID // by share
+	hosts   map[secdesc.SID][]hostRef
+	files   map[secdesc.SID][]fileRef
+	targets map[forest.ID][]target    // by policy
+	homes   map[forest.ID][]forest.ID // accounts by container
+}
+
+// A hostRef is power over the hosts of a scope.
+type hostRef struct {
+	scope gpo.ScopeID
+	dom   int16
+	cond  cond
+}
+
+// A fileRef is the right to write files of a policy.
+type fileRef struct {
+	policy forest.ID
+	cond   cond
+	guards *joint // nil: nothing is denied before
+}
+
+// A target is a container whose accounts a policy is linked to.
+type target struct {
+	container forest.ID
+	cond      cond
+}
+
+func (t *trustees) addPolicies(g *Graph) {
+	t.hosts, t.files = map[secdesc.SID][]hostRef{}, map[secdesc.SID][]fileRef{}
+	t.targets, t.homes = map[forest.ID][]target{}, map[forest.ID][]forest.ID{}
+	for _, a := range g.accounts() {
+		p := g.s.Parent(a)
+		t.homes[p] = append(t.homes[p], a)
+	}
+	for c := range t.homes {
+		if c == forest.None {
+			continue
+		}
+		list, _ := g.linkedTo(c)
+		for _, l := range list {
+			t.targets[l.policy] = append(t.targets[l.policy], target{c, l.cond})
+		}
+	}
+	for policy, list := range g.files {
+		for _, f := range list {
+			for i := range f.grants.list {
+				one := &f.grants.list[i]
+				r := fileRef{policy: policy, cond: one.cond}
+				if len(one.deny) > 0 {
+					r.guards = &joint{to: g.facetOf(policy, filing), legs: []leg{{forest.None, g.x.domain[policy], f.grants.list[i : i+1]}}}
+				}
+				t.files[one.who] = append(t.files[one.who], r)
+			}
+		}
+	}
+	if g.gpo == nil {
+		return
+	}
+	for i := range g.gpo.Scopes() {
+		scope := gpo.ScopeID(i)
+		r := g.gpo.Result(scope)
+		dom := g.x.domain[r.Container]
+		for _, h := range g.hostPower(r) {
+			t.hosts[h.sid] = append(t.hosts[h.sid], hostRef{scope, dom, h.cond})
+		}
+	}
+}
+
+// A flood finds everything that one principal can gain.
+type flood struct {
+	g        *Graph
+	t        *trustees
+	possible bool
+	got      map[node]bool
+	queue    []node
+	accounts []forest.ID          // gained ones: any of them may act
+	joinable map[forest.ID]bool   // groups that any gained account can be made a member of
+	held     map[secdesc.SID]bool // by some gained account, for sure or by joining
+	pending  []ref                // guarded grants
+	joints   []*joint
+}
+
+// Gains returns everything that id can gain, itself included: objects in ID order.
+// With possible it follows edges that hold only if a condition does.
+func (g *Graph) Gains(id forest.ID, possible bool) []forest.ID {
+	f := &flood{
+		g: g, t: g.byTrustee(), possible: possible, got: map[node]bool{}, joinable: map[forest.ID]bool{},
+		held: map[secdesc.SID]bool{},
+	}
+	f.addJoints()
+	f.gain(node(id))
+	for progress := true; progress; {
+		progress = f.drain()
+		for _, r := range f.pending {
+			progress = f.guarded(r) || progress
+		}
+		for _, j := range f.joints {
+			progress = f.joint(j) || progress
+		}
+	}
+	var out []forest.ID
+	for v := range f.got {
+		if v < g.n {
+			out = append(out, forest.ID(v))
+		}
+	}
+	return sortIDs(out)
+}
+
+func (f *flood) addJoints() {
+	for _, list := range f.g.joints {
+		for i := range list {
+			f.joints = append(f.joints, &list[i])
+		}
+	}
+	for _, i := range f.t.paired {
+		gr, dom := f.g.grantsAt(i), f.g.shared[i].dom
+		for k := range gr.pairs {
+			p := &gr.pairs[k]
+			for _, id := range f.t.objects[i] {
+				f.joints = append(f.joints, &joint{
+					to: f.g.facetOf(id, p.gives), kind: p.kind, cond: p.cond,
+					legs: []leg{{id, dom, p.left}, {id, dom, p.right}},
+				})
+			}
+		}
+	}
+}
+
+func (f *flood) gain(v node) bool {
+	if f.got[v] {
+		return false
+	}
+	f.got[v] = true
+	f.queue = append(f.queue, v)
+	return true
+}
+
+func (f *flood) drain() bool {
+	began := len(f.queue)
+	for len(f.queue) > 0 {
+		v := f.queue[len(f.queue)-1]
+		f.queue = f.queue[:len(f.queue)-1]
+		f.expand(v)
+	}
+	return began > 0
+}
+
+func (f *flood) allows(c cond) bool { return c == certain || f.possible }
+
+func (f *flood) expand(v node) {
+	g := f.g
+	for _, e := range g.outward[v] {
+		if f.allows(e.cond) {
+			f.gain(e.to)
+		}
+	}
+	w, isVirtual := g.what(v)
+	if isVirtual {
+		f.part(w)
+		return
+	}
+	id := forest.ID(v)
+	switch {
+	case g.x.isAccount(id):
+		f.account(id)
+	case g.x.group[id] > distribution:
+		f.group(id)
+	}
+	f.below(id)
+	if g.isHead[id] {
+		for a := range forest.ID(g.n) {
+			if g.x.domain[a] == g.x.domain[id] && g.x.isAccount(a) {
+				f.gain(node(a))
+			}
+		}
+	}
+	f.parts(id)
+}
+
+// account adds what the token of a gained account holds.
+func (f *flood) account(id forest.ID) {
+	g := f.g
+	f.accounts = append(f.accounts, id)
+	for _, sid := range g.x.Token(id) {
+		f.hold(sid)
+	}
+	for _, group := range g.x.GroupsOf(id) { // those of other domains, too
+		if g.x.group[group] > distribution {
+			f.hold(g.s.SID(group))
+			f.gain(node(group))
+		}
+	}
+}
+
+// group adds what membership of a group that can be joined brings.
+func (f *flood) group(id forest.ID) {
+	g := f.g
+	f.joinable[id] = true
+	for _, up := range g.x.above[id] {
+		if g.x.group[up] > distribution {
+			f.joinable[up] = true
+			f.hold(g.s.SID(up))
+			f.gain(node(up))
+		}
+	}
+}
+
+// hold follows the grants of a SID.
+func (f *flood) hold(sid secdesc.SID) {
+	g := f.g
+	if sid.IsZero() || f.held[sid] {
+		return
+	}
+	f.held[sid] = true
+	if isIdentity(sid) {
+		f.gain(g.identity(sid))
+	} else if v, ok := g.known(sid); ok {
+		f.gain(v)
+	}
+	for _, h := range f.t.hosts[sid] {
+		if f.allows(h.cond) && f.counts(sid, h.dom) {
+			f.gainAll(g.gpo.Computers(h.scope))
+		}
+	}
+	for _, h := range f.t.files[sid] {
+		switch {
+		case !f.allows(h.cond) || !f.counts(sid, g.x.domain[h.policy]):
+		case h.guards != nil:
+			f.joints = append(f.joints, h.guards)
+		default:
+			f.gain(g.facetOf(h.policy, filing))
+		}
+	}
+	for _, r := range f.t.grants[sid] {
+		one := &g.grantsAt(r.share).list[r.index]
+		switch {
+		case !f.allows(one.cond) || !f.counts(sid, g.shared[r.share].dom):
+		case len(one.deny) > 0:
+			f.pending = append(f.pending, r)
+		default:
+			f.take(r.share, one.gives)
+		}
+	}
+}
+
+// known returns the node of a SID without an object that some edge speaks of.
+func (g *Graph) known(sid secdesc.SID) (node, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v, ok := g.bySID[sid]
+	return v, ok
+}
+
+// counts reports whether a group with the SID is part of tokens in domain dom.
+func (f *flood) counts(sid secdesc.SID, dom int16) bool {
+	groups := f.g.x.groups[sid]
+	return len(groups) == 0 || dom < 0 || slices.ContainsFunc(groups, func(id forest.ID) bool { return f.g.x.counts(id, dom) })
+}
+
+// take gains a facet of all objects of a share.
+func (f *flood) take(share uint32, gives facet) bool {
+	progress := false
+	for _, id := range f.t.objects[share] {
+		progress = f.gain(f.g.facetOf(id, gives)) || progress
+	}
+	return progress
+}
+
+// guarded tries a grant that an entry before it denies to some.
+func (f *flood) guarded(r ref) bool {
+	one := &f.g.grantsAt(r.share).list[r.index]
+	if !slices.ContainsFunc(f.accounts, func(a forest.ID) bool {
+		return f.passes(a, one, f.g.shared[r.share].dom)
+	}) {
+		return false
+	}
+	return f.take(r.share, one.gives)
+}
+
+// passes reports whether the token of account a, in domain dom, holds a grant or
+// can be made to, and nothing before the grant stops it.
+func (f *flood) passes(a forest.ID, one *grant, dom int16) bool {
+	g := f.g
+	return !g.stopped(a, denials(one.deny, dom)) && (g.holds(a, one.who, dom) ||
+		slices.ContainsFunc(g.x.groups[one.who], func(id forest.ID) bool { return f.joinable[id] && g.x.counts(id, dom) }))
+}
+
+func (f *flood) joint(j *joint) bool {
+	if f.got[j.to] || !f.allows(j.cond) || slices.ContainsFunc(j.gains, func(v node) bool { return !f.got[v] }) {
+		return false
+	}
+	if len(j.legs) > 0 && !slices.ContainsFunc(f.accounts, func(a forest.ID) bool { return f.walks(a, j) }) {
+		return false
+	}
+	return f.gain(j.to)
+}
+
+// walks reports whether account a can hold a grant of every leg.
+func (f *flood) walks(a forest.ID, j *joint) bool {
+	for _, l := range j.legs {
+		if !slices.ContainsFunc(l.grants, func(one grant) bool {
+			return f.allows(one.cond) && f.passes(a, &one, l.dom)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// below adds the children that inherit permissions from a controlled container.
+func (f *flood) below(id forest.ID) {
+	for c := range f.g.s.Children(id) {
+		if !f.g.protected(c) {
+			f.gain(node(c))
+		}
+	}
+}
+
+// parts adds the facets that full control of an object includes.
+func (f *flood) parts(id forest.ID) {
+	g := f.g
+	for part := control + 1; part < numFacets; part++ {
+		if f.hasPart(id, part) {
+			f.gain(g.facetOf(id, part))
+		}
+	}
+	for _, t := range f.t.targets[id] {
+		if f.allows(t.cond) {
+			f.gainAll(f.t.homes[t.container])
+		}
+	}
+}
+
+// part adds what a facet of an object gives.
+func (f *flood) part(w virtual) {
+	g := f.g
+	switch {
+	case w.object == forest.None:
+	case w.facet == linking && slices.Contains(g.sites, w.object):
+		if len(g.sites) == 1 || f.possible {
+			f.gainAll(g.accounts())
+		}
+	case w.facet == linking:
+		for id := w.object; id < g.s.SubtreeEnd(w.object); id++ {
+			if g.x.isAccount(id) {
+				f.gain(node(id))
+			}
+		}
+	case w.facet == filing:
+		f.applied(w.object)
+	case w.facet == managing:
+		f.gain(node(w.object))
+	case !f.possible:
+	case w.facet == creating && g.s.Schema().Class("msDS-DelegatedManagedServiceAccount") != nil, w.facet == naming && g.canEnrollUnnamed(w.object):
+		f.gain(node(g.headOf(w.object)))
+	case w.facet == revealing:
+		for _, a := range g.accounts() {
+			if g.x.domain[a] == g.x.domain[w.object] {
+				f.gain(node(a))
+			}
+		}
+	}
+}
+
+// applied adds the hosts that apply a policy.
+func (f *flood) applied(policy forest.ID) {
+	g := f.g
+	if g.gpo == nil {
+		return
+	}
+	for i := range g.gpo.Scopes() {
+		for _, p := range g.gpo.Result(gpo.ScopeID(i)).Policies {
+			if p.Policy != nil && p.Policy.ID == policy && (len(p.When) == 0 || f.possible) {
+				f.gainAll(g.gpo.Computers(gpo.ScopeID(i)))
+			}
+		}
+	}
+}
+
+func (f *flood) gainAll(ids []forest.ID) {
+	for _, id := range ids {
+		f.gain(node(id))
+	}
+}
+
+// canEnrollUnnamed reports whether account a may enroll for a template whose
+// certificates name nobody for sure.
+func (g *Graph) canEnrollUnnamed(a forest.ID) bool {
+	return slices.ContainsFunc(g.unnamed, func(t forest.ID) bool {
+		return slices.ContainsFunc(g.grantsOf(t).of(enrolling), func(one grant) bool {
+			return g.holds(a, one.who, g.x.domain[t]) && !g.stopped(a, denials(one.deny, g.x.domain[t]))
+		})
+	})
+}
+
+func (f *flood) hasPart(id forest.ID, part facet) bool {
+	g := f.g
+	switch a := g.classes[g.s.ClassIndex(id)].aspect; part {
+	case linking:
+		return g.takesLinks(id) || slices.Contains(g.sites, id)
+	case filing:
+		return a == policyAspect
+	case enrolling:
+		return a == templateAspect || a == authorityAspect
+	case revealing, managing:
+		return slices.Contains(g.rodcs, id)
+	case naming:
+		return f.possible && len(g.unnamed) > 0 && g.x.isAccount(id)
+	case creating:
+		return f.possible && (a == containerAspect || a == domainAspect) && !slices.Contains(g.sites, id)
+	}
+	return false
+}

@@ -207,7 +207,7 @@ func (g *Graph) enrolls(t *template, ca forest.ID, to node, kind Kind, of cond) 
 		if len(list) == 0 {
 			return
 		}
-		legs = append(legs, leg{id, g.x.domain[id], list})
+		legs = append(legs, leg{id: id, dom: g.x.domain[id], grants: list})
 	}
 	g.joints[to] = append(g.joints[to], joint{to: to, kind: kind, cond: of, legs: legs})
 }
@@ -220,7 +220,7 @@ func (g *Graph) controlled(t *template, ca forest.ID, to node) {
 		return
 	}
 	g.joints[to] = append(g.joints[to], joint{
-		to: to, kind: Enrolls, gains: []node{node(t.id)}, legs: []leg{{ca, g.x.domain[ca], list}},
+		to: to, kind: Enrolls, gains: []node{node(t.id)}, legs: []leg{{id: ca, dom: g.x.domain[ca], grants: list}},
 	})
 }
 

@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -24,6 +25,29 @@ type leg struct {
 	id     forest.ID
 	dom    int16
 	grants []grant
+	where  string              // attribute or file that has the descriptor; "" if it is the object's own
+	in     *secdesc.Descriptor // that of where
+}
+
+// source says which entry of the leg a grant comes from.
+func (g *Graph) source(l *leg, of *grant) source {
+	at := source{via: l.id, ace: of.ace}
+	if l.where != "" {
+		at.text = g.entryText(l.where, l.in, of.ace, l.dom)
+	}
+	return at
+}
+
+// entryText names an entry of a descriptor that is not an object's own.
+func (g *Graph) entryText(where string, d *secdesc.Descriptor, ace int32, dom int16) string {
+	if ace == implicit {
+		return where
+	}
+	var domain secdesc.SID
+	if dom >= 0 {
+		domain = g.s.Domains()[dom].SID
+	}
+	return fmt.Sprintf("%s, entry %d: %s", where, ace, d.DACL.ACEs[ace].SDDL(domain))
 }
 
 // A picked grant is one of a leg.
@@ -196,7 +220,7 @@ func (g *Graph) stopped(id forest.ID, deny []denial) bool {
 }
 
 // holds reports whether the token that id has on a domain controller of domain dom
-// holds sid.
+// holds sid; on that of any, if dom is -1.
 func (g *Graph) holds(id forest.ID, sid secdesc.SID, dom int16) bool {
 	x := g.x
 	if x.s.SID(id) == sid || slices.Contains(x.history(id), sid) {
@@ -207,14 +231,14 @@ func (g *Graph) holds(id forest.ID, sid secdesc.SID, dom int16) bool {
 		return true
 	}
 	for _, to := range x.groups[sid] {
-		if !x.counts(to, dom) {
+		if dom >= 0 && !x.counts(to, dom) {
 			continue
 		}
 		if x.within(id, implied, to) {
 			return true
 		}
 		for _, p := range g.local[id] {
-			if _, ok := slices.BinarySearch(x.above[p], to); ok && x.counts(p, dom) {
+			if _, ok := slices.BinarySearch(x.above[p], to); ok && (dom < 0 || x.counts(p, dom)) {
 				return true
 			}
 		}
@@ -226,11 +250,12 @@ func (g *Graph) holds(id forest.ID, sid secdesc.SID, dom int16) bool {
 func (q *search) through(v node, st step, chosen []picked, ways []way) {
 	var more []source
 	for i, p := range chosen {
-		if i == 0 {
-			st.via, st.ace = p.leg.id, p.grant.ace
+		at := q.sol.g.source(p.leg, p.grant)
+		if i == 0 && at.text == "" {
+			st.via, st.ace = at.via, at.ace
 			continue
 		}
-		more = append(more, source{via: p.leg.id, ace: p.grant.ace})
+		more = append(more, at)
 	}
 	if len(more) > 0 || len(ways) > 0 {
 		q.detail = append(q.detail, detail{more: more, first: ways})

@@ -72,7 +72,7 @@ func (q *search) hop(v node, st step) Hop {
 	if st.next != noNode {
 		h.To = g.place(st.next)
 	}
-	first := g.evidence(source{st.via, st.ace})
+	first := g.evidence(source{via: st.via, ace: st.ace})
 	if st.aux >= 0 {
 		d := q.detail[st.aux]
 		if d.edge != nil {
@@ -105,7 +105,11 @@ func (g *Graph) place(v node) Place {
 
 // evidence spells out an entry and where it comes from.
 func (g *Graph) evidence(at source) Evidence {
-	e := Evidence{Over: at.via, ACE: int(at.ace), Origin: forest.None}
+	e := Evidence{Over: at.via, ACE: int(at.ace), Origin: forest.None, Detail: at.text}
+	if at.text != "" {
+		e.ACE = implicit
+		return e
+	}
 	if at.via == forest.None || at.ace == implicit {
 		return e
 	}

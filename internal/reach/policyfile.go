@@ -95,21 +95,15 @@ func mapFileRights(d *secdesc.Descriptor) {
 func (q *search) fileRights(policy forest.ID, to node) {
 	g := q.sol.g
 	dom := g.x.domain[policy]
-	var domain secdesc.SID
-	if dom >= 0 {
-		domain = g.s.Domains()[dom].SID
-	}
 	for _, f := range g.files[policy] {
 		for k := range f.grants.list {
 			one := &f.grants.list[k]
-			text := f.file
-			if one.ace != implicit {
-				text = fmt.Sprintf("%s, entry %d: %s", f.file, one.ace, f.d.DACL.ACEs[one.ace].SDDL(domain))
-			}
 			if len(one.deny) > 0 {
-				q.later = append(q.later, &joint{to: to, kind: one.kind, legs: []leg{{forest.None, dom, f.grants.list[k : k+1]}}})
+				of := leg{id: policy, dom: dom, grants: f.grants.list[k : k+1], where: f.file, in: f.d}
+				q.later = append(q.later, &joint{to: to, kind: one.kind, legs: []leg{of}})
 				continue
 			}
+			text := g.entryText(f.file, f.d, one.ace, dom)
 			g.holders(one.who, dom, func(v node) {
 				q.follow(edge{from: v, to: to, kind: one.kind, cond: one.cond, via: forest.None, text: text})
 			})

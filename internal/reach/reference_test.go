@@ -505,6 +505,11 @@ func (h *hoard) structure() {
 			continue
 		}
 		if h.objects[d.Head] {
+			for _, other := range s.Domains() { // of one forest: nothing filters SIDs between them
+				if other.Head != forest.None {
+					h.control(other.Head)
+				}
+			}
 			for _, a := range h.r.accounts {
 				if h.r.domain[a] == i {
 					h.gain(h.objects, a)

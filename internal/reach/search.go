@@ -30,8 +30,9 @@ type detail struct {
 
 // A source is an entry of a descriptor that has a part in a step.
 type source struct {
-	via forest.ID
-	ace int32
+	via  forest.ID
+	ace  int32
+	text string // the entry, if it is not one of the object's own descriptor
 }
 
 // A way leads from the principal of a step through another search.
@@ -318,7 +319,7 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 		}
 		if len(one.deny) > 0 {
 			for _, d := range g.answering(dom) {
-				q.later = append(q.later, &joint{to: to, kind: one.kind, legs: []leg{{id, d, gr.list[k : k+1]}}})
+				q.later = append(q.later, &joint{to: to, kind: one.kind, legs: []leg{{id: id, dom: d, grants: gr.list[k : k+1]}}})
 			}
 			continue
 		}
@@ -332,7 +333,7 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 			continue
 		}
 		for _, d := range g.answering(dom) {
-			q.later = append(q.later, &joint{to: to, kind: p.kind, cond: p.cond, legs: []leg{{id, d, p.left}, {id, d, p.right}}})
+			q.later = append(q.later, &joint{to: to, kind: p.kind, cond: p.cond, legs: []leg{{id: id, dom: d, grants: p.left}, {id: id, dom: d, grants: p.right}}})
 		}
 	}
 }

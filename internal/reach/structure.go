@@ -1,7 +1,6 @@
 package reach
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -108,27 +107,40 @@ func (g *Graph) historyEdges() {
 			continue
 		}
 		for _, sid := range g.x.history(id) {
-			v := g.identity(sid)
-			g.link(edge{from: node(id), to: v, kind: SIDHistory, via: id, text: "sIDHistory " + sid.String()})
-			owner := g.s.BySID(sid)
-			if _, known := g.past[sid]; !known && owner != forest.None {
-				g.x.up(owner, func(to forest.ID, _ How) bool {
-					if g.x.group[to] == domainLocal {
-						g.link(edge{from: v, to: node(to), kind: Membership, via: forest.None})
-					}
-					return true
-				})
+			g.addPast(id, sid)
+		}
+	}
+}
+
+func (g *Graph) addPast(id forest.ID, sid secdesc.SID) {
+	var local []forest.ID // groups that list the owner of the SID
+	if owner := g.s.BySID(sid); owner != forest.None {
+		g.x.up(owner, func(to forest.ID, _ How) bool {
+			if g.x.group[to] == domainLocal {
+				local = append(local, to)
 			}
-			g.past[sid] = v
-			if owner != forest.None && g.x.isAccount(id) {
-				g.x.up(owner, func(to forest.ID, _ How) bool {
-					if g.x.group[to] == domainLocal {
-						g.local[id] = append(g.local[id], to)
-					}
-					return true
-				})
+			return true
+		})
+	}
+	if g.x.group[id] == domainLocal { // it is in tokens of its own domain only: see Graph.holders
+		for _, to := range local {
+			if g.x.domain[to] == g.x.domain[id] && g.s.IsA(g.s.BySID(sid), "foreignSecurityPrincipal") {
+				g.link(edge{from: node(id), to: node(to), kind: SIDHistory, via: id, text: "sIDHistory " + sid.String()})
 			}
 		}
+		return
+	}
+	v, known := g.past[sid]
+	if !known {
+		v = g.identity(sid)
+		g.past[sid] = v
+		for _, to := range local {
+			g.link(edge{from: v, to: node(to), kind: Membership, via: forest.None})
+		}
+	}
+	g.link(edge{from: node(id), to: v, kind: SIDHistory, via: id, text: "sIDHistory " + sid.String()})
+	if g.x.isAccount(id) {
+		g.local[id] = append(g.local[id], local...)
 	}
 }
 
@@ -137,7 +149,7 @@ func (g *Graph) delegationEdges() {
 	for _, id := range g.s.With(forest.MsDSAllowedToActOnBehalfOfOtherIdentity) {
 		d, st := g.s.Desc(id, forest.MsDSAllowedToActOnBehalfOfOtherIdentity)
 		if st == forest.Known {
-			g.trustees(d, id, ActsFor, "msDS-AllowedToActOnBehalfOfOtherIdentity")
+			g.trustees(d, id, ActsFor, secdesc.ControlAccess)
 		}
 	}
 	for _, id := range g.s.With(forest.MsDSAllowedToDelegateTo) {
@@ -168,7 +180,7 @@ func (g *Graph) serviceAccountEdges() {
 	for _, id := range g.s.With(forest.MsDSGroupMSAMembership) {
 		d, st := g.s.Desc(id, forest.MsDSGroupMSAMembership)
 		if st == forest.Known {
-			g.trustees(d, id, ReadsGMSAPassword, "msDS-GroupMSAMembership")
+			g.trustees(d, id, ReadsGMSAPassword, secdesc.ReadProperty)
 		}
 	}
 	for _, host := range g.s.With(forest.MsDSHostServiceAccount) {
@@ -188,19 +200,33 @@ func (g *Graph) serviceAccountEdges() {
 	}
 }
 
-// trustees adds an edge for each SID that an attribute's descriptor allows
-// something.
-func (g *Graph) trustees(d *secdesc.Descriptor, id forest.ID, k Kind, attr string) {
+// trustees adds edges for those whom the descriptor of an attribute grants a right,
+// in the order of its entries: control access lets act for others ([MS-SFU]
+// 3.2.5.2.3), reading the password needs the right to read ([MS-ADTS]
+// 3.1.1.4.5.39).
+func (g *Graph) trustees(d *secdesc.Descriptor, id forest.ID, k Kind, need secdesc.Mask) {
+	attr := "msDS-GroupMSAMembership"
+	if k == ActsFor {
+		attr = "msDS-AllowedToActOnBehalfOfOtherIdentity"
+	}
 	if d.DACL == nil {
+		if d.HasNullDACL() {
+			g.link(edge{from: g.identity(secdesc.Everyone), to: node(id), kind: k, via: id, text: attr + ", NULL DACL"})
+		}
 		return
 	}
-	for i := range d.DACL.ACEs {
-		a := &d.DACL.ACEs[i]
-		if !a.IsAllow() || !a.InEffect() || neverHeld(a.SID) {
+	c := compiler{d: d}
+	list := c.walk(rule{kind: k}, need, nil)
+	dom := g.x.domain[id]
+	for i := range list {
+		one := &list[i]
+		if len(one.deny) > 0 {
+			of := leg{id: id, dom: dom, grants: list[i : i+1], where: attr, in: d}
+			g.joints[node(id)] = append(g.joints[node(id)], joint{to: node(id), kind: k, legs: []leg{of}})
 			continue
 		}
-		g.holders(a.SID, g.x.domain[id], func(v node) {
-			g.link(edge{from: v, to: node(id), kind: k, via: id, text: fmt.Sprintf("%s, entry %d", attr, i)})
+		g.holders(one.who, dom, func(v node) {
+			g.link(edge{from: v, to: node(id), kind: k, cond: one.cond, via: id, text: g.entryText(attr, d, one.ace, dom)})
 		})
 	}
 }

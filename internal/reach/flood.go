@@ -90,7 +90,7 @@ func (t *trustees) addPolicies(g *Graph) {
 				one := &f.grants.list[i]
 				r := fileRef{policy: policy, cond: one.cond}
 				if len(one.deny) > 0 {
-					r.guards = &joint{to: g.facetOf(policy, filing), legs: []leg{{forest.None, g.x.domain[policy], f.grants.list[i : i+1]}}}
+					r.guards = &joint{to: g.facetOf(policy, filing), legs: []leg{{id: policy, dom: g.x.domain[policy], grants: f.grants.list[i : i+1], where: f.file, in: f.d}}}
 				}
 				t.files[one.who] = append(t.files[one.who], r)
 			}
@@ -161,10 +161,12 @@ func (f *flood) addJoints() {
 		for k := range gr.pairs {
 			p := &gr.pairs[k]
 			for _, id := range f.t.objects[i] {
-				f.joints = append(f.joints, &joint{
-					to: f.g.facetOf(id, p.gives), kind: p.kind, cond: p.cond,
-					legs: []leg{{id, dom, p.left}, {id, dom, p.right}},
-				})
+				for _, d := range f.g.answering(dom) {
+					f.joints = append(f.joints, &joint{
+						to: f.g.facetOf(id, p.gives), kind: p.kind, cond: p.cond,
+						legs: []leg{{id: id, dom: d, grants: p.left}, {id: id, dom: d, grants: p.right}},
+					})
+				}
 			}
 		}
 	}

@@ -13,9 +13,10 @@ var always = []string{"objectClass", "objectGUID", "objectSid", "nTSecurityDescr
 // schemaOnly are the attributes that only objects of the schema partition have.
 var schemaOnly = []forest.Attr{
 	forest.AttributeSecurityGUID, forest.AttributeSyntax, forest.AuxiliaryClass, forest.DefaultSecurityDescriptor,
-	forest.IsDefunct, forest.LDAPDisplayName, forest.LinkID, forest.ObjectClassCategory, forest.OMSyntax,
-	forest.PossSuperiors, forest.SchemaIDGUID, forest.SearchFlags, forest.SubClassOf, forest.SystemAuxiliaryClass,
-	forest.SystemPossSuperiors,
+	forest.IsDefunct, forest.LDAPDisplayName, forest.LinkID, forest.MayContain, forest.MustContain,
+	forest.ObjectClassCategory, forest.OMSyntax, forest.PossSuperiors, forest.SchemaIDGUID, forest.SearchFlags,
+	forest.SubClassOf, forest.SystemAuxiliaryClass, forest.SystemMayContain, forest.SystemMustContain,
+	forest.SystemOnly, forest.SystemPossSuperiors,
 }
 
 // schemaToo are those of schemaOnly's neighbours that the schema partition has as well.

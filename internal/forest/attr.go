@@ -165,6 +165,8 @@ const (
 	IsDefunct
 	LDAPDisplayName
 	LinkID
+	MayContain
+	MustContain
 	ObjectClassCategory
 	ObjectVersion
 	OMSyntax
@@ -174,6 +176,9 @@ const (
 	SearchFlags
 	SubClassOf
 	SystemAuxiliaryClass
+	SystemMayContain
+	SystemMustContain
+	SystemOnly
 	SystemPossSuperiors
 	ValidAccesses
 
@@ -305,6 +310,8 @@ var attrs = [numAttrs]struct {
 	IsDefunct:                               {"isDefunct", Boolean},
 	LDAPDisplayName:                         {"lDAPDisplayName", Text},
 	LinkID:                                  {"linkID", Integer},
+	MayContain:                              {"mayContain", Text},
+	MustContain:                             {"mustContain", Text},
 	ObjectClassCategory:                     {"objectClassCategory", Integer},
 	ObjectVersion:                           {"objectVersion", Integer},
 	OMSyntax:                                {"oMSyntax", Integer},
@@ -314,6 +321,9 @@ var attrs = [numAttrs]struct {
 	SearchFlags:                             {"searchFlags", Integer},
 	SubClassOf:                              {"subClassOf", Text},
 	SystemAuxiliaryClass:                    {"systemAuxiliaryClass", Text},
+	SystemMayContain:                        {"systemMayContain", Text},
+	SystemMustContain:                       {"systemMustContain", Text},
+	SystemOnly:                              {"systemOnly", Boolean},
 	SystemPossSuperiors:                     {"systemPossSuperiors", Text},
 	ValidAccesses:                           {"validAccesses", Integer},
 }

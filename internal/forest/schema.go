@@ -1,6 +1,7 @@
 package forest
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/leastwise/leastwise/internal/secdesc"
@@ -14,6 +15,8 @@ type Schema struct {
 	attrs   map[string]*AttrDef
 	rights  map[secdesc.GUID]*RightDef
 	byGUID  map[secdesc.GUID]string
+	attrOf  map[secdesc.GUID]*AttrDef
+	classOf map[secdesc.GUID]*ClassDef
 }
 
 // A ClassDef is a class of the schema.
@@ -24,7 +27,23 @@ type ClassDef struct {
 	DefaultSD string // defaultSecurityDescriptor, SDDL
 	Auxiliary []string
 	Superiors []string
+
+	Category   ClassCategory
+	SystemOnly bool     // no client may create objects of it
+	Attributes []string // those that the class itself says its objects must or may have
 }
+
+// A ClassCategory is the objectClassCategory of a class ([MS-ADTS] 3.1.1.2.4.1).
+type ClassCategory int64
+
+// Categories of classes. The zero value is that of old definitions, which count
+// as structural ones.
+const (
+	Class88 ClassCategory = iota
+	StructuralClass
+	AbstractClass
+	AuxiliaryOnlyClass
+)
 
 // An AttrDef is an attribute of the schema.
 type AttrDef struct {
@@ -33,7 +52,13 @@ type AttrDef struct {
 	PropertySet secdesc.GUID // attributeSecurityGUID, zero if none
 	SearchFlags int64
 	LinkID      int64
+	SystemOnly  bool // no client may write it
+	Constructed bool // computed when it is read: nobody can write it
 }
+
+// IsBackLink reports whether the directory keeps the attribute by itself, as the
+// other end of a link.
+func (a *AttrDef) IsBackLink() bool { return a.LinkID%2 != 0 }
 
 // Confidential reports whether reading needs CONTROL_ACCESS too ([MS-ADTS] 3.1.1.4.4).
 func (a *AttrDef) Confidential() bool { return a.SearchFlags&0x80 != 0 }
@@ -56,6 +81,36 @@ func (s *Schema) Attr(name string) *AttrDef { return s.attrs[strings.ToLower(nam
 // Right finds an extended right, property set or validated write by its GUID.
 func (s *Schema) Right(g secdesc.GUID) *RightDef { return s.rights[g] }
 
+// RightNamed finds an extended right, property set or validated write by its name,
+// ignoring case; nil if there is none.
+func (s *Schema) RightNamed(name string) *RightDef {
+	for _, r := range s.rights {
+		if strings.EqualFold(r.Name, name) {
+			return r
+		}
+	}
+	return nil
+}
+
+// RightsFor returns the extended rights, property sets and validated writes that
+// apply to objects of a class, by name.
+func (s *Schema) RightsFor(class secdesc.GUID) []*RightDef {
+	var out []*RightDef
+	for _, r := range s.rights {
+		if slices.Contains(r.AppliesTo, class) {
+			out = append(out, r)
+		}
+	}
+	slices.SortFunc(out, func(a, b *RightDef) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// AttrByGUID finds an attribute by its schemaIDGUID; nil if there is none.
+func (s *Schema) AttrByGUID(g secdesc.GUID) *AttrDef { return s.attrOf[g] }
+
+// ClassByGUID finds a class by its schemaIDGUID; nil if there is none.
+func (s *Schema) ClassByGUID(g secdesc.GUID) *ClassDef { return s.classOf[g] }
+
 // NameOf returns the name that a GUID in an access control entry has: class,
 // attribute, property set or right; "" if the forest does not know it.
 func (s *Schema) NameOf(g secdesc.GUID) string { return s.byGUID[g] }
@@ -67,6 +122,8 @@ func readSchema(s *Snapshot) *Schema {
 		attrs:   map[string]*AttrDef{},
 		rights:  map[secdesc.GUID]*RightDef{},
 		byGUID:  map[secdesc.GUID]string{},
+		attrOf:  map[secdesc.GUID]*AttrDef{},
+		classOf: map[secdesc.GUID]*ClassDef{},
 	}
 	for _, id := range s.With(LDAPDisplayName) {
 		if dead, _ := s.Bool(id, IsDefunct); dead {
@@ -92,7 +149,14 @@ func (out *Schema) addClass(s *Snapshot, id ID) {
 	c.DefaultSD, _ = s.Str(id, DefaultSecurityDescriptor)
 	c.Auxiliary = bothStrs(s, id, AuxiliaryClass, SystemAuxiliaryClass)
 	c.Superiors = bothStrs(s, id, PossSuperiors, SystemPossSuperiors)
+	category, _ := s.Int(id, ObjectClassCategory)
+	c.Category = ClassCategory(category)
+	c.SystemOnly, _ = s.Bool(id, SystemOnly)
+	c.Attributes = append(bothStrs(s, id, MustContain, SystemMustContain), bothStrs(s, id, MayContain, SystemMayContain)...)
 	out.classes[strings.ToLower(c.Name)] = c
+	if !c.GUID.IsZero() {
+		out.classOf[c.GUID] = c
+	}
 	out.name(c.GUID, c.Name)
 }
 
@@ -101,7 +165,13 @@ func (out *Schema) addAttr(s *Snapshot, id ID) {
 	a.Name, _ = s.Str(id, LDAPDisplayName)
 	a.SearchFlags, _ = s.Int(id, SearchFlags)
 	a.LinkID, _ = s.Int(id, LinkID)
+	a.SystemOnly, _ = s.Bool(id, SystemOnly)
+	flags, _ := s.Int(id, SystemFlags)
+	a.Constructed = flags&flagAttrIsConstructed != 0
 	out.attrs[strings.ToLower(a.Name)] = a
+	if !a.GUID.IsZero() {
+		out.attrOf[a.GUID] = a
+	}
 	out.name(a.GUID, a.Name)
 }
 
@@ -141,6 +211,9 @@ func guidValue(s *Snapshot, id ID, a Attr) secdesc.GUID {
 	}
 	return g
 }
+
+// flagAttrIsConstructed is a bit of systemFlags ([MS-ADTS] 2.2.10).
+const flagAttrIsConstructed = 0x4
 
 func bothStrs(s *Snapshot, id ID, a, b Attr) []string {
 	x, _ := s.Strs(id, a)

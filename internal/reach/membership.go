@@ -250,7 +250,11 @@ func (x *Index) counts(g forest.ID, d int16) bool {
 // controller of its own domain, ordered: its own, its SID history, its groups and
 // theirs, Everyone, Authenticated Users and the like, and the groups that those
 // are members of. For a group it is what membership of the group brings.
-func (x *Index) Token(id forest.ID) []secdesc.SID {
+func (x *Index) Token(id forest.ID) []secdesc.SID { return x.tokenIn(id, x.domain[id]) }
+
+// tokenIn returns the token that id has on a domain controller of domain dom: it
+// differs in the domain-local groups.
+func (x *Index) tokenIn(id forest.ID, dom int16) []secdesc.SID {
 	out := []secdesc.SID{x.s.SID(id)}
 	out = append(out, x.history(id)...)
 	implied := x.Implied(id)
@@ -264,7 +268,7 @@ func (x *Index) Token(id forest.ID) []secdesc.SID {
 		}
 	})
 	for _, g := range groups {
-		if x.counts(g, x.domain[id]) {
+		if x.counts(g, dom) {
 			out = append(out, x.s.SID(g))
 			out = append(out, x.history(g)...)
 		}
@@ -311,7 +315,10 @@ func (x *Index) isAccount(id forest.ID) bool {
 }
 
 // Holds reports whether sid is part of Token(id), without building it.
-func (x *Index) Holds(id forest.ID, sid secdesc.SID) bool {
+func (x *Index) Holds(id forest.ID, sid secdesc.SID) bool { return x.holdsIn(id, sid, x.domain[id]) }
+
+// holdsIn reports whether sid is part of the token that id has in domain dom.
+func (x *Index) holdsIn(id forest.ID, sid secdesc.SID, dom int16) bool {
 	if x.s.SID(id) == sid || slices.Contains(x.history(id), sid) {
 		return true
 	}
@@ -320,7 +327,7 @@ func (x *Index) Holds(id forest.ID, sid secdesc.SID) bool {
 		return true
 	}
 	for _, g := range x.groups[sid] {
-		if x.counts(g, x.domain[id]) && x.within(id, implied, g) {
+		if x.counts(g, dom) && x.within(id, implied, g) {
 			return true
 		}
 	}

@@ -60,10 +60,69 @@ type Decision struct {
 // implicitOwnerRights are the owner's without any entry ([MS-DTYP] 2.5.3.2).
 const implicitOwnerRights = ReadControl | WriteDAC
 
+// Ownership says what the owner of an object may do without any entry.
+type Ownership uint8
+
+const (
+	// OwnersDecide is the rule: the owner may read the descriptor and write the
+	// DACL, unless an entry for [OwnerRights] says what owners may do.
+	OwnersDecide Ownership = iota
+	// OwnersBlocked leaves the owner nothing but what entries say: where
+	// fBlockOwnerImplicitRights of dSHeuristics is in force ([MS-ADTS] 6.1.1.2.4.1.2).
+	OwnersBlocked
+)
+
+// A View is a descriptor as one principal meets it: the entries of the DACL that
+// count for its token. Make one with [Descriptor.View]; ask it as often as there
+// are things to be asked about the object. It is safe for concurrent use.
+type View struct {
+	d       *Descriptor
+	owner   Mask // what the principal has as owner
+	entries []viewed
+}
+
+// viewed is an entry in effect for the principal.
+type viewed struct {
+	ace   *ACE
+	mask  Mask // generic rights mapped
+	index int
+}
+
+// View returns the descriptor as a principal meets it whose token reports which
+// SIDs it holds. Asked for [Self], the token reports whether it holds the SID of the
+// object itself ([MS-ADTS] 5.1.3.3).
+func (d *Descriptor) View(token func(SID) bool, o Ownership) *View {
+	v := &View{d: d}
+	if d.DACL == nil {
+		return v
+	}
+	owns := !d.Owner.IsZero() && token(d.Owner)
+	limited := false // entries say what owners may do
+	for i := range d.DACL.ACEs {
+		a := &d.DACL.ACEs[i]
+		if a.Flags.Has(InheritOnly) || !a.Type.IsAllow() && !a.Type.IsDeny() {
+			continue
+		}
+		holds := owns
+		if a.SID == OwnerRights {
+			limited = true
+		} else {
+			holds = token(a.SID)
+		}
+		if holds {
+			v.entries = append(v.entries, viewed{ace: a, mask: a.Mask.MapGeneric(), index: i})
+		}
+	}
+	if owns && !limited && o == OwnersDecide {
+		v.owner = implicitOwnerRights
+	}
+	return v
+}
+
 // Access decides whether a principal has access to an object with the descriptor d
 // ([MS-DTYP] 2.5.3.2, [MS-ADTS] 5.1.3.3). token reports whether the principal's
-// token holds a SID; asked for [Self], it reports whether the principal is the
-// object. Privileges (backup, take ownership, security) do not count here.
+// token holds a SID: see [Descriptor.View]. Privileges (backup, take ownership,
+// security) do not count here.
 //
 // Entries count in their order: the first that mentions a right decides it. An
 // entry that is not inherit-only counts whatever its inherited object type, as on
@@ -72,13 +131,26 @@ const implicitOwnerRights = ReadControl | WriteDAC
 //
 // A condition is not evaluated: if the answer hangs on one, it is Undecided.
 func (d *Descriptor) Access(token func(SID) bool, r Request) Decision {
-	if d.DACL == nil {
-		if d.HasNullDACL() {
+	return d.View(token, OwnersDecide).Check(r)
+}
+
+// Rights returns every right that a principal has for sure on what the types
+// name; maybe are those that hang on a condition. Of a descriptor whose DACL was
+// not read, all are maybe. See [Descriptor.Access].
+func (d *Descriptor) Rights(token func(SID) bool, types []GUID) (sure, maybe Mask) {
+	return d.View(token, OwnersDecide).Rights(types)
+}
+
+// Check decides whether the principal has the access that r asks for: see
+// [Descriptor.Access].
+func (v *View) Check(r Request) Decision {
+	if v.d.DACL == nil {
+		if v.d.HasNullDACL() {
 			return Decision{Outcome: Granted, Reason: NullDACLDecides, Index: -1}
 		}
 		return Decision{Outcome: Undecided, Reason: DACLNotRead, Index: -1, Missing: r.Mask}
 	}
-	w := walker{d: d, token: token, types: r.Types}
+	w := walker{view: v, types: r.Types}
 	worst := w.walk(r.Mask.MapGeneric(), false)
 	if w.condition == nil {
 		return worst
@@ -89,22 +161,21 @@ func (d *Descriptor) Access(token func(SID) bool, r Request) Decision {
 	}
 	return Decision{
 		Outcome: Undecided, Reason: ConditionDecides, Missing: worst.Missing,
-		ACE: w.condition, Index: w.conditionIndex,
+		ACE: w.condition.ace, Index: w.condition.index,
 	}
 }
 
-// Rights returns every right that a principal has for sure on what the types
-// name; maybe are those that hang on a condition. Of a descriptor whose DACL was
-// not read, all are maybe. See [Descriptor.Access].
-func (d *Descriptor) Rights(token func(SID) bool, types []GUID) (sure, maybe Mask) {
+// Rights returns every right that the principal has for sure on what the types
+// name, and those that hang on a condition: see [Descriptor.Rights].
+func (v *View) Rights(types []GUID) (sure, maybe Mask) {
 	const all = FullControl | Synchronize
-	if d.DACL == nil {
-		if d.HasNullDACL() {
+	if v.d.DACL == nil {
+		if v.d.HasNullDACL() {
 			return all, 0
 		}
 		return 0, all
 	}
-	w := walker{d: d, token: token, types: types}
+	w := walker{view: v, types: types}
 	sure = w.rights(all, false)
 	if w.condition != nil {
 		maybe = w.rights(all, true) &^ sure
@@ -112,53 +183,26 @@ func (d *Descriptor) Rights(token func(SID) bool, types []GUID) (sure, maybe Mas
 	return sure, maybe
 }
 
-// walker goes through the entries of a DACL for one principal.
+// walker goes through the entries of a view for one request.
 type walker struct {
-	d     *Descriptor
-	token func(SID) bool
-	types []GUID
-
-	condition      *ACE // the first entry with a condition that would count
-	conditionIndex int
+	view      *View
+	types     []GUID
+	condition *viewed // the first entry with a condition that would count
 }
 
-// counts reports whether an entry of the DACL is in effect for the principal and
-// for what is asked for.
+// counts reports whether an entry is about what is asked for.
 func (w *walker) counts(a *ACE) bool {
-	if a.Flags.Has(InheritOnly) || !a.Type.IsAllow() && !a.Type.IsDeny() {
-		return false
-	}
-	if a.objectFlags()&objectTypePresent != 0 && a.Type.IsObject() && !slices.Contains(w.types, a.ObjectType) {
-		return false
-	}
-	if a.SID == OwnerRights {
-		return !w.d.Owner.IsZero() && w.token(w.d.Owner)
-	}
-	return w.token(a.SID)
-}
-
-// ownerRights returns the implicit rights that the principal has as owner.
-func (w *walker) ownerRights() Mask {
-	if w.d.Owner.IsZero() || !w.token(w.d.Owner) {
-		return 0
-	}
-	for i := range w.d.DACL.ACEs {
-		a := &w.d.DACL.ACEs[i]
-		if a.SID == OwnerRights && !a.Flags.Has(InheritOnly) && (a.Type.IsAllow() || a.Type.IsDeny()) {
-			return 0
-		}
-	}
-	return implicitOwnerRights
+	return a.objectFlags()&objectTypePresent == 0 || !a.Type.IsObject() || slices.Contains(w.types, a.ObjectType)
 }
 
 // conditional notes an entry whose condition would have to be known, and reports
-// whether a is one.
-func (w *walker) conditional(a *ACE, i int) bool {
-	if !a.Type.IsCallback() {
+// whether e is one.
+func (w *walker) conditional(e *viewed) bool {
+	if !e.ace.Type.IsCallback() {
 		return false
 	}
 	if w.condition == nil {
-		w.condition, w.conditionIndex = a, i
+		w.condition = e
 	}
 	return true
 }
@@ -166,24 +210,23 @@ func (w *walker) conditional(a *ACE, i int) bool {
 // walk decides with all conditions turning out for the principal (hopeful) or
 // against it.
 func (w *walker) walk(want Mask, hopeful bool) Decision {
-	missing := want &^ w.ownerRights()
+	missing := want &^ w.view.owner
 	if missing == 0 { // also if nothing is wanted
 		return Decision{Outcome: Granted, Reason: OwnerDecides, Index: -1}
 	}
-	for i := range w.d.DACL.ACEs {
-		a := &w.d.DACL.ACEs[i]
-		mask := a.Mask.MapGeneric()
-		if mask&missing == 0 || !w.counts(a) {
+	for i := range w.view.entries {
+		e := &w.view.entries[i]
+		if e.mask&missing == 0 || !w.counts(e.ace) {
 			continue
 		}
-		if w.conditional(a, i) && a.Type.IsAllow() != hopeful {
+		if w.conditional(e) && e.ace.Type.IsAllow() != hopeful {
 			continue
 		}
-		if a.Type.IsDeny() {
-			return Decision{Outcome: Refused, Reason: EntryDecides, ACE: a, Index: i, Missing: missing}
+		if e.ace.Type.IsDeny() {
+			return Decision{Outcome: Refused, Reason: EntryDecides, ACE: e.ace, Index: e.index, Missing: missing}
 		}
-		if missing &^= mask; missing == 0 {
-			return Decision{Outcome: Granted, Reason: EntryDecides, ACE: a, Index: i}
+		if missing &^= e.mask; missing == 0 {
+			return Decision{Outcome: Granted, Reason: EntryDecides, ACE: e.ace, Index: e.index}
 		}
 	}
 	return Decision{Outcome: Refused, Reason: NothingGrants, Index: -1, Missing: missing}
@@ -191,19 +234,19 @@ func (w *walker) walk(want Mask, hopeful bool) Decision {
 
 // rights returns every right of all that is granted.
 func (w *walker) rights(all Mask, hopeful bool) Mask {
-	granted := w.ownerRights()
+	granted := w.view.owner
 	open := all &^ granted
-	for i := range w.d.DACL.ACEs {
-		a := &w.d.DACL.ACEs[i]
-		mask := a.Mask.MapGeneric() & open
-		if mask == 0 || !w.counts(a) {
+	for i := range w.view.entries {
+		e := &w.view.entries[i]
+		mask := e.mask & open
+		if mask == 0 || !w.counts(e.ace) {
 			continue
 		}
-		if w.conditional(a, i) && a.Type.IsAllow() != hopeful {
+		if w.conditional(e) && e.ace.Type.IsAllow() != hopeful {
 			continue
 		}
 		open &^= mask
-		if a.Type.IsAllow() {
+		if e.ace.Type.IsAllow() {
 			granted |= mask
 		}
 	}

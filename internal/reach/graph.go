@@ -45,6 +45,7 @@ type Graph struct {
 	gpo      *gpo.Engine                // nil: policy is not looked at
 	sites    []forest.ID                //
 	rodcs    []forest.ID                //
+	stamp    map[forest.ID]forest.ID    // AdminSDHolder of the objects that it covers
 	files    map[forest.ID][]fileGrants // by policy
 	unnamed  []forest.ID                // published templates whose certificates name nobody for sure
 	past     map[secdesc.SID]node       // SIDs that are in somebody's SID history
@@ -107,6 +108,7 @@ func NewGraph(x *Index, e *gpo.Engine) *Graph {
 		outward:  map[node][]edge{},
 		joints:   map[node][]joint{},
 		gpo:      e,
+		stamp:    map[forest.ID]forest.ID{},
 		files:    map[forest.ID][]fileGrants{},
 		linkedAt: map[forest.ID]linkedList{},
 		byFacet:  map[facetKey]node{},

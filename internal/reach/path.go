@@ -123,13 +123,16 @@ func (g *Graph) evidence(at source) Evidence {
 	}
 	e.SDDL = d.DACL.ACEs[e.ACE].SDDL(domain)
 	if d.DACL.ACEs[e.ACE].IsInherited() {
-		e.Origin = g.originOf(at.via, e.ACE)
+		if o, _, ok := g.originOf(at.via, e.ACE); ok {
+			e.Origin = o
+		}
 	}
 	return e
 }
 
-// originOf finds the object from which an inherited entry comes.
-func (g *Graph) originOf(id forest.ID, index int) forest.ID {
+// originOf finds the object from which an inherited entry comes, and the entry's
+// index there.
+func (g *Graph) originOf(id forest.ID, index int) (origin forest.ID, entry int, ok bool) {
 	var chain []secdesc.Link
 	var at []forest.ID
 	for o := id; o != forest.None; o = g.s.Parent(o) {
@@ -140,8 +143,9 @@ func (g *Graph) originOf(id forest.ID, index int) forest.ID {
 		chain = append(chain, secdesc.Link{Descriptor: d, Classes: []secdesc.GUID{g.classes[g.s.ClassIndex(o)].guid}})
 		at = append(at, o)
 	}
-	if level, _, ok := secdesc.Origin(chain, index); ok {
-		return at[level]
+	level, entry, ok := secdesc.Origin(chain, index)
+	if !ok {
+		return forest.None, 0, false
 	}
-	return forest.None
+	return at[level], entry, true
 }

@@ -44,18 +44,19 @@ type way struct {
 // A search finds everything that can gain its goals, over shortest paths. Searches
 // of one solver answer each other where a right depends on several gains.
 type search struct {
-	sol    *solver
-	sparse map[node]step
-	dense  []step // by node, once sparse became large
-	queue  []node
-	head   int
-	seen   map[uint32]uint8   // by index into Graph.shared: facets whose grants were followed
-	links  map[forest.ID]bool // containers whose policies were followed
-	scopes map[gpo.ScopeID]bool
-	later  []*joint        // looked at again until nothing more comes of them
-	every  map[node][]step // if not nil: all steps that were found, not only the first
-	detail []detail
-	unread []forest.ID // objects on the way whose descriptor was not read
+	sol     *solver
+	sparse  map[node]step
+	dense   []step // by node, once sparse became large
+	queue   []node
+	head    int
+	seen    map[uint32]uint8   // by index into Graph.shared: facets whose grants were followed
+	links   map[forest.ID]bool // containers whose policies were followed
+	scopes  map[gpo.ScopeID]bool
+	later   []*joint           // looked at again until nothing more comes of them
+	origins map[source]unitKey // entries, by where they count: where they were set
+	every   map[node][]step    // if not nil: all steps that were found, not only the first
+	detail  []detail
+	unread  []forest.ID // objects on the way whose descriptor was not read
 }
 
 // A solver runs searches until none of them finds more. It is for one goroutine.
@@ -303,7 +304,7 @@ func (g *Graph) takesLinks(id forest.ID) bool {
 func (q *search) rights(id forest.ID, f facet, to node) {
 	g := q.sol.g
 	i := g.sharer[id]
-	if q.seen[i]&(1<<f) != 0 {
+	if q.every == nil && q.seen[i]&(1<<f) != 0 {
 		return
 	}
 	q.seen[i] |= 1 << f

@@ -52,6 +52,7 @@ func (g *Graph) domainEdges(n int16, d forest.Domain) {
 		return
 	}
 	for _, id := range g.protectedOf(n, d) {
+		g.stamp[id] = holder
 		g.link(edge{from: node(holder), to: node(id), kind: ProtectedBy, via: forest.None})
 	}
 }

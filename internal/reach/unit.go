@@ -62,7 +62,10 @@ func (q *search) units(v node, st step) []unitKey {
 			out = append(out, unitKey{kind: st.kind, object: st.via, ace: implicit, member: forest.None, detail: d.edge.text})
 		}
 		for _, m := range d.more {
-			if m.via != forest.None && m.ace != implicit {
+			switch {
+			case m.text != "":
+				out = append(out, unitKey{kind: st.kind, object: m.via, ace: implicit, member: forest.None, detail: m.text})
+			case m.via != forest.None && m.ace != implicit:
 				out = append(out, q.entryUnit(m.via, m.ace))
 			}
 		}
@@ -73,7 +76,7 @@ func (q *search) units(v node, st step) []unitKey {
 // entryUnit returns the unit of an entry: that of the place where it was set.
 func (q *search) entryUnit(via forest.ID, ace int32) unitKey {
 	g := q.sol.g
-	key := source{via, ace}
+	key := source{via: via, ace: ace}
 	if u, ok := q.origins[key]; ok {
 		return u
 	}
@@ -116,7 +119,7 @@ func (g *Graph) stamped(id forest.ID, a secdesc.ACE) (index int, ok bool) {
 func (g *Graph) unit(k unitKey, kind Kind) Unit {
 	u := Unit{Kind: kind, Object: k.object, ACE: k.ace, Member: k.member, Detail: k.detail}
 	if k.ace >= 0 {
-		u.SDDL = g.evidence(source{k.object, int32(k.ace)}).SDDL
+		u.SDDL = g.evidence(source{via: k.object, ace: int32(k.ace)}).SDDL
 	}
 	return u
 }

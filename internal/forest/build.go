@@ -195,6 +195,7 @@ func buildColumn(a Attr, in *cells, o *ordering) *column {
 		}
 	}
 	c.compact()
+	c.rank = makeRanking(c.ids)
 	return c
 }
 

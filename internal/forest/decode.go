@@ -55,7 +55,7 @@ func (in *reading) decodeTree(d *decoder) error {
 			up[i] = ID(uint64(i) - v)
 		}
 	}
-	rel := d.texts()
+	rel := d.texts(nil, true)
 	if d.err == nil && len(rel.off) != n+1 {
 		d.fail("%d names for %d objects", len(rel.off)-1, n)
 	}
@@ -71,39 +71,37 @@ func (in *reading) decodeTree(d *decoder) error {
 func checkTree(up []ID, rel *texts) error {
 	type open struct {
 		id  ID
-		key []byte // whole key
+		end int // length of its key, which last begins with
 	}
-	var stack []open
-	var last, k []byte
+	var stack []open   // the last object and what contains it
+	var last, k []byte // key of the last object, and what this one adds to that of its container
 	for i := range up {
-		var left []byte // key of the outermost object whose subtree ends here
+		left := 0 // length of the key of the outermost object whose subtree ends here
 		for len(stack) > 0 && stack[len(stack)-1].id != up[i] {
-			left = stack[len(stack)-1].key
+			left = stack[len(stack)-1].end
 			stack = stack[:len(stack)-1]
 		}
-		k = k[:0]
+		base := 0
 		if len(stack) > 0 {
-			k = append(k, stack[len(stack)-1].key...)
+			base = stack[len(stack)-1].end
 		} else if up[i] != None {
 			return fmt.Errorf("object %d is outside its container", i)
 		}
-		base := len(k)
 		var err error
-		if k, err = appendDNKey(k, rel.at(uint32(i))); err != nil {
+		if k, err = appendDNKey(k[:0], rel.at(uint32(i))); err != nil {
 			return fmt.Errorf("object %d: %w", i, err)
 		}
-		if len(k) == base || i > 0 && slices.Compare(last, k) >= 0 {
+		if len(k) == 0 || i > 0 && slices.Compare(last[base:], k) >= 0 {
 			return fmt.Errorf("object %d: name is out of order", i)
 		}
-		if len(left) > 0 && bytes.HasPrefix(k, left) {
+		if left > 0 && bytes.HasPrefix(k, last[base:left]) {
 			return fmt.Errorf("object %d: is not below its container", i)
 		}
-		last = append(last[:0], k...)
-		if len(stack) < maxDepth {
-			stack = append(stack, open{ID(i), slices.Clone(k)})
-			continue
+		last = append(last[:base], k...)
+		if len(stack) == maxDepth {
+			return fmt.Errorf("object %d: deeper than %d", i, maxDepth)
 		}
-		return fmt.Errorf("object %d: deeper than %d", i, maxDepth)
+		stack = append(stack, open{ID(i), len(last)})
 	}
 	return nil
 }
@@ -147,6 +145,7 @@ func (in *reading) decodeIdentity(d *decoder) error {
 	}
 	n := in.objects(d)
 	sids := make([]secdesc.SID, n)
+	var pool secdesc.SIDPool
 	for i := range sids {
 		var err error
 		switch v := d.below(len(domains)+2, "domain"); v {
@@ -155,7 +154,7 @@ func (in *reading) decodeIdentity(d *decoder) error {
 			sids[i], err = secdesc.SIDFromBytes(d.bytes(d.count("bytes")))
 		default:
 			rid := d.uint()
-			if sids[i] = domains[v-2].Child(uint32(rid)); rid > math.MaxUint32 || sids[i].IsZero() {
+			if sids[i] = pool.Child(domains[v-2], uint32(rid)); rid > math.MaxUint32 || sids[i].IsZero() {
 				err = secdesc.ErrSID
 			}
 		}
@@ -187,9 +186,20 @@ func (in *reading) decodeDescriptors(d *decoder) error {
 	for i := range sizes {
 		sizes[i] = d.below(math.MaxUint32, "size")
 	}
+	sum := 0
+	for _, size := range sizes {
+		if sum += size; sum > len(d.b) {
+			d.fail("%d bytes are missing", sum-len(d.b))
+			return d.err
+		}
+	}
+	all := string(d.bytes(sum))
 	descs := make([]lazyDescriptor, n)
 	for i, size := range sizes {
-		descs[i].raw = string(d.bytes(size))
+		if d.err != nil {
+			return d.err
+		}
+		descs[i].raw, all = all[:size], all[size:]
 	}
 	desc := make([]uint32, in.objects(d))
 	for i := range desc {
@@ -300,20 +310,21 @@ func (in *reading) decodeMeta(d *decoder) error {
 	return nil
 }
 
-func (in *reading) decodeColumn(a Attr, d *decoder) error {
-	c := &column{ids: d.ids(in.info.Objects)}
+// decodeColumn reads a column into c, using the memory that c has already.
+func (in *reading) decodeColumn(c *column, a Attr, d *decoder) error {
+	c.ids = d.ids(c.ids, in.info.Objects)
 	c.first = d.firsts(len(c.ids))
 	if d.err != nil {
 		return d.err
 	}
 	values := total(c.first, len(c.ids))
 	if a.isText() {
-		c.text = d.texts()
+		c.text = d.texts(c.text.off, !c.passing)
 		if d.err == nil && len(c.text.off) != values+1 {
 			d.fail("%d values for %d", len(c.text.off)-1, values)
 		}
 	} else {
-		c.ints = d.numbers(values)
+		c.ints = d.numbers(c.ints, values)
 	}
 	if err := d.end(); err != nil {
 		return err
@@ -328,19 +339,25 @@ func (in *reading) decodeColumn(a Attr, d *decoder) error {
 			}
 		}
 	}
-	in.s.cols[a] = c
+	if !c.passing {
+		c.rank = makeRanking(c.ids)
+	}
 	return nil
 }
 
 func (in *reading) decodeLinks(a Attr, d *decoder) error {
-	l := &linkTable{ids: d.ids(in.info.Objects)}
+	l := &linkTable{ids: d.ids(nil, in.info.Objects)}
 	l.first = make([]uint32, 1, len(l.ids)+1)
+	l.to = make([]ID, 0, d.targets(len(l.ids)))
 	for range l.ids {
-		to := d.ids(in.info.Objects)
-		if d.err == nil && len(to) == 0 {
+		n := len(l.to)
+		l.to = d.moreIDs(l.to, in.info.Objects)
+		if d.err == nil && len(l.to) == n {
 			d.fail("object without targets")
 		}
-		l.to = append(l.to, to...)
+		if d.err != nil {
+			return d.err
+		}
 		l.first = append(l.first, uint32(len(l.to)))
 	}
 	for range d.count("names") {

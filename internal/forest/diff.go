@@ -291,7 +291,7 @@ func (d *differ) values(a Attr, old, new ID) (AttrChange, bool) {
 
 // valueText returns the values of an attribute that is not a link as text.
 func (s *Snapshot) valueText(id ID, a Attr) ([]string, State) {
-	c := s.cols[a]
+	c := s.col(a)
 	lo, hi, ok := c.span(id)
 	if !ok {
 		return nil, s.missing(id, a)

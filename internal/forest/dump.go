@@ -101,7 +101,7 @@ func (d *dumper) object(id ID) {
 }
 
 func (d *dumper) values(id ID, a Attr) {
-	c := d.s.cols[a]
+	c := d.s.col(a)
 	lo, hi, ok := c.span(id)
 	if !ok {
 		return

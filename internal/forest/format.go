@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Version of the file format; docs/FORMATS.md describes it. A reader takes every
@@ -201,25 +202,42 @@ func (d *decoder) bytes(n int) []byte {
 
 func (d *decoder) str() string { return string(d.bytes(d.count("bytes"))) }
 
-// ids reads ascending numbers below limit.
-func (d *decoder) ids(limit int) []ID {
+// ids reads ascending numbers below limit into the memory of buf, if that is enough.
+func (d *decoder) ids(buf []ID, limit int) []ID { return d.moreIDs(buf[:0], limit) }
+
+// moreIDs appends ascending numbers below limit.
+func (d *decoder) moreIDs(list []ID, limit int) []ID {
 	n := d.count("objects")
-	if n == 0 {
-		return nil
-	}
-	out := make([]ID, n)
+	list = slices.Grow(list, n)
+	out := list[len(list) : len(list)+n]
 	next := uint64(0)
 	for i := range out {
 		v := d.uint()
 		if v >= uint64(limit) || next+v >= uint64(limit) {
 			d.fail("object number beyond %d", limit)
-			return nil
+			return list
 		}
 		next += v
 		out[i] = ID(next)
 		next++
 	}
-	return out
+	return list[:len(list)+n]
+}
+
+// targets returns how many ascending numbers follow in n lists, without going there.
+func (d *decoder) targets(n int) int {
+	ahead, sum := *d, 0
+	for range n {
+		k := ahead.count("objects")
+		for range k {
+			ahead.uint()
+		}
+		if ahead.err != nil {
+			return sum
+		}
+		sum += k
+	}
+	return sum
 }
 
 // firsts reads how many values each of n objects has, at least one; the sum is
@@ -259,9 +277,12 @@ func total(first []uint32, n int) int {
 	return int(first[n])
 }
 
-func (d *decoder) texts() texts {
+// texts reads strings, their places into the memory of off if that is enough. If the
+// text itself is not kept, the strings are empty of content.
+func (d *decoder) texts(off []uint32, keep bool) texts {
 	n := d.count("strings")
-	t := texts{off: make([]uint32, n+1)}
+	t := texts{off: slices.Grow(off[:0], n+1)[:n+1]}
+	t.off[0] = 0
 	sum := uint64(0)
 	for i := range n {
 		v := d.uint()
@@ -271,19 +292,23 @@ func (d *decoder) texts() texts {
 		}
 		t.off[i+1] = uint32(sum)
 	}
-	t.blob = string(d.bytes(int(sum)))
+	blob := d.bytes(int(sum))
+	if keep {
+		t.blob = string(blob)
+	}
 	if d.err != nil {
 		return texts{off: []uint32{0}}
 	}
 	return t
 }
 
-func (d *decoder) numbers(n int) []int64 {
+// numbers reads n numbers into the memory of buf, if that is enough.
+func (d *decoder) numbers(buf []int64, n int) []int64 {
 	if n > len(d.b)-d.at {
 		d.fail("%d numbers do not fit", n)
 		return nil
 	}
-	out := make([]int64, n)
+	out := slices.Grow(buf[:0], n)[:n]
 	for i := range out {
 		out[i] = d.int()
 	}

@@ -2,6 +2,7 @@ package forest
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -58,18 +59,42 @@ func (s *Snapshot) findEnds() {
 	}
 }
 
-func (s *Snapshot) indexSIDs() map[secdesc.SID]ID {
-	m := make(map[secdesc.SID]ID, s.Len())
+// A sidIndex finds objects by SID: an open-addressing table of IDs.
+type sidIndex struct {
+	seed  maphash.Seed
+	slots []ID // power of two, None where empty
+}
+
+// slot returns where sid stands, or should.
+func (x *sidIndex) slot(s *Snapshot, sid secdesc.SID) *ID {
+	mask := uint64(len(x.slots) - 1)
+	at := maphash.Comparable(x.seed, sid) & mask
+	for x.slots[at] != None && s.sid[x.slots[at]] != sid {
+		at = (at + 1) & mask
+	}
+	return &x.slots[at]
+}
+
+func (s *Snapshot) indexSIDs() *sidIndex {
+	size := 16
+	for size < 2*s.Len() {
+		size *= 2
+	}
+	x := &sidIndex{seed: maphash.MakeSeed(), slots: make([]ID, size)}
+	for i := range x.slots {
+		x.slots[i] = None
+	}
 	for i, sid := range s.sid {
 		if sid.IsZero() {
 			continue
 		}
-		if old, ok := m[sid]; ok && (!s.isForeign(old) || s.isForeign(ID(i))) {
+		at := x.slot(s, sid)
+		if *at != None && (!s.isForeign(*at) || s.isForeign(ID(i))) {
 			continue
 		}
-		m[sid] = ID(i)
+		*at = ID(i)
 	}
-	return m
+	return x
 }
 
 func (s *Snapshot) isForeign(id ID) bool { return s.IsA(id, "foreignSecurityPrincipal") }

@@ -202,7 +202,7 @@ func (l *ldifWriter) object(id ID) {
 }
 
 func (l *ldifWriter) values(id ID, a Attr) {
-	c := l.s.cols[a]
+	c := l.s.col(a)
 	lo, hi, ok := c.span(id)
 	if !ok {
 		return

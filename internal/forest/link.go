@@ -13,6 +13,7 @@ type linkTable struct {
 	ids, backIDs     []ID
 	first, backFirst []uint32
 	to, back         []ID
+	rank, backRank   *ranking
 	any              []ID          // ids and those with links that leave the snapshot
 	outside          []outsideLink // ordered by object and name
 	expiry           []linkExpiry  // time-bound links, ordered
@@ -85,32 +86,59 @@ func (l *linkTable) turn() {
 		l.backIDs, l.backFirst, l.back = nil, []uint32{0}, nil
 		return
 	}
+	l.rank = makeRanking(l.ids)
+	defer func() { l.backRank = makeRanking(l.backIDs) }()
+	if most := slices.Max(l.to); int(most) <= 16*len(l.to) {
+		l.turnByCounting(most)
+		return
+	}
 	pairs := make([]idPair, 0, len(l.to))
-	most := ID(0)
 	for i, id := range l.ids {
 		for _, to := range l.to[l.first[i]:l.first[i+1]] {
 			pairs = append(pairs, idPair{to, id})
-			most = max(most, to)
 		}
 	}
-	if int(most) > 16*len(pairs) {
-		slices.SortFunc(pairs, comparePairs)
-	} else { // by counting; pairs with one target already stand in the right order
-		at := make([]uint32, int(most)+2)
-		for _, p := range pairs {
-			at[p.from+1]++
-		}
-		for i := range most {
-			at[i+1] += at[i]
-		}
-		sorted := make([]idPair, len(pairs))
-		for _, p := range pairs {
-			sorted[at[p.from]] = p
-			at[p.from]++
-		}
-		pairs = sorted
-	}
+	slices.SortFunc(pairs, comparePairs)
 	l.backIDs, l.backFirst, l.back = indexPairs(pairs)
+}
+
+// turnByCounting is turn for targets up to most. Sources of one target already stand
+// in the right order.
+func (l *linkTable) turnByCounting(most ID) {
+	at := make([]uint32, int(most)+1) // how many links a target has, then where the next one goes
+	for _, to := range l.to {
+		at[to]++
+	}
+	targets := 0
+	for _, n := range at {
+		if n > 0 {
+			targets++
+		}
+	}
+	l.backIDs, l.backFirst = make([]ID, 0, targets), make([]uint32, 0, targets+1)
+	sum := uint32(0)
+	for to, n := range at {
+		if n > 0 {
+			l.backIDs, l.backFirst = append(l.backIDs, ID(to)), append(l.backFirst, sum)
+		}
+		at[to], sum = sum, sum+n
+	}
+	l.backFirst = append(l.backFirst, sum)
+	l.back = make([]ID, len(l.to))
+	for i, id := range l.ids {
+		for _, to := range l.to[l.first[i]:l.first[i+1]] {
+			l.back[at[to]] = id
+			at[to]++
+		}
+	}
+}
+
+// find returns the position of id in ids, of which rank is the ranking.
+func find(ids []ID, rank *ranking, id ID) (i int, ok bool) {
+	if rank != nil {
+		return rank.find(id)
+	}
+	return slices.BinarySearch(ids, id)
 }
 
 // Links returns the objects that link attribute a of id names, in ID order.
@@ -122,7 +150,7 @@ func (s *Snapshot) Links(id ID, a Attr) ([]ID, State) {
 	if l == nil {
 		return nil, s.missing(id, a)
 	}
-	if i, ok := slices.BinarySearch(l.ids, id); ok {
+	if i, ok := find(l.ids, l.rank, id); ok {
 		return l.to[l.first[i]:l.first[i+1]], s.known(id, a)
 	}
 	if lo, hi := l.outsideOf(id); lo < hi {
@@ -164,7 +192,7 @@ func (s *Snapshot) Backlinks(id ID, a Attr) []ID {
 	if l == nil {
 		return nil
 	}
-	if i, ok := slices.BinarySearch(l.backIDs, id); ok {
+	if i, ok := find(l.backIDs, l.backRank, id); ok {
 		return l.back[l.backFirst[i]:l.backFirst[i+1]]
 	}
 	return nil

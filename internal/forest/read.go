@@ -2,13 +2,16 @@ package forest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -21,7 +24,7 @@ import (
 // (ErrCorrupt or ErrTruncated) or those of r. It uses several goroutines and
 // waits for them.
 func Read(r io.Reader) (*Snapshot, error) {
-	var buf bytes.Buffer
+	buf := bytes.NewBuffer(make([]byte, 0, sizeOf(r)))
 	n, err := buf.ReadFrom(io.LimitReader(r, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading snapshot: %w", err)
@@ -30,6 +33,21 @@ func Read(r io.Reader) (*Snapshot, error) {
 		return nil, &FormatError{ErrCorrupt, "", maxFile, "larger than any snapshot"}
 	}
 	return decode(buf.Bytes())
+}
+
+// sizeOf returns how much memory reading r takes, if r knows: files and readers of
+// memory do. It is a guess: nothing depends on it.
+func sizeOf(r io.Reader) int {
+	size := int64(0)
+	switch v := r.(type) {
+	case interface{ Stat() (fs.FileInfo, error) }:
+		if info, err := v.Stat(); err == nil && info.Mode().IsRegular() {
+			size = info.Size()
+		}
+	case interface{ Len() int }:
+		size = int64(v.Len())
+	}
+	return int(min(max(size, 0), maxFile)) + bytes.MinRead
 }
 
 // A frame is a section as it stands in the file.
@@ -50,10 +68,20 @@ func decode(file []byte) (*Snapshot, error) {
 	if err := checkHead(file); err != nil {
 		return nil, err
 	}
-	frames, err := split(file)
+	frames, foot, err := split(file)
 	if err != nil {
 		return nil, err
 	}
+	sum := make(chan error, 1)
+	go func() { sum <- foot.check(file) }() // takes as long as reading does
+	s, err := decodeFrames(frames)
+	if bad := <-sum; bad != nil {
+		return nil, bad
+	}
+	return s, err
+}
+
+func decodeFrames(frames []frame) (*Snapshot, error) {
 	in := &reading{s: &Snapshot{problems: map[problemKey]string{}}, frames: frames}
 	if err := in.first(); err != nil {
 		return nil, err
@@ -76,8 +104,9 @@ func checkHead(file []byte) error {
 	return nil
 }
 
-// split checks the framing and every checksum and cuts the file into sections.
-func split(file []byte) ([]frame, error) {
+// split checks the framing and the checksum of every section and cuts the file into
+// sections. The checksum of the file is still to be checked: footer.check.
+func split(file []byte) ([]frame, footer, error) {
 	c := cursor{file: file, at: len(magic) + 4}
 	var out []frame
 	seen := map[string]bool{}
@@ -86,27 +115,28 @@ func split(file []byte) ([]frame, error) {
 		at := c.at
 		mark, err := c.take(1, "")
 		if err != nil {
-			return nil, err
+			return nil, footer{}, err
 		}
 		if mark[0] == markFooter {
-			return out, c.footer(at, len(out))
+			foot, err := c.footer(at, len(out))
+			return out, foot, err
 		}
 		if mark[0] != markSection {
-			return nil, &FormatError{ErrCorrupt, "", int64(at), "neither a section nor the end"}
+			return nil, footer{}, &FormatError{ErrCorrupt, "", int64(at), "neither a section nor the end"}
 		}
 		f, err := c.section(at)
 		if err != nil {
-			return nil, err
+			return nil, footer{}, err
 		}
 		raw += int64(f.rawLen)
 		stored += int64(len(f.body))
 		switch {
 		case seen[f.name]:
-			return nil, f.bad("occurs twice")
+			return nil, footer{}, f.bad("occurs twice")
 		case len(out) == maxSections:
-			return nil, f.bad("more than %d sections", maxSections)
+			return nil, footer{}, f.bad("more than %d sections", maxSections)
 		case raw > budgetBase+budgetRatio*stored:
-			return nil, f.bad("expands to %d bytes, more than any snapshot does", f.rawLen)
+			return nil, footer{}, f.bad("expands to %d bytes, more than any snapshot does", f.rawLen)
 		}
 		seen[f.name] = true
 		out = append(out, f)
@@ -163,21 +193,33 @@ func (c *cursor) section(at int) (frame, error) {
 	return f, nil
 }
 
-func (c *cursor) footer(at, sections int) error {
+// A footer says what a file must add up to.
+type footer struct {
+	at  int // where it begins
+	sum [sha256.Size]byte
+}
+
+// check compares the checksum of the file.
+func (f footer) check(file []byte) error {
+	if sha256.Sum256(file[:f.at+13]) != f.sum {
+		return &FormatError{ErrCorrupt, "", int64(f.at), "checksum of the file does not match"}
+	}
+	return nil
+}
+
+func (c *cursor) footer(at, sections int) (footer, error) {
 	foot, err := c.take(12+sha256.Size, "")
 	if err != nil {
-		return err
+		return footer{}, err
 	}
 	bad := func(why string) error { return &FormatError{ErrCorrupt, "", int64(at), why} }
 	switch {
 	case c.at != len(c.file):
-		return bad("something follows the end")
+		return footer{}, bad("something follows the end")
 	case binary.LittleEndian.Uint32(foot) != uint32(sections) || binary.LittleEndian.Uint64(foot[4:]) != uint64(at):
-		return bad("sections are missing")
-	case sha256.Sum256(c.file[:at+13]) != [sha256.Size]byte(foot[12:]):
-		return bad("checksum of the file does not match")
+		return footer{}, bad("sections are missing")
 	}
-	return nil
+	return footer{at, [sha256.Size]byte(foot[12:])}, nil
 }
 
 func isKnown(name string) bool {
@@ -213,38 +255,74 @@ type reading struct {
 	lost   []Attr     // known attributes among that
 }
 
-// raw returns the content of a section.
-func (f *frame) raw(z *zstd.Decoder) ([]byte, error) {
+// A worker expands and decodes sections, one after the other, in memory that it
+// uses again and again.
+type worker struct {
+	zip    *zstd.Decoder
+	buf    []byte
+	parked column // the column looked at last, if it was only checked
+}
+
+func newWorker() (*worker, error) {
+	// All at once and never beyond the memory it is given.
+	zip, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20),
+		zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(true))
+	if err != nil {
+		return nil, err
+	}
+	return &worker{zip: zip}, nil
+}
+
+// plausibleRatio is up to how many times its size a section is expected to expand:
+// the memory for that is set aside before it is seen to be true.
+const plausibleRatio = 64
+
+// raw returns the content of a section. It is valid until the next call.
+func (w *worker) raw(f *frame) ([]byte, error) {
 	if f.codec == codecStored {
 		return f.body, nil
 	}
-	if err := z.Reset(bytes.NewReader(f.body)); err != nil {
+	if f.rawLen > plausibleRatio*len(f.body) {
+		return w.grown(f)
+	}
+	if cap(w.buf) < f.rawLen+1 {
+		w.buf = make([]byte, 0, f.rawLen+1) // one more, so that too much is noticed
+	}
+	out, err := w.zip.DecodeAll(f.body, w.buf[:0:f.rawLen+1])
+	switch {
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded), err == nil && len(out) != f.rawLen:
+		return nil, f.bad("expands to other than %d bytes", f.rawLen)
+	case err != nil:
 		return nil, f.bad("%v", err)
 	}
-	// Grows with what really comes out, not with what the header promises.
-	var out bytes.Buffer
-	out.Grow(min(f.rawLen, 64*len(f.body)) + bytes.MinRead)
-	n, err := out.ReadFrom(io.LimitReader(z, int64(f.rawLen)+1))
+	return out, nil
+}
+
+// grown is raw for content that takes far more memory than the section: it grows
+// with what really comes out, not with what the header promises.
+func (w *worker) grown(f *frame) ([]byte, error) {
+	if err := w.zip.Reset(bytes.NewReader(f.body)); err != nil {
+		return nil, f.bad("%v", err)
+	}
+	out := bytes.NewBuffer(w.buf[:0])
+	n, err := out.ReadFrom(io.LimitReader(w.zip, int64(f.rawLen)+1))
 	if err != nil {
 		return nil, f.bad("%v", err)
 	}
 	if n != int64(f.rawLen) {
 		return nil, f.bad("expands to other than %d bytes", f.rawLen)
 	}
-	return out.Bytes(), nil
-}
-
-func newUnzip() (*zstd.Decoder, error) {
-	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderLowmem(true))
+	w.buf = out.Bytes()
+	return w.buf, nil
 }
 
 // first reads what the other sections need.
 func (in *reading) first() error {
-	z, err := newUnzip()
+	w, err := newWorker()
 	if err != nil {
 		return err
 	}
-	defer z.Close()
+	defer w.zip.Close()
 	need := []string{secInfo, secTree, secClasses, secIdentity, secDescriptors, secCollected, secProblems, secCoverage}
 	for _, name := range need {
 		if in.find(name) == nil {
@@ -252,7 +330,7 @@ func (in *reading) first() error {
 		}
 	}
 	f := in.find(secInfo)
-	raw, err := f.raw(z)
+	raw, err := w.raw(f)
 	if err != nil {
 		return err
 	}
@@ -276,21 +354,21 @@ func (in *reading) find(name string) *frame {
 func (in *reading) rest() (*Snapshot, error) {
 	errs := make([]error, len(in.frames))
 	work := make(chan int, len(in.frames))
-	for i := range in.frames {
+	for _, i := range in.largestFirst() {
 		work <- i
 	}
 	close(work)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for range min(runtime.GOMAXPROCS(0), 8) {
-		z, err := newUnzip()
+		w, err := newWorker()
 		if err != nil {
 			return nil, err
 		}
 		wg.Go(func() {
-			defer z.Close()
+			defer w.zip.Close()
 			for i := range work {
-				errs[i] = in.one(&in.frames[i], z)
+				errs[i] = in.one(&in.frames[i], w)
 			}
 		})
 	}
@@ -308,7 +386,18 @@ func (in *reading) rest() (*Snapshot, error) {
 	return in.s, nil
 }
 
-func (in *reading) one(f *frame, z *zstd.Decoder) error {
+// largestFirst lists the sections in the order in which the least time passes until
+// the last one is done.
+func (in *reading) largestFirst() []int {
+	out := make([]int, len(in.frames))
+	for i := range out {
+		out[i] = i
+	}
+	slices.SortStableFunc(out, func(a, b int) int { return cmp.Compare(in.frames[b].rawLen, in.frames[a].rawLen) })
+	return out
+}
+
+func (in *reading) one(f *frame, w *worker) error {
 	if !f.known {
 		in.skip(f.name, "this version of leastwise does not know it")
 		return nil
@@ -316,12 +405,17 @@ func (in *reading) one(f *frame, z *zstd.Decoder) error {
 	if f.name == secInfo {
 		return nil
 	}
-	raw, err := f.raw(z)
+	raw, err := w.raw(f)
 	if err != nil {
 		return err
 	}
 	d := &decoder{b: raw}
-	if err := in.section(f.name, d); err != nil {
+	if a, isLink, ok := attrSection(f.name); ok && !isLink && in.parks(a, f) {
+		err = in.park(a, f, d, w)
+	} else {
+		err = in.section(f.name, d)
+	}
+	if err != nil {
 		var format *FormatError
 		if errors.As(err, &format) {
 			return err
@@ -355,14 +449,25 @@ func (in *reading) section(name string, d *decoder) error {
 		return in.decodeMeta(d)
 	}
 	a, isLink, _ := attrSection(name)
-	if got := Syntax(d.uint()); d.err == nil && got != a.Syntax() {
-		in.skip(name, "its values have another syntax here")
+	if !in.sameSyntax(a, name, d) {
 		return nil
 	}
 	if isLink {
 		return in.decodeLinks(a, d)
 	}
-	return in.decodeColumn(a, d)
+	c := &column{}
+	in.s.cols[a] = c
+	return in.decodeColumn(c, a, d)
+}
+
+// sameSyntax reports whether a section holds values as this version has them; if
+// not it is passed over.
+func (in *reading) sameSyntax(a Attr, name string, d *decoder) bool {
+	if got := Syntax(d.uint()); d.err == nil && got != a.Syntax() {
+		in.skip(name, "its values have another syntax here")
+		return false
+	}
+	return true
 }
 
 // skip notes a part of the file that is not used.

@@ -66,7 +66,6 @@ func (a *AttrDef) Confidential() bool { return a.SearchFlags&0x80 != 0 }
 // A RightDef is an extended right, a property set or a validated write.
 type RightDef struct {
 	Name          string // cn of the controlAccessRight object
-	DisplayName   string
 	GUID          secdesc.GUID
 	ValidAccesses int64 // 0x100 extended right, 0x30 property set, 0x8 validated write
 	AppliesTo     []secdesc.GUID
@@ -182,7 +181,6 @@ func (out *Schema) addRight(s *Snapshot, id ID) {
 		return
 	}
 	r := &RightDef{Name: s.Name(id), GUID: g}
-	r.DisplayName, _ = s.Str(id, DisplayName)
 	r.ValidAccesses, _ = s.Int(id, ValidAccesses)
 	applies, _ := s.Strs(id, AppliesTo)
 	for _, t := range applies {

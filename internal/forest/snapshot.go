@@ -70,6 +70,7 @@ type Snapshot struct {
 	desc      []uint32 // index into descs, or noDesc
 	descs     []lazyDescriptor
 	cols      [numAttrs]*column
+	parked    [numAttrs]*parked // columns that are in the file's form still; see col
 	links     [numAttrs]*linkTable
 	collected [numAttrs]bool
 	problems  map[problemKey]string // attributes of single objects that were not or not fully readable
@@ -83,7 +84,7 @@ type Snapshot struct {
 	heads     []ncHead
 	schema    *Schema
 	byName    func() *nameIndex
-	bySID     func() map[secdesc.SID]ID
+	bySID     func() *sidIndex
 	byGUID    func() map[secdesc.GUID]ID
 	bySAM     func() map[string][]ID
 	bySPN     func() map[string][]ID
@@ -230,10 +231,10 @@ func (l *lazyDescriptor) get() (*secdesc.Descriptor, error) {
 // none. A foreign security principal is found by the SID it stands for unless
 // the principal itself is part of the snapshot.
 func (s *Snapshot) BySID(sid secdesc.SID) ID {
-	if id, ok := s.bySID()[sid]; ok {
-		return id
+	if sid.IsZero() {
+		return None
 	}
-	return None
+	return *s.bySID().slot(s, sid)
 }
 
 // ByGUID finds an object by objectGUID; None if there is none.

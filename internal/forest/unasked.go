@@ -86,7 +86,7 @@ func (in *reading) decodeUnasked(d *decoder) error {
 				u.attrs[a] = true
 			}
 		}
-		u.ids = d.ids(in.info.Objects)
+		u.ids = d.ids(nil, in.info.Objects)
 		if d.err != nil {
 			break
 		}

@@ -1,6 +1,7 @@
 package forest
 
 import (
+	"math/bits"
 	"slices"
 	"time"
 
@@ -23,6 +24,56 @@ type column struct {
 	first []uint32
 	ints  []int64
 	text  texts
+	rank  *ranking // finds ids; nil if a search is as good
+
+	passing bool // only looked at: the memory is used again
+}
+
+// A ranking finds the position of an object among many.
+type ranking struct {
+	bits   []uint64 // by ID: is it one of them?
+	before []uint32 // by word of bits: how many come before it
+}
+
+// makeRanking returns a ranking of ids, which ascend, or nil if they are few or far
+// between.
+func makeRanking(ids []ID) *ranking {
+	n := len(ids)
+	if n < 64 || n < int(ids[n-1])/64 {
+		return nil
+	}
+	words := int(ids[n-1])/64 + 1
+	r := &ranking{bits: make([]uint64, words), before: make([]uint32, words)}
+	for _, id := range ids {
+		r.bits[id/64] |= 1 << (id % 64)
+	}
+	sum := uint32(0)
+	for i, w := range r.bits {
+		r.before[i] = sum
+		sum += uint32(bits.OnesCount64(w))
+	}
+	return r
+}
+
+// find returns the position of id.
+func (r *ranking) find(id ID) (i int, ok bool) {
+	w := int(id / 64)
+	if w >= len(r.bits) || r.bits[w]&(1<<(id%64)) == 0 {
+		return 0, false
+	}
+	return int(r.before[w]) + bits.OnesCount64(r.bits[w]&(1<<(id%64)-1)), true
+}
+
+// position returns the position of id in ids.
+func (c *column) position(id ID) (i int, ok bool) {
+	if c.rank != nil {
+		return c.rank.find(id)
+	}
+	n := len(c.ids)
+	if n == 0 || id > c.ids[n-1] {
+		return 0, false
+	}
+	return slices.BinarySearch(c.ids, id)
 }
 
 // compact drops first if it says nothing.
@@ -45,11 +96,7 @@ func (c *column) span(id ID) (lo, hi uint32, ok bool) {
 	if c == nil {
 		return 0, 0, false
 	}
-	n := len(c.ids)
-	if n == 0 || id > c.ids[n-1] {
-		return 0, 0, false
-	}
-	i, ok := slices.BinarySearch(c.ids, id)
+	i, ok := c.position(id)
 	if !ok {
 		return 0, 0, false
 	}
@@ -93,7 +140,7 @@ func (s *Snapshot) Why(id ID, a Attr) string {
 // Int returns the first (least) value of an Integer, Time (seconds since 1970) or Boolean
 // (0, 1) attribute.
 func (s *Snapshot) Int(id ID, a Attr) (int64, State) {
-	c := s.cols[a]
+	c := s.col(a)
 	lo, _, ok := c.span(id)
 	if !ok || c.ints == nil {
 		return 0, s.missing(id, a)
@@ -131,7 +178,7 @@ func (s *Snapshot) Time(id ID, a Attr) (time.Time, State) {
 
 // Str returns the first (least) value of a Text or Octets attribute.
 func (s *Snapshot) Str(id ID, a Attr) (string, State) {
-	c := s.cols[a]
+	c := s.col(a)
 	lo, _, ok := c.span(id)
 	if !ok || c.text.off == nil {
 		return "", s.missing(id, a)
@@ -146,7 +193,7 @@ func (s *Snapshot) Str(id ID, a Attr) (string, State) {
 // could not be read, the state is Unreadable and the values are those that are
 // known.
 func (s *Snapshot) Strs(id ID, a Attr) ([]string, State) {
-	c := s.cols[a]
+	c := s.col(a)
 	lo, hi, ok := c.span(id)
 	if !ok || c.text.off == nil {
 		return nil, s.missing(id, a)
@@ -160,7 +207,7 @@ func (s *Snapshot) Strs(id ID, a Attr) ([]string, State) {
 
 // Desc returns an attribute of syntax Descriptor.
 func (s *Snapshot) Desc(id ID, a Attr) (*secdesc.Descriptor, State) {
-	c := s.cols[a]
+	c := s.col(a)
 	lo, _, ok := c.span(id)
 	if !ok || a.Syntax() != Descriptor {
 		return nil, s.missing(id, a)
@@ -181,7 +228,7 @@ func (s *Snapshot) With(a Attr) []ID {
 		}
 		return nil
 	}
-	if c := s.cols[a]; c != nil {
+	if c := s.col(a); c != nil {
 		return c.ids
 	}
 	return nil

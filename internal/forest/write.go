@@ -129,7 +129,7 @@ func (s *Snapshot) sections(yield func(section)) {
 	yield(section{secCoverage, true, encodeJSON(s.coverage)})
 	yield(section{secMetadata, false, s.encodeMeta()})
 	for _, a := range byName() {
-		if c := s.cols[a]; c != nil {
+		if c := s.col(a); c != nil {
 			yield(section{secColumn + a.String(), false, c.encode(a)})
 		}
 		if l := s.links[a]; l != nil {

@@ -73,7 +73,12 @@ type gap struct {
 // Parse reads a self-relative security descriptor ([MS-DTYP] 2.4.6). It fails
 // with a [*ParseError]. The result shares no memory with b; its SIDs share one
 // string of the size of b.
-func Parse(b []byte) (*Descriptor, error) {
+func Parse(b []byte) (*Descriptor, error) { return ParseString(string(b)) }
+
+// ParseString is [Parse] of the bytes in s. The SIDs of the result are cut from s
+// and keep it alive.
+func ParseString(s string) (*Descriptor, error) {
+	b := []byte(s) // not copied: nothing writes to it and it does not leave
 	if len(b) < headerSize {
 		return nil, badByte(len(b), "cut short: a descriptor has at least %d bytes", headerSize)
 	}
@@ -87,7 +92,7 @@ func Parse(b []byte) (*Descriptor, error) {
 	if !d.Control.Has(SelfRelative) {
 		return nil, badByte(2, "control 0x%04x: not self-relative", uint16(d.Control))
 	}
-	p := parser{b: b, s: string(b)}
+	p := parser{b: b, s: s}
 	if err := p.parts(d); err != nil {
 		return nil, err
 	}

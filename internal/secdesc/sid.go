@@ -159,6 +159,33 @@ func (s SID) Child(rid uint32) SID {
 	return SID{string(b)}
 }
 
+// A SIDPool makes SIDs that share memory: many of one domain cost little more than
+// their bytes. The zero value is ready. It is not safe for concurrent use; the SIDs
+// are.
+type SIDPool struct{ chunk strings.Builder }
+
+const sidPoolChunk = 64 << 10
+
+// Child is [SID.Child].
+func (p *SIDPool) Child(s SID, rid uint32) SID {
+	if s.wire == "" || s.count() == maxSubAuthorities {
+		return SID{}
+	}
+	n := len(s.wire) + 4
+	if p.chunk.Cap()-p.chunk.Len() < n {
+		p.chunk = strings.Builder{}
+		p.chunk.Grow(sidPoolChunk)
+	}
+	from := p.chunk.Len()
+	p.chunk.WriteByte(s.wire[0])
+	p.chunk.WriteByte(s.wire[1] + 1)
+	p.chunk.WriteString(s.wire[2:])
+	var tail [4]byte
+	binary.LittleEndian.PutUint32(tail[:], rid)
+	p.chunk.Write(tail[:])
+	return SID{p.chunk.String()[from:]}
+}
+
 // IsDomainRelative reports whether s has the form S-1-5-21-x-y-z[-…] of a domain
 // or of something in it.
 func (s SID) IsDomainRelative() bool {

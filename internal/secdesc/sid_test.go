@@ -155,3 +155,24 @@ func TestMapGeneric(t *testing.T) {
 		}
 	}
 }
+
+func TestSIDPool(t *testing.T) {
+	var p SIDPool
+	domain := MustSID("S-1-5-21-1-2-3")
+	full := MustSID("S-1-5-1-2-3-4-5-6-7-8-9-10-11-12-13-14-15")
+	var got []SID
+	for rid := range uint32(10_000) { // more than one piece of memory
+		got = append(got, p.Child(domain, rid))
+	}
+	for rid, sid := range got {
+		if sid != domain.Child(uint32(rid)) {
+			t.Fatalf("%d: %s", rid, sid)
+		}
+	}
+	if s := p.Child(SID{}, 1); !s.IsZero() {
+		t.Errorf("child of no SID is %s", s)
+	}
+	if s := p.Child(full, 1); !s.IsZero() {
+		t.Errorf("child of %s is %s", full, s)
+	}
+}

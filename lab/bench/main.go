@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/forest/forestgen"
 	"github.com/leastwise/leastwise/lab/samba"
 )
@@ -47,6 +48,16 @@ type bench struct {
 func run(ctx context.Context, args []string) int {
 	if len(args) == 3 && args[0] == "generate" {
 		return code(generate(args[1], args[2]))
+	}
+	if len(args) == 3 && args[0] == "generate-control" {
+		return code(generateControl(args[1], args[2]))
+	}
+	if len(args) >= 2 && args[0] == "control" {
+		profile := ""
+		if len(args) == 3 {
+			profile = args[2]
+		}
+		return code(phases(args[1], profile))
 	}
 	if len(args) > 1 && args[0] == "measure" {
 		return code(measure(ctx, args[1:]))
@@ -137,6 +148,18 @@ func (b *bench) machine() string {
 
 // generate writes the synthetic forest of a size.
 func generate(objects, name string) error {
+	return generated(objects, name, func(n int) *forest.Snapshot { return forestgen.Generate(1, n) })
+}
+
+// generateControl is generate with what effective control is measured with.
+func generateControl(objects, name string) error {
+	return generated(objects, name, func(n int) *forest.Snapshot {
+		s, _ := forestgen.Control(1, n)
+		return s
+	})
+}
+
+func generated(objects, name string, from func(n int) *forest.Snapshot) error {
 	n, err := strconv.Atoi(objects)
 	if err != nil {
 		return err
@@ -145,7 +168,7 @@ func generate(objects, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := forestgen.Generate(1, n).Write(f); err != nil {
+	if err := from(n).Write(f); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	return f.Close()

@@ -78,6 +78,7 @@ const (
 	ifRevealed
 	ifSpoofed
 	ifQuota
+	ifDefault
 	ifInSite
 	numConds
 )
@@ -99,6 +100,7 @@ var conds = [numConds]string{
 	ifAgentAllowed:        "the certification authority does not restrict enrollment agents (registry, not read)",
 	ifTrustedRoot:         "the certificate chains to a root that domain controllers trust",
 	ifRevealed:            "it controls the read-only domain controller too",
+	ifDefault:             "domain controllers have Windows' default for the user right (no policy sets it)",
 	ifQuota:               "ms-DS-MachineAccountQuota (not read) is not 0",
 	ifInSite:              "the account or computer is in the site (not known)",
 	ifSpoofed:             "the trust lets the SIDs in its SID history through",

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
@@ -149,18 +150,28 @@ func (g *Graph) joinRights(d forest.Domain, group, dcs forest.ID, of cond) {
 		if !ok {
 			continue
 		}
-		for _, h := range g.rightHolders(g.gpo.Result(scope), "SeMachineAccountPrivilege") {
+		for _, h := range g.joiners(g.gpo.Result(scope)) {
 			if seen[h.sid] {
 				continue
 			}
 			seen[h.sid] = true
 			c := of
-			if h.cond == ifFilter {
-				c = ifFilter
+			if h.cond == ifFilter || h.cond == ifDefault {
+				c = h.cond
 			}
 			g.holders(h.sid, g.x.domain[d.Head], func(v node) {
 				g.link(edge{from: v, to: node(group), kind: CreatesComputers, cond: c, via: d.Head, text: "ms-DS-MachineAccountQuota; " + h.text})
 			})
 		}
 	}
+}
+
+// joiners lists who holds the right to join computers on the domain controllers of
+// a scope: where no policy says, Windows gives it to all authenticated users.
+func (g *Graph) joiners(r *gpo.Result) []hostGrant {
+	const right = "SeMachineAccountPrivilege"
+	if r.Right(right).State == gpo.NotDefined {
+		return []hostGrant{{sid: secdesc.AuthenticatedUsers, cond: ifDefault, text: right + " by default"}}
+	}
+	return g.rightHolders(r, right)
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // A Reach is the answer to who can gain some goals. It is safe for concurrent use.
@@ -62,6 +63,43 @@ func (q *search) principals() []forest.ID {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// Identities returns the SIDs without an object that can gain a goal: principals of
+// trusted domains, and well-known identities such as Authenticated Users. Those of
+// sure can for certain.
+func (r *Reach) Identities() (sure, possible []secdesc.SID) {
+	sure = r.sure.identities()
+	for _, sid := range r.maybe().identities() {
+		if !slices.Contains(sure, sid) {
+			possible = append(possible, sid)
+		}
+	}
+	return sure, possible
+}
+
+func (q *search) identities() []secdesc.SID {
+	var out []secdesc.SID
+	for _, v := range q.queue {
+		if w, ok := q.sol.g.what(v); ok && !w.sid.IsZero() {
+			out = append(out, w.sid)
+		}
+	}
+	return sortSIDs(out)
+}
+
+// PathOf returns a way from an identity to a goal, as Path does.
+func (r *Reach) PathOf(sid secdesc.SID) Path {
+	v, ok := r.g.known(sid)
+	switch {
+	case !ok:
+		return nil
+	case r.sure.has(v):
+		return r.sure.path(v)
+	case r.maybe().has(v):
+		return r.maybe().path(v)
+	}
+	return nil
 }
 
 // Has reports whether id surely can gain a goal.

@@ -159,7 +159,7 @@ func (q *search) expand(v node) {
 	q.controllers(id)
 	q.incoming(v)
 	if g.isHead[id] && q.sol.possible {
-		q.identities(id)
+		q.takeovers(id)
 	}
 }
 
@@ -199,14 +199,14 @@ func (q *search) revealed(id forest.ID) {
 			q.follow(edge{from: g.facetOf(rodc, revealing), to: node(id), kind: RevealsSecrets, cond: ifRevealed, via: forest.None})
 		}
 		if rodc == id {
-			q.visit(g.facetOf(rodc, managing), step{next: node(id), kind: ManagesRODC, ace: implicit, via: forest.None, aux: -1})
+			q.visit(g.facetOf(rodc, managing), step{next: node(id), kind: Includes, ace: implicit, via: forest.None, aux: -1})
 		}
 	}
 }
 
-// identities visits those that may take any account of the domain over by a
+// takeovers visits those that may take any account of the domain over by a
 // service account of their own or by a certificate with a name of their choice.
-func (q *search) identities(head forest.ID) {
+func (q *search) takeovers(head forest.ID) {
 	g := q.sol.g
 	to := node(head)
 	for i := range g.shared {

@@ -11,7 +11,8 @@ import (
 
 // Attributes of trusts ([MS-ADTS] 6.1.6.7.9, 6.1.6.7.12).
 const (
-	trustInbound         = 1 // trustDirection: the partner's accounts are trusted
+	trustInbound         = 1 // trustDirection: the partner trusts this domain
+	trustOutbound        = 2 // this domain trusts the partner
 	trustQuarantined     = 0x4
 	trustForest          = 0x8
 	trustWithinForest    = 0x20
@@ -53,22 +54,19 @@ func (g *Graph) foreignTrust(id forest.ID, attrs int64) {
 	direction, _ := g.s.Int(id, forest.TrustDirection)
 	head := g.headOf(id)
 	raw, _ := g.s.Str(id, forest.SecurityIdentifier)
-	if head == forest.None || attrs&trustWithinForest != 0 || direction&2 == 0 {
-		return
-	}
-	filtered := attrs&trustQuarantined != 0 || attrs&trustForest != 0 && attrs&trustTreatAsExternal == 0
-	sid, err := secdesc.ParseSID(raw)
-	if err != nil {
+	sid, err := secdesc.SIDFromBytes([]byte(raw))
+	if head == forest.None || err != nil || attrs&trustWithinForest != 0 {
 		return
 	}
 	from := g.identity(sid)
-	if !filtered {
+	filtered := attrs&trustQuarantined != 0 || attrs&trustForest != 0 && attrs&trustTreatAsExternal == 0
+	if direction&trustOutbound != 0 && !filtered {
 		g.link(edge{
 			from: from, to: node(head), kind: TrustedDomain, cond: ifSpoofed, via: id,
 			text: fmt.Sprintf("trustAttributes 0x%x: SIDs above RID 1000 are not filtered", attrs),
 		})
 	}
-	if attrs&trustEnableTGT != 0 && direction&trustInbound != 0 {
+	if direction&trustInbound != 0 && attrs&trustEnableTGT != 0 {
 		g.link(edge{
 			from: from, to: node(head), kind: TrustedDomain, cond: ifConnects, via: id,
 			text: fmt.Sprintf("trustAttributes 0x%x: tickets are delegated across the trust", attrs),

@@ -7,6 +7,7 @@ import (
 
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/reach"
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // Power is who can gain something, or how one principal can, in a form for reading
@@ -72,6 +73,13 @@ func NewPower(s *forest.Snapshot, target string, r *reach.Reach) *Power {
 	for _, id := range r.Possible() {
 		out.Possible = append(out.Possible, n.way(id, r.Path(id)))
 	}
+	sure, possible := r.Identities()
+	for _, sid := range sure {
+		out.Certain = append(out.Certain, n.identity(sid, r.PathOf(sid)))
+	}
+	for _, sid := range possible {
+		out.Possible = append(out.Possible, n.identity(sid, r.PathOf(sid)))
+	}
 	return out
 }
 
@@ -135,6 +143,14 @@ func (n powerNames) place(p reach.Place) PowerPlace {
 
 func (n powerNames) way(id forest.ID, p reach.Path) PowerWay {
 	return PowerWay{Principal: n.object(id), Steps: n.steps(p)}
+}
+
+func (n powerNames) identity(sid secdesc.SID, p reach.Path) PowerWay {
+	out := PowerWay{Principal: PowerPlace{Name: sid.String(), SID: sid.String(), Class: "identity"}, Steps: n.steps(p)}
+	if name, ok := secdesc.WellKnownName(sid); ok {
+		out.Principal.Name = name
+	}
+	return out
 }
 
 func (n powerNames) steps(p reach.Path) []PowerStep {

@@ -212,11 +212,19 @@ func (f *flood) expand(v node) {
 	case g.x.group[id] > distribution:
 		f.group(id)
 	}
+	if g.wholeOf(id) == v {
+		f.whole(id)
+	}
+}
+
+// whole adds what full control of an object gives.
+func (f *flood) whole(id forest.ID) {
+	g := f.g
 	f.below(id)
 	if g.isHead[id] {
 		for a := range forest.ID(g.n) {
 			if g.x.domain[a] == g.x.domain[id] && g.x.isAccount(a) {
-				f.gain(node(a))
+				f.gain(g.wholeOf(a))
 			}
 		}
 	}
@@ -357,7 +365,7 @@ func (f *flood) walks(a forest.ID, j *joint) bool {
 func (f *flood) below(id forest.ID) {
 	for c := range f.g.s.Children(id) {
 		if !f.g.protected(c) {
-			f.gain(node(c))
+			f.gain(f.g.wholeOf(c))
 		}
 	}
 }
@@ -382,6 +390,9 @@ func (f *flood) part(w virtual) {
 	g := f.g
 	switch {
 	case w.object == forest.None:
+	case w.facet == owning:
+		f.gain(node(w.object))
+		f.whole(w.object)
 	case w.facet == linking && slices.Contains(g.sites, w.object):
 		if len(g.sites) == 1 || f.possible {
 			f.gainAll(g.accounts())

@@ -103,6 +103,9 @@ func (c *compiler) apply(r rule) {
 	if r.kind == WriteOwner {
 		return // only what owners may do counts
 	}
+	if r.kind == WriteDAC {
+		r.gives = c.sub.owned
+	}
 	if r.logon && c.sub.noLogon {
 		r.cond = ifEnabled
 	}
@@ -231,6 +234,10 @@ func covers(many, few []secdesc.SID) bool {
 func (g *Graph) subjectOf(id forest.ID) subject {
 	k := g.classes[g.s.ClassIndex(id)]
 	sub := subject{aspect: k.aspect, class: k.guid}
+	switch k.aspect {
+	case userAspect, computerAspect, serviceAccountAspect:
+		sub.owned = owning
+	}
 	switch k.aspect {
 	case userAspect, computerAspect:
 		uac, _ := g.s.Int(id, forest.UserAccountControl)

@@ -25,7 +25,7 @@ func (g *Graph) Holdings(id forest.ID, zone []forest.ID) []Holding {
 	for _, sid := range g.x.Token(id) {
 		for _, r := range t.grants[sid] {
 			one := &g.grantsAt(r.share).list[r.index]
-			if one.gives != control || g.stopped(id, denials(one.deny, g.shared[r.share].dom)) {
+			if one.gives != control && one.gives != owning || g.stopped(id, denials(one.deny, g.shared[r.share].dom)) {
 				continue
 			}
 			if have := best[r.share]; have == nil || cmp.Or(cmp.Compare(one.cond, have.cond), cmp.Compare(one.kind, have.kind)) < 0 {

@@ -12,6 +12,7 @@ const (
 	control   facet = iota // full control; of a principal: its identity too
 	linking                // which policies are linked to a container
 	creating               // delegated managed service accounts below a container
+	owning                 // of an account: its object, beside its identity
 	filing                 // the files of a policy
 	enrolling              // certificates of a template, or from a certification authority
 	revealing              // whose secrets a read-only domain controller may hold

@@ -173,14 +173,46 @@ func (q *search) expandVirtual(v node, w virtual) {
 			}
 		}
 	case w.sid.IsZero() && w.object != forest.None && w.facet != control:
-		q.visit(node(w.object), step{next: v, kind: Includes, ace: implicit, via: forest.None, aux: -1})
-		if w.facet == filing {
-			q.fileRights(w.object, v)
-		} else {
-			q.rights(w.object, w.facet, v)
-		}
+		q.part(v, w)
 	}
 	q.incoming(v)
+}
+
+// part visits those that gain a facet of an object.
+func (q *search) part(v node, w virtual) {
+	g := q.sol.g
+	switch {
+	case w.facet == owning:
+		q.above(w.object, v)
+	default:
+		q.visit(g.wholeOf(w.object), step{next: v, kind: Includes, ace: implicit, via: forest.None, aux: -1})
+	}
+	if w.facet == filing {
+		q.fileRights(w.object, v)
+	} else {
+		q.rights(w.object, w.facet, v)
+	}
+}
+
+// wholeOf returns the node of full control of id: of an account that is more than
+// its identity.
+func (g *Graph) wholeOf(id forest.ID) node {
+	if g.x.isAccount(id) {
+		return g.facetOf(id, owning)
+	}
+	return node(id)
+}
+
+// above visits those that control id through what holds it: its container, whose
+// permissions it inherits, and its domain.
+func (q *search) above(id forest.ID, to node) {
+	g := q.sol.g
+	if p := g.s.Parent(id); p != forest.None && !g.protected(id) {
+		q.visit(g.wholeOf(p), step{next: to, kind: Contains, ace: implicit, via: forest.None, aux: -1})
+	}
+	if d := g.headOf(id); d != forest.None && g.x.isAccount(id) {
+		q.visit(node(d), step{next: to, kind: DomainOf, ace: implicit, via: forest.None, aux: -1})
+	}
 }
 
 // incoming follows the edges of structure.
@@ -272,15 +304,13 @@ func (g *Graph) behind(fsp forest.ID) node {
 func (q *search) controllers(id forest.ID) {
 	g := q.sol.g
 	to := node(id)
-	q.rights(id, control, to)
-	if p := g.s.Parent(id); p != forest.None && !g.protected(id) {
-		q.visit(node(p), step{next: to, kind: Contains, ace: implicit, via: forest.None, aux: -1})
+	if g.x.isAccount(id) {
+		q.rights(id, owning, to)
 	}
+	q.rights(id, control, to)
+	q.above(id, to)
 	if !g.x.isAccount(id) {
 		return
-	}
-	if d := g.headOf(id); d != forest.None {
-		q.visit(node(d), step{next: to, kind: DomainOf, ace: implicit, via: forest.None, aux: -1})
 	}
 	q.placed(id)
 	q.hosted(id)
@@ -309,7 +339,7 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 	}
 	q.seen[i] |= 1 << f
 	gr := g.grantsAt(i)
-	if gr.unread && f == control {
+	if gr.unread && (f == control || f == owning) {
 		q.unread = append(q.unread, id)
 	}
 	dom := g.shared[i].dom

@@ -17,7 +17,7 @@ import (
 // forests, LEASTWISE_SEED with which seed to begin.
 func TestReachOfWildForests(t *testing.T) {
 	count, seed := number("LEASTWISE_FORESTS", 60), number("LEASTWISE_SEED", 1)
-	var n struct{ accounts, sure, maybe, joint int }
+	var n struct{ accounts, sure, maybe, joint, denied int }
 	for i := range count {
 		f := newWildForest(uint64(seed + i))
 		s := f.build(t)
@@ -27,10 +27,15 @@ func TestReachOfWildForests(t *testing.T) {
 		}
 		g := graphOf(s)
 		who := g.WhoCan(g.Resolve(reach.TierZero()))
+		plain := graphOf(f.undenied().build(t))
+		free := plain.WhoCan(plain.Resolve(reach.TierZero()))
 		for _, a := range newReference(s, false).accounts {
 			n.accounts++
-			if who.Has(a) {
+			switch {
+			case who.Has(a):
 				n.sure++
+			case free.Has(a): // the same objects: the same numbers
+				n.denied++
 			}
 			if who.MayHave(a) {
 				n.maybe++
@@ -38,9 +43,9 @@ func TestReachOfWildForests(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d forests, %d accounts: %d reach Tier 0 for sure, %d at least possibly, over %d steps with a condition on the token",
-		count, n.accounts, n.sure, n.maybe, n.joint)
-	if n.sure < n.accounts/10 || n.sure > n.accounts*9/10 || n.maybe <= n.sure || n.joint == 0 {
+	t.Logf("%d forests, %d accounts: %d reach Tier 0 for sure, %d at least possibly; denials keep %d away; %d times something has to be gained first",
+		count, n.accounts, n.sure, n.maybe, n.denied, n.joint)
+	if n.sure < n.accounts/10 || n.sure > n.accounts*9/10 || n.maybe <= n.sure || n.joint < count/50 || n.denied < count/10 {
 		t.Error("the forests prove too little")
 	}
 }

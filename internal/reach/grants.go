@@ -135,50 +135,67 @@ func (c *compiler) apply(r rule) {
 // walk goes through the entries for one right.
 func (c *compiler) walk(r rule, mask secdesc.Mask, types []secdesc.GUID) []grant {
 	var out []grant
-	var deny []secdesc.SID
-	risk := r.cond
+	var deny, perhaps []secdesc.SID // denied for sure, and if a condition holds
+	ownersDenied := false
 	for i := range c.d.DACL.ACEs {
 		a := &c.d.DACL.ACEs[i]
-		if !a.InEffect() || a.Mask.MapGeneric()&mask == 0 || !a.IsAllow() && !a.IsDeny() {
+		if !c.concerns(a, mask, types) {
 			continue
 		}
-		if a.IsObject() && a.ObjectType != c.sub.class && !slices.Contains(types, a.ObjectType) {
-			continue
-		}
-		who := a.SID
-		if who == secdesc.OwnerRights {
+		who, owners := a.SID, a.SID == secdesc.OwnerRights
+		if owners {
 			who = c.d.Owner
 		}
-		if who.IsZero() || neverHeld(who) {
-			continue
-		}
 		if a.IsDeny() {
-			if a.Type.IsCallback() {
-				risk = max(risk, ifCondition)
-				continue
-			}
-			if who == secdesc.Everyone {
+			ownersDenied = ownersDenied || owners
+			switch {
+			case who.IsZero() || neverHeld(who):
+			case a.Type.IsCallback():
+				perhaps = append(perhaps[:len(perhaps):len(perhaps)], who)
+			case who == secdesc.Everyone:
 				return out
+			default:
+				deny = append(deny[:len(deny):len(deny)], who)
 			}
-			deny = append(deny[:len(deny):len(deny)], who)
 			continue
 		}
-		g := grant{who: who, kind: r.kind, gives: r.gives, cond: risk, ace: int32(i), deny: deny}
+		g := grant{who: who, kind: r.kind, gives: r.gives, cond: r.cond, ace: int32(i), deny: deny}
 		if a.Type.IsCallback() {
 			g.cond = max(g.cond, ifCondition)
 		}
 		if r.kind == WriteDAC && a.Mask.MapGeneric()&secdesc.FullControl == secdesc.FullControl && !a.IsObject() {
 			g.kind = FullControl
 		}
-		if slices.Contains(deny, who) {
-			continue
+		if !who.IsZero() && !neverHeld(who) && !slices.Contains(deny, who) {
+			out = append(out, unless(g, perhaps)...)
 		}
-		out = append(out, g)
-		if a.SID == secdesc.OwnerRights && r.kind != WriteOwner {
-			out = append(out, c.become(g)...)
+		if owners && !ownersDenied && r.kind != WriteOwner {
+			for _, u := range unless(g, perhaps) {
+				out = append(out, c.become(u)...)
+			}
 		}
 	}
 	return out
+}
+
+// unless returns g for those whom no conditional denial is about, and for all if
+// its condition turns out so.
+func unless(g grant, perhaps []secdesc.SID) []grant {
+	if len(perhaps) == 0 {
+		return []grant{g}
+	}
+	free, all := g, g
+	free.deny = append(slices.Clone(g.deny), perhaps...)
+	all.cond = max(all.cond, ifCondition)
+	return []grant{free, all}
+}
+
+// concerns reports whether an entry is in effect and about a right.
+func (c *compiler) concerns(a *secdesc.ACE, mask secdesc.Mask, types []secdesc.GUID) bool {
+	if !a.InEffect() || a.Mask.MapGeneric()&mask == 0 || !a.IsAllow() && !a.IsDeny() {
+		return false
+	}
+	return !a.IsObject() || a.ObjectType == c.sub.class || slices.Contains(types, a.ObjectType)
 }
 
 // become turns a grant to owners into grants to who can take ownership.

@@ -16,6 +16,7 @@ type joint struct {
 	to    node
 	kind  Kind
 	cond  cond
+	last  bool // see step
 	gains []node
 	legs  []leg
 }
@@ -90,7 +91,7 @@ func (q *search) pick(j *joint, chosen []picked) {
 // memberships to be given there is one list of demands.
 func (q *search) combine(j *joint, chosen []picked) {
 	g := q.sol.g
-	st := step{next: j.to, kind: j.kind, cond: j.cond, ace: implicit, via: forest.None, aux: -1}
+	st := step{next: j.to, kind: j.kind, cond: j.cond, last: j.last, ace: implicit, via: forest.None, aux: -1}
 	var deny []denial
 	accounts := make([][]forest.ID, len(chosen))
 	groups := make([][]forest.ID, len(chosen))
@@ -271,9 +272,11 @@ func (sol *solver) helper(groups []forest.ID) *search {
 	if !ok {
 		q = sol.add(nil)
 		sol.searches[key] = q
+		q.ending = true
 		for _, id := range groups {
 			q.controllers(id)
 		}
+		q.ending = false
 	}
 	return q
 }

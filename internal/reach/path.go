@@ -58,7 +58,7 @@ func (q *search) path(v node) Path {
 		if st.kind != Includes {
 			out = append(out, h)
 		}
-		if st.next == noNode {
+		if st.next == noNode || st.last {
 			break
 		}
 		v = st.next

@@ -121,7 +121,72 @@ func newWildForest(seed uint64) *wildForest {
 	for i := range m.f.objects {
 		m.descriptor(&m.f.objects[i])
 	}
+	for range 1 + m.r.IntN(3) {
+		m.contest()
+	}
 	return m.f
+}
+
+// contest gives some object what groups may do and others are denied: what counts
+// then is who can come to hold the one and not the other, or both of two.
+func (m *wildMaker) contest() {
+	groups := m.named("top group", false)
+	if len(groups) == 0 {
+		return
+	}
+	pick := func() secdesc.SID { return groups[m.r.IntN(len(groups))].sid }
+	targets := []string{"DA0", "DC=a", "AdminSDHolder", groups[m.r.IntN(len(groups))].name}
+	target := targets[m.r.IntN(len(targets))]
+	i := slices.IndexFunc(m.f.objects, func(o wildObject) bool { return o.name == target })
+	o := &m.f.objects[i]
+	var list []secdesc.ACE
+	for range m.r.IntN(3) {
+		deny := m.entry()
+		deny.SID, deny.Flags = pick(), 0
+		if deny.IsAllow() {
+			deny.Type++
+		}
+		if m.one(2) {
+			deny = secdesc.ACE{Type: secdesc.Deny, Mask: secdesc.FullControl, SID: deny.SID}
+		}
+		list = append(list, deny)
+	}
+	if o.name == "DC=a" {
+		for _, right := range []string{refGUIDChanges, refGUIDAll} {
+			list = append(list, secdesc.ACE{Type: secdesc.AllowObject, Mask: secdesc.ControlAccess, SID: pick(), ObjectType: secdesc.MustGUID(right)})
+		}
+	} else {
+		list = append(list, secdesc.ACE{Type: secdesc.Allow, Mask: []secdesc.Mask{secdesc.FullControl, secdesc.WriteDAC, secdesc.GenericWrite}[m.r.IntN(3)], SID: pick()})
+	}
+	o.aces = append(list, o.aces...)
+	// Somebody can add members, or itself, to one of the groups.
+	of := list[m.r.IntN(len(list))].SID
+	g := slices.IndexFunc(m.f.objects, func(o wildObject) bool { return o.sid == of })
+	mask := []secdesc.Mask{secdesc.WriteProperty, secdesc.SelfWrite}[m.r.IntN(2)]
+	m.f.objects[g].aces = append(m.f.objects[g].aces, secdesc.ACE{
+		Type: secdesc.AllowObject, Mask: mask, SID: m.trustee(), ObjectType: secdesc.MustGUID(refGUIDMember),
+	})
+}
+
+// named returns the objects of the forest's own that have the classes.
+func (m *wildMaker) named(classes string, fixed bool) []wildObject {
+	var out []wildObject
+	for _, o := range m.f.objects {
+		if o.classes == classes && o.fixed == fixed {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// undenied is the forest without entries that deny.
+func (f *wildForest) undenied() *wildForest {
+	c := &wildForest{blockOwner: f.blockOwner, objects: slices.Clone(f.objects)}
+	for i := range c.objects {
+		c.objects[i].aces = slices.DeleteFunc(slices.Clone(c.objects[i].aces), secdesc.ACE.IsDeny)
+		c.objects[i].readers = slices.DeleteFunc(slices.Clone(c.objects[i].readers), secdesc.ACE.IsDeny)
+	}
+	return c
 }
 
 type wildMaker struct {
@@ -326,9 +391,9 @@ func (m *wildMaker) entry() secdesc.ACE {
 }
 
 func (m *wildMaker) descriptor(o *wildObject) {
-	n := m.r.IntN(4)
+	n := max(0, m.r.IntN(5)-2)
 	if o.fixed {
-		n = max(0, m.r.IntN(5)-3)
+		n = max(0, m.r.IntN(8)-6)
 	}
 	for range n {
 		o.aces = append(o.aces, m.entry())

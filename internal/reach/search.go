@@ -12,6 +12,7 @@ type step struct {
 	next node
 	kind Kind // NoKind: not reached; of a goal: goalKind
 	cond cond
+	last bool      // control of next, which ends the way; next may be reached as something else
 	ace  int32     // index in the DACL of via, or implicit
 	via  forest.ID // object whose descriptor or attribute says so
 	aux  int32     // index into search.detail; -1 if there is none
@@ -44,6 +45,7 @@ type way struct {
 // A search finds everything that can gain its goals, over shortest paths. Searches
 // of one solver answer each other where a right depends on several gains.
 type search struct {
+	ending  bool // the steps that are noted now are the last ones of their ways
 	sol     *solver
 	sparse  map[node]step
 	dense   []step // by node, once sparse became large
@@ -127,6 +129,7 @@ func (q *search) has(v node) bool { return q.get(v).kind != NoKind }
 
 // visit notes that v can gain st.next.
 func (q *search) visit(v node, st step) {
+	st.last = st.last || q.ending
 	if q.every != nil {
 		q.every[v] = append(q.every[v], st)
 	}
@@ -350,7 +353,7 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 		}
 		if len(one.deny) > 0 {
 			for _, d := range g.answering(dom) {
-				q.later = append(q.later, &joint{to: to, kind: one.kind, legs: []leg{{id: id, dom: d, grants: gr.list[k : k+1]}}})
+				q.later = append(q.later, &joint{to: to, kind: one.kind, last: q.ending, legs: []leg{{id: id, dom: d, grants: gr.list[k : k+1]}}})
 			}
 			continue
 		}
@@ -364,7 +367,7 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 			continue
 		}
 		for _, d := range g.answering(dom) {
-			q.later = append(q.later, &joint{to: to, kind: p.kind, cond: p.cond, legs: []leg{{id: id, dom: d, grants: p.left}, {id: id, dom: d, grants: p.right}}})
+			q.later = append(q.later, &joint{to: to, kind: p.kind, cond: p.cond, last: q.ending, legs: []leg{{id: id, dom: d, grants: p.left}, {id: id, dom: d, grants: p.right}}})
 		}
 	}
 }

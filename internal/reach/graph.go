@@ -49,7 +49,7 @@ type Graph struct {
 	files    map[forest.ID][]fileGrants // by policy
 	unnamed  []forest.ID                // published templates whose certificates name nobody for sure
 	past     map[secdesc.SID]node       // SIDs that are in somebody's SID history
-	local    map[forest.ID][]forest.ID  // domain-local groups that accounts are in by their SID history
+	local    map[forest.ID][]forest.ID  // domain-local groups that principals are in by SID history
 	extra    map[node][]edge            // edges of links and structure, by where they lead
 	outward  map[node][]edge            // the same, by where they begin
 	joints   map[node][]joint           // edges that need several things, by where they lead

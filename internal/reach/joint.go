@@ -373,7 +373,11 @@ func (h *held) group(g *Graph, id forest.ID) {
 	h.accounts = append(h.accounts, g.x.Members(id)...)
 	for a, in := range g.local {
 		if slices.ContainsFunc(in, func(p forest.ID) bool { _, ok := slices.BinarySearch(g.x.above[p], id); return ok }) {
-			h.accounts = append(h.accounts, a)
+			if g.x.group[a] == notGroup {
+				h.accounts = append(h.accounts, a)
+			} else {
+				h.groups = append(h.groups, a)
+			}
 		}
 	}
 }

@@ -125,7 +125,7 @@ func (r *reference) token(a forest.ID, extra [2]forest.ID, domain int) map[secde
 	past := func(id forest.ID) {
 		for _, sid := range refHistory(r.s, id) {
 			have(sid)
-			if o := r.s.BySID(sid); o != forest.None && id == a {
+			if o := r.s.BySID(sid); o != forest.None && (id == a || !r.domainLocal(id)) {
 				for _, g := range r.up[o] {
 					if r.domainLocal(g) {
 						push(g)

@@ -140,8 +140,15 @@ func (g *Graph) addPast(id forest.ID, sid secdesc.SID) {
 		}
 	}
 	g.link(edge{from: node(id), to: v, kind: SIDHistory, via: id, text: "sIDHistory " + sid.String()})
-	if g.x.isAccount(id) {
-		g.local[id] = append(g.local[id], local...)
+	if len(local) == 0 {
+		return
+	}
+	with := []forest.ID{id}
+	if g.x.group[id] != notGroup {
+		with = append(append(with, g.x.Nested(id)...), g.x.Members(id)...)
+	}
+	for _, m := range with {
+		g.local[m] = append(g.local[m], local...)
 	}
 }
 

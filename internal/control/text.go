@@ -73,17 +73,34 @@ func newTextPart(n parse.Node) (p textPart, ok bool) {
 	case *parse.TextNode:
 		return textPart{literal: string(n.Text)}, true
 	case *parse.ActionNode:
-		if len(n.Pipe.Cmds) != 1 || len(n.Pipe.Decl) > 0 || len(n.Pipe.Cmds[0].Args) != 1 {
-			return p, false
+		if len(n.Pipe.Cmds) == 1 && len(n.Pipe.Decl) == 0 {
+			p.field = plainField(n.Pipe.Cmds[0].Args)
 		}
-		f, isField := n.Pipe.Cmds[0].Args[0].(*parse.FieldNode)
-		if !isField {
-			return p, false
-		}
-		p.field, ok = plainFields[strings.Join(f.Ident, ".")]
-		return p, ok
 	}
-	return p, false
+	return p, p.field != nil
+}
+
+// plainField takes a field, an option, or the names or days of plain arguments; nil
+// for anything else.
+func plainField(args []parse.Node) func(*note) string {
+	of, ok := args[0].(*parse.FieldNode)
+	switch {
+	case ok && len(args) > 1:
+		return nil
+	case ok && len(of.Ident) == 2 && of.Ident[0] == "Options":
+		return func(n *note) string { return fmt.Sprint(n.Options[of.Ident[1]]) }
+	case ok:
+		return plainFields[strings.Join(of.Ident, ".")]
+	}
+	switch words := fmt.Sprint(args); {
+	case words == "[names .Offenders]":
+		return func(n *note) string { return names(n.Offenders) }
+	case strings.HasPrefix(words, "[days .Subject ") && len(args) == 3:
+		if attr, ok := args[2].(*parse.StringNode); ok {
+			return func(n *note) string { return strconv.Itoa(days(n.Subject, attr.Text)) }
+		}
+	}
+	return nil
 }
 
 // An item is an element that made a subject fail, as texts see it.
@@ -116,27 +133,8 @@ var textFuncs = template.FuncMap{
 		}
 		return strconv.Itoa(n) + " " + many
 	},
-	"names": func(items []item) string {
-		const most = 8
-		var out []string
-		for i, it := range items {
-			if i == most {
-				return strings.Join(out, ", ") + fmt.Sprintf(" and %d more", len(items)-most)
-			}
-			out = append(out, it.Name)
-		}
-		return strings.Join(out, ", ")
-	},
-	"days": func(s subjectNote, name string) int {
-		a, ok := forest.AttrByName(name)
-		if !ok || s.w == nil || s.id == forest.None {
-			return 0
-		}
-		if d, st := s.w.days(s.id, a); st == forest.Known {
-			return d
-		}
-		return 0
-	},
+	"names": names,
+	"days":  days,
 	"flag": func(s subjectNote, name string) bool {
 		if s.w == nil || s.id == forest.None {
 			return false
@@ -144,6 +142,31 @@ var textFuncs = template.FuncMap{
 		v, _ := s.w.s.Int(s.id, forest.UserAccountControl)
 		return v&accountFlags[name] != 0
 	},
+}
+
+// names lists the first of the items.
+func names(items []item) string {
+	const most = 8
+	var out []string
+	for i, it := range items {
+		if i == most {
+			return strings.Join(out, ", ") + fmt.Sprintf(" and %d more", len(items)-most)
+		}
+		out = append(out, it.Name)
+	}
+	return strings.Join(out, ", ")
+}
+
+// days is the age of a date of the subject, 0 if it is not known.
+func days(s subjectNote, name string) int {
+	a, ok := forest.AttrByName(name)
+	if !ok || s.w == nil || s.id == forest.None {
+		return 0
+	}
+	if d, st := s.w.days(s.id, a); st == forest.Known {
+		return d
+	}
+	return 0
 }
 
 // parseTexts compiles the templates and fills each once, so that a mistake shows

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -11,9 +12,14 @@ func TestPlainTexts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := changed(t, "")
+	w := newWorld(Input{Snapshot: s, Now: testNow})
 	n := &note{
-		Subject: subjectNote{Subject: Subject{Name: "n", DN: "d", SID: "s", Domain: "m"}},
+		Subject: subjectNote{Subject: Subject{Name: "n", DN: "d", SID: "s", Domain: "m"}, id: s.BySAMAccountName("ordinary")[0], w: w},
 		Item:    item{Name: "in", DN: "id", SID: "is", Why: "iw"}, Options: DefaultOptions().variables(),
+	}
+	for i := range 12 {
+		n.Offenders = append(n.Offenders, item{Name: fmt.Sprintf("offender %d", i)})
 	}
 	plain := 0
 	for _, e := range c.Entries() {

@@ -128,21 +128,25 @@ func Collect(ctx context.Context, c *Config, by Caller, tool string, progress fu
 		account = who.Principal
 	}
 	opt := collect.Options{
-		Tool: tool, Account: account, SACL: c.Bool("sacl"), Now: by.Now, Progress: progress,
-	}
-	vol, err := r.Sysvol(ctx, dc.Limits{})
-	switch {
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("connecting to SYSVOL: %w", ctx.Err())
-	case err != nil:
-		opt.NoFiles = err.Error()
-	default:
-		defer vol.Close()
-		opt.Files = vol
+		Tool: tool, Account: account, SACL: c.Bool("sacl"), Files: sysvol{r}, Now: by.Now, Progress: progress,
 	}
 	s, err := collect.Scan(ctx, r, opt)
 	if err != nil && ctx.Err() != nil {
 		return nil, errors.Join(context.Cause(ctx), err)
 	}
 	return s, err
+}
+
+// A sysvol is the SYSVOL share of the domain controller that its reader uses. Each
+// walk connects anew, so that a scan which begins again on another domain
+// controller takes the files from there as well.
+type sysvol struct{ r *dc.Reader }
+
+func (v sysvol) Walk(ctx context.Context, root string, opt dc.WalkOption, fn func(dc.File) error) error {
+	vol, err := v.r.Sysvol(ctx, dc.Limits{})
+	if err != nil {
+		return err
+	}
+	defer vol.Close()
+	return vol.Walk(ctx, root, opt, fn)
 }

@@ -165,13 +165,7 @@ func (d *doctor) reading(ctx context.Context, cfg dc.Config, tool string) {
 		return
 	}
 	defer r.Close()
-	opt := collect.Options{Tool: tool, Account: cfg.Credentials.Principal(), SACL: true, Now: cfg.Now}
-	if vol, err := r.Sysvol(ctx, dc.Limits{}); err != nil {
-		opt.NoFiles = err.Error()
-	} else {
-		defer vol.Close()
-		opt.Files = vol
-	}
+	opt := collect.Options{Tool: tool, Account: cfg.Credentials.Principal(), SACL: true, Files: sysvol{r}, Now: cfg.Now}
 	s, err := collect.Scan(ctx, r, opt)
 	if err != nil {
 		d.add("reading", "scan", err, "")

@@ -37,6 +37,7 @@ func gapForest(t *testing.T) *forest.Snapshot {
 		{Area: forest.AreaPartition, Subject: "DC=contoso,DC=test", State: "complete", Count: 8},
 		{Area: forest.AreaDescriptor, Subject: "nTSecurityDescriptor", State: "partial", Reason: "no Read permissions", Count: 7},
 		{Area: forest.AreaDescriptor, Subject: "contoso.test/Policies", State: "partial", Reason: "denied", Count: 3},
+		{Area: forest.AreaFile, Subject: "contoso.test/Policies", State: "unreadable", Reason: "server is not reachable"},
 		{Area: forest.AreaAttribute, Subject: "sAMAccountName", State: "partial", Reason: "no Read", Count: 7},
 		{Area: forest.AreaContainer, Subject: "OU=A,DC=contoso,DC=test", State: "unreadable", Reason: "no List"},
 		{Area: forest.AreaContainer, Subject: "OU=B,DC=contoso,DC=test", State: "unreadable", Reason: "no List"},
@@ -72,6 +73,7 @@ func TestCoverageChecks(t *testing.T) {
 		{"partition DC=contoso,DC=test", CheckOK, 0, 0, ""},
 		{"descriptor nTSecurityDescriptor", CheckWarn, maxGapObjects, 7, `grant Read permissions: dsacls "CN=u0,DC=contoso,DC=test" /G "alice:RC", and so for the others`},
 		{"descriptor", CheckWarn, 1, 1, "on the files"}, // of files, not of the seven objects
+		{"file", CheckWarn, 1, 1, "port 445"},
 		{"attribute sAMAccountName", CheckWarn, maxGapObjects, 7, "grant Read on the attribute"},
 		{"container", CheckWarn, 2, 2, `grant List contents: dsacls "OU=A,DC=contoso,DC=test" /G "alice:LC"`},
 		{"sacl nTSecurityDescriptor", CheckWarn, 0, 0, "Manage auditing and security log"},

@@ -28,8 +28,7 @@ type Options struct {
 	Tool     string           // name and version of the program, for the snapshot
 	Account  string           // who reads, for the snapshot; no secret
 	SACL     bool             // read audit entries too, where the account may
-	Files    Files            // SYSVOL; nil: not collected, and coverage says so
-	NoFiles  string           // why Files is nil
+	Files    Files            // SYSVOL of the server in use; nil: not collected, and coverage says so
 	Now      func() time.Time // clock; required
 	Progress func(Progress)   // called often, from one goroutine at a time; may be nil
 }

@@ -72,7 +72,7 @@ func (f fakeFiles) Walk(_ context.Context, _ string, _ dc.WalkOption, fn func(dc
 
 func scanFake(t *testing.T, f *fakeDC, files collect.Files) *forest.Snapshot {
 	t.Helper()
-	s, err := collect.Scan(t.Context(), f, collect.Options{Tool: "test", Files: files, NoFiles: "none", Now: time.Now})
+	s, err := collect.Scan(t.Context(), f, collect.Options{Tool: "test", Files: files, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,6 +192,70 @@ func TestGapsOfSYSVOL(t *testing.T) {
 	})
 	if i >= 0 && s.Coverage()[i].Count != 2 {
 		t.Errorf("%d files lack a descriptor, want 2", s.Coverage()[i].Count)
+	}
+}
+
+// brokenFiles is a share that is lost, or a scan that is given up, after some files.
+type brokenFiles struct {
+	files fakeFiles
+	err   error
+	stop  context.CancelFunc
+}
+
+func (f brokenFiles) Walk(ctx context.Context, root string, opt dc.WalkOption, fn func(dc.File) error) error {
+	if err := f.files.Walk(ctx, root, opt, fn); err != nil {
+		return err
+	}
+	if f.stop != nil {
+		f.stop()
+	}
+	return f.err
+}
+
+// What a walk did not reach before the share was lost is unreadable, not absent,
+// and SYSVOL is not reported as done.
+func TestSYSVOLLost(t *testing.T) {
+	files := brokenFiles{
+		files: fakeFiles{
+			{Path: "contoso.test/Policies", Dir: true},
+			{Path: "contoso.test/Policies/{A}", Dir: true},
+			{Path: "contoso.test/Policies/{A}/GPT.INI", Data: []byte("x")},
+		},
+		err: &dc.Error{Kind: dc.ErrConnectionLost, Op: "reading SYSVOL", At: &dc.Position{}},
+	}
+	done := false
+	s, err := collect.Scan(t.Context(), newFakeDC(), collect.Options{Files: files, Now: time.Now, Progress: func(p collect.Progress) {
+		done = done || p.Phase == "SYSVOL" && p.Done
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done {
+		t.Error("SYSVOL is reported as done")
+	}
+	for path, want := range map[string]forest.State{
+		"Policies/{A}/GPT.INI":              forest.Known,
+		"Policies/{A}/Machine/Registry.pol": forest.Unreadable,
+		"Policies/{B}/GPT.INI":              forest.Unreadable,
+	} {
+		if got := s.File("contoso.test", path); got.State != want {
+			t.Errorf("%s is %v (%s), want %v", path, got.State, got.Reason, want)
+		}
+	}
+	covered(t, s, forest.AreaFile, "contoso.test/Policies", "unreadable")
+}
+
+// A scan that is given up as its walk ends either succeeds or says so.
+func TestInterruptedWalk(t *testing.T) {
+	for name, lost := range map[string]error{"whole": nil, "cut": context.Canceled} {
+		t.Run(name, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			_, err := collect.Scan(ctx, newFakeDC(), collect.Options{Files: brokenFiles{err: lost, stop: stop}, Now: time.Now})
+			if !errors.Is(err, lost) || err != nil && strings.Contains(err.Error(), "%!") {
+				t.Errorf("error %v, want %v", err, lost)
+			}
+		})
 	}
 }
 

@@ -125,6 +125,10 @@ func TestRightsThatCannotBeEvaluated(t *testing.T) {
 	}
 	state := func(f *fakeDC, a forest.Attr) forest.State {
 		s := scanFake(t, f, nil)
+		if a.Syntax() == forest.Octets {
+			_, st := s.Str(s.Lookup(dn), a)
+			return st
+		}
 		_, st := s.Int(s.Lookup(dn), a)
 		return st
 	}
@@ -132,12 +136,30 @@ func TestRightsThatCannotBeEvaluated(t *testing.T) {
 		"lDAPDisplayName", "adminCount", "attributeID", "1.2.840.113556.1.4.150",
 		"schemaIDGUID", string(must(secdesc.ParseGUID("bf967918-0de6-11d0-a285-00aa003049e2"))))
 
+	member := fakeEntry("CN=Member,CN=Schema,CN=Configuration,DC=contoso,DC=test", "objectClass", "attributeSchema",
+		"lDAPDisplayName", "member", "attributeID", "2.5.4.31",
+		"schemaIDGUID", string(must(secdesc.ParseGUID("bf9679c0-0de6-11d0-a285-00aa003049e2"))))
+
 	f := newFakeDC()
-	f.entries[f.root.SchemaNC] = []dc.Entry{schema}
+	f.entries[f.root.SchemaNC] = []dc.Entry{schema, member}
 	f.entries[f.root.DefaultNC] = []dc.Entry{user(string(d.Bytes()))}
 	if st := state(f, forest.AdminCount); st != forest.Absent {
 		t.Errorf("with a token and a readable descriptor adminCount is %v, want absent", st)
 	}
+	// Of the schema this needs a definition that is always there, and none hidden.
+	f.entries[f.root.SchemaNC] = []dc.Entry{schema, member}
+	if st := state(f, forest.SIDHistory); st != forest.Absent {
+		t.Errorf("what a schema does not define is %v, want absent", st)
+	}
+	f.entries[f.root.SchemaNC] = nil
+	if st := state(f, forest.AdminCount); st != forest.Unreadable {
+		t.Errorf("with a schema that cannot be listed adminCount is %v, want unreadable", st)
+	}
+	f.entries[f.root.SchemaNC] = []dc.Entry{member, fakeEntry("CN=Hidden,"+f.root.SchemaNC, "objectClass", "attributeSchema")}
+	if st := state(f, forest.AdminCount); st != forest.Unreadable {
+		t.Errorf("with a definition that is hidden adminCount is %v, want unreadable", st)
+	}
+	f.entries[f.root.SchemaNC] = []dc.Entry{schema, member}
 	f.entries[f.root.DefaultNC] = []dc.Entry{user("no descriptor")}
 	if st := state(f, forest.AdminCount); st != forest.Unreadable {
 		t.Errorf("with a malformed descriptor adminCount is %v, want unreadable", st)

@@ -29,7 +29,7 @@ var judged = []struct {
 		forest.AccountExpires, forest.AdminCount, forest.AltSecurityIdentities, forest.LastLogonTimestamp,
 		forest.MsDSAllowedToActOnBehalfOfOtherIdentity, forest.MsDSAllowedToDelegateTo, forest.MsDSAssignedAuthNPolicy,
 		forest.MsDSAssignedAuthNPolicySilo, forest.MsDSSupportedEncryptionTypes, forest.PrimaryGroupID, forest.PwdLastSet,
-		forest.ServicePrincipalName, forest.SIDHistory, forest.UserAccountControl, forest.UserPrincipalName,
+		forest.ServicePrincipalName, forest.SIDHistory, forest.UserAccountControl, forest.UserParameters, forest.UserPrincipalName,
 	}},
 	{"computer", []forest.Attr{
 		forest.DNSHostName, forest.MsLAPSPasswordExpirationTime, forest.MsMcsAdmPwdExpirationTime,

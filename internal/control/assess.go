@@ -427,9 +427,11 @@ func (s *hostsSum) add(ev *evaluation, out Outcome, lacks []missing, p forest.ID
 	if out == Fail {
 		s.out = Fail
 		s.failed++
+		it := item{Name: ev.w.principalName(p), Why: ev.through}
 		if p != forest.None {
-			s.denied = append(s.denied, item{Name: ev.w.qualified(p), DN: ev.w.s.DN(p), SID: ev.w.s.SID(p).String(), Why: ev.through})
+			it.DN, it.SID = ev.w.s.DN(p), ev.w.s.SID(p).String()
 		}
+		s.denied = append(s.denied, it)
 	} else if s.out == Pass {
 		s.out = Unknown
 	}

@@ -169,7 +169,7 @@ func TestCoveredByGroupOnly(t *testing.T) {
 		{"[Domain Admins]", `CONTOSO\Administrator itself is not in SeDenyRemoteInteractiveLogonRight: today covered through CONTOSO\Domain Admins, of which it is a member`, Medium},
 		{"[Everyone]", "today covered through Everyone", Medium},
 		{"[Guests]", `CONTOSO\Administrator may log on through Remote Desktop`, High},
-		{"[Administrators]", `CONTOSO\Administrator may log on through Remote Desktop`, High}, // also the group of each host
+		{"[Administrators]", `today covered through BUILTIN\Administrators (which holds CONTOSO\Domain Admins by default), of which it is a member`, Medium},
 	} {
 		s := changed(t, "policies: [{name: Deny privileged, rights: {SeDenyRemoteInteractiveLogonRight: "+tt.holders+"}}]")
 		c := &Catalogue{entries: []*Entry{builtinCatalogue(t).Entry(id)}}

@@ -397,7 +397,7 @@ func (ev *evaluation) onHosts(e *Entry, h *hostSet, r *result) error {
 			}
 		}
 		f := ev.w.finish(e, sum.out, sum.lacks, subject, n)
-		f.Evidence = sum.evidence
+		f.Evidence, f.offenders = sum.evidence, keysOf(sum.denied)
 		if sum.lesser > 0 && sum.lesser == sum.failed {
 			f.lower()
 		}
@@ -462,7 +462,7 @@ func (ev *evaluation) finding(e *Entry, out Outcome, lacks []missing, s Subject,
 		n.Offenders = append(n.Offenders, ev.w.item(o))
 	}
 	f := ev.w.finish(e, out, lacks, s, n)
-	f.Evidence = ev.evidence()
+	f.Evidence, f.offenders = ev.evidence(), keysOf(n.Offenders)
 	return f
 }
 

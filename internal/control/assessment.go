@@ -143,6 +143,8 @@ type Finding struct {
 	Fix       Fix        `json:"fix"`
 	Verify    string     `json:"verify"`
 	Exception *Exception `json:"exception,omitempty"`
+
+	offenders []string // who or what failed, by keys that stay the same from scan to scan; see Grown
 }
 
 // A Subject is what a finding is about.

@@ -106,6 +106,8 @@ func plainField(args []parse.Node) func(*note) string {
 // An item is an element that made a subject fail, as texts see it.
 type item struct {
 	Name, DN, SID, Why string
+
+	entry bool // Why is an access control entry
 }
 
 // note is what templates are filled with.
@@ -281,7 +283,7 @@ func (w *world) item(o offender) item {
 		}
 		return it
 	case ace:
-		return item{Name: w.trusteeName(x.ace.SID), SID: x.ace.SID.String(), Why: x.ace.SDDL(secdesc.SID{})}
+		return item{Name: w.trusteeName(x.ace.SID), SID: x.ace.SID.String(), Why: x.ace.SDDL(secdesc.SID{}), entry: true}
 	case holder:
 		name := x.p.Raw
 		if !x.p.SID.IsZero() {

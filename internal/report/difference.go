@@ -121,7 +121,7 @@ func changesInWords(p control.FindingChange) []string {
 		}
 	}
 	if x, y := p.Old.Exception, p.New.Exception; x != nil && y != nil && *x != *y {
-		out = append(out, fmt.Sprintf("exception of %s until %s → of %s until %s", x.Owner, stamp(x.Expires), y.Owner, stamp(y.Expires)))
+		out = append(out, fmt.Sprintf("exception of %s until %s → of %s until %s", x.Owner, lastDay(x.Expires), y.Owner, lastDay(y.Expires)))
 	}
 	if more, fewer := p.Offenders(); len(out) == 0 && more+fewer > 0 {
 		out = append(out, fmt.Sprintf("%d more and %d fewer that it is about", more, fewer))

@@ -105,6 +105,9 @@ type Lab struct {
 	// empty if none was loaded; Fixture is the checksum of its file.
 	Seeded  string `json:"seeded,omitempty"`
 	Fixture string `json:"fixture,omitempty"`
+	// SeedBegan is when loading a fixture began. Without Seeded the fixture went in
+	// only in part, or is going in just now.
+	SeedBegan string `json:"seed_began,omitempty"`
 }
 
 // toolsConf configures programs that open the host's database: smb.conf without

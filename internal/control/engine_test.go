@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -220,6 +221,20 @@ func TestCoveredByGroupOnly(t *testing.T) {
 		}
 		if a.Summary.BySeverity[tt.severity] != 2 {
 			t.Errorf("%s: by severity %v", tt.holders, a.Summary.BySeverity)
+		}
+	}
+}
+
+// An age is in whole days: a password is over the limit a day after the limit.
+func TestAgeLimit(t *testing.T) {
+	const id = "T-05-old-password"
+	c := &Catalogue{entries: []*Entry{builtinCatalogue(t).Entry(id)}}
+	limit := DefaultOptions().OldPasswordDays
+	for days, want := range map[int]int{limit - 1: 0, limit: 0, limit + 1: 1} {
+		s := changed(t, fmt.Sprintf("users: [{name: Edge, account: edge, in: Staff, password-set: %dd, last-logon: 2d}]", days))
+		fs := find(assess(t, c, Input{Snapshot: s, Options: testOptions()}), id)
+		if len(fs) != want {
+			t.Errorf("%d days: %d findings, want %d", days, len(fs), want)
 		}
 	}
 }

@@ -106,6 +106,7 @@ func plainField(args []parse.Node) func(*note) string {
 // An item is an element that made a subject fail, as texts see it.
 type item struct {
 	Name, DN, SID, Why string
+	What               string // of an access control entry: what it says
 
 	entry bool // Why is an access control entry
 }
@@ -146,17 +147,46 @@ var textFuncs = template.FuncMap{
 	},
 }
 
-// names lists the first of the items.
+// names lists the first of the items. A trustee with several access control entries
+// is named once, with what they say.
 func names(items []item) string {
 	const most = 8
-	var out []string
-	for i, it := range items {
-		if i == most {
-			return strings.Join(out, ", ") + fmt.Sprintf(" and %d more", len(items)-most)
+	var list [][]item
+	for _, it := range items {
+		i := slices.IndexFunc(list, func(x []item) bool { return it.entry && x[0].entry && x[0].Name == it.Name })
+		if i < 0 {
+			list = append(list, []item{it})
+		} else {
+			list[i] = append(list[i], it)
 		}
-		out = append(out, it.Name)
+	}
+	var out []string
+	for i, entries := range list {
+		if i == most {
+			return strings.Join(out, ", ") + fmt.Sprintf(" and %d more", len(list)-most)
+		}
+		out = append(out, entries[0].Name+differences(entries))
 	}
 	return strings.Join(out, ", ")
+}
+
+// differences says what several entries of one trustee say; "" of a single one.
+func differences(entries []item) string {
+	const most = 3
+	if len(entries) == 1 {
+		return ""
+	}
+	var what []string
+	for _, it := range entries {
+		if !slices.Contains(what, it.What) {
+			what = append(what, it.What)
+		}
+	}
+	text := fmt.Sprintf(" (%d entries: ", len(entries)) + strings.Join(what[:min(most, len(what))], "; ")
+	if len(what) > most {
+		text += fmt.Sprintf("; and %d more", len(what)-most)
+	}
+	return text + ")"
 }
 
 // days is the age of a date of the subject, 0 if it is not known.
@@ -283,7 +313,7 @@ func (w *world) item(o offender) item {
 		}
 		return it
 	case ace:
-		return item{Name: w.trusteeName(x.ace.SID), SID: x.ace.SID.String(), Why: x.ace.SDDL(secdesc.SID{}), entry: true}
+		return item{Name: w.trusteeName(x.ace.SID), SID: x.ace.SID.String(), Why: x.ace.SDDL(secdesc.SID{}), What: w.aceWords(x.ace), entry: true}
 	case holder:
 		name := x.p.Raw
 		if !x.p.SID.IsZero() {
@@ -512,12 +542,17 @@ func (w *world) directEvidence(member, group forest.ID) []Evidence {
 
 func (w *world) aceEvidence(id forest.ID, list string, index int, e secdesc.ACE, prefix string) Evidence {
 	trustee := w.trusteeName(e.SID)
+	return Evidence{
+		Kind: "ace", DN: w.s.DN(id), Text: prefix + trustee + ": " + w.aceWords(e),
+		ACE: &ACERef{SDDL: e.SDDL(secdesc.SID{}), Index: index, List: list, Trustee: trustee},
+	}
+}
+
+// aceWords says what an entry does, without its trustee.
+func (w *world) aceWords(e secdesc.ACE) string {
 	what := e.Type.String() + " " + e.Mask.String()
 	if name := w.s.Schema().NameOf(e.ObjectType); name != "" && !e.ObjectType.IsZero() {
 		what += " on " + name
 	}
-	return Evidence{
-		Kind: "ace", DN: w.s.DN(id), Text: prefix + trustee + ": " + what,
-		ACE: &ACERef{SDDL: e.SDDL(secdesc.SID{}), Index: index, List: list, Trustee: trustee},
-	}
+	return what
 }

@@ -127,8 +127,14 @@ func readPassword(r io.Reader, name string) (string, error) {
 	return line, nil
 }
 
+// A Watch is told how a scan goes. Its fields may be nil.
+type Watch struct {
+	Progress  func(collect.Progress) // often
+	Restarted func(dc.Restart)       // the scan begins again on another domain controller
+}
+
 // Collect scans the configured domain.
-func Collect(ctx context.Context, c *Config, by Caller, tool string, progress func(collect.Progress)) (*forest.Snapshot, error) {
+func Collect(ctx context.Context, c *Config, by Caller, tool string, watch Watch) (*forest.Snapshot, error) {
 	cfg, err := DirectoryConfig(ctx, c, by)
 	if err != nil {
 		return nil, err
@@ -147,7 +153,8 @@ func Collect(ctx context.Context, c *Config, by Caller, tool string, progress fu
 		account = who.Principal
 	}
 	opt := collect.Options{
-		Tool: tool, Account: account, SACL: c.Bool("sacl"), Files: sysvol{r}, Now: by.Now, Progress: progress,
+		Tool: tool, Account: account, SACL: c.Bool("sacl"), Files: sysvol{r}, Now: by.Now,
+		Progress: watch.Progress, Restarted: watch.Restarted,
 	}
 	s, err := collect.Scan(ctx, r, opt)
 	if err != nil && ctx.Err() != nil {

@@ -122,9 +122,9 @@ func (t *readerToken) holds(s secdesc.SID) bool { return t.sids[s] }
 
 // readToken asks the domain controller for the SIDs of the session ([MS-ADTS]
 // 3.1.1.3.2.22). It is nil if the server does not tell.
-func readToken(ctx context.Context, src Source) (*readerToken, error) {
+func (sc *scan) readToken(ctx context.Context) (*readerToken, error) {
 	t := &readerToken{map[secdesc.SID]bool{}}
-	_, err := src.Search(ctx, dc.Request{Scope: dc.ScopeBase, Attributes: []string{"tokenGroups"}}, func(e dc.Entry) error {
+	_, err := sc.src.Search(ctx, dc.Request{Scope: dc.ScopeBase, Attributes: []string{"tokenGroups"}, Restart: sc.changed}, func(e dc.Entry) error {
 		for _, v := range e.Values("tokenGroups") {
 			sid, err := secdesc.SIDFromBytes(v)
 			if err != nil {

@@ -1,10 +1,12 @@
 package collect_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,10 +20,17 @@ import (
 // broken descriptor, a silent rootDSE, several domains, reparse points.
 type fakeDC struct {
 	root    dc.RootDSE
-	entries map[string][]dc.Entry // by base
+	entries map[string][]dc.Entry // by base, or base and server: see on
 	refs    map[string][]string
-	answers dc.Server // that answers searches; zero: the one in use
+	answers dc.Server              // that answers searches; zero: the one in use
+	fails   func(dc.Request) error // after the entries; may be nil
+
+	mu    sync.Mutex // guards inUse
+	inUse dc.Server
 }
+
+// on is the key of entries that one server has.
+func on(s dc.Server, base string) string { return s.Name + "/" + base }
 
 var fakeServer = dc.Server{Name: "dc1.contoso.test"}
 
@@ -33,21 +42,38 @@ func newFakeDC() *fakeDC {
 		},
 		entries: map[string][]dc.Entry{"": {fakeEntry("", "tokenGroups", string(secdesc.MustSID("S-1-5-11").Bytes()))}},
 		refs:    map[string][]string{},
-		answers: fakeServer,
+		inUse:   fakeServer,
 	}
 }
 
-func (f *fakeDC) Root() dc.RootDSE  { return f.root }
-func (f *fakeDC) Server() dc.Server { return fakeServer }
-func (f *fakeDC) Domain() string    { return "contoso.test" }
+func (f *fakeDC) Root() dc.RootDSE { return f.root }
+func (f *fakeDC) Domain() string   { return "contoso.test" }
+
+func (f *fakeDC) Server() dc.Server {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.inUse
+}
+
+func (f *fakeDC) use(s dc.Server) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.inUse = s
+}
 
 func (f *fakeDC) Search(_ context.Context, q dc.Request, fn func(dc.Entry) error) (dc.Result, error) {
-	for _, e := range f.entries[q.Base] {
+	server := cmp.Or(f.answers, f.Server())
+	for _, e := range slices.Concat(f.entries[q.Base], f.entries[on(server, q.Base)]) {
 		if err := fn(e); err != nil {
 			return dc.Result{}, err
 		}
 	}
-	return dc.Result{Server: f.answers, Referrals: f.refs[q.Base]}, nil
+	if f.fails != nil {
+		if err := f.fails(q); err != nil {
+			return dc.Result{}, err
+		}
+	}
+	return dc.Result{Server: server, Referrals: f.refs[q.Base]}, nil
 }
 
 func fakeEntry(dn string, pairs ...string) dc.Entry {
@@ -102,6 +128,51 @@ func TestOtherPartitions(t *testing.T) {
 	covered(t, s, forest.AreaPartition, "DC=child,DC=contoso,DC=test", "not collected")
 	covered(t, s, forest.AreaPartition, "DC=other one,DC=contoso,DC=test", "not collected")
 	covered(t, s, forest.AreaPartition, "CN=Configuration,DC=contoso,DC=test", "complete")
+}
+
+// When a domain controller fails in the middle, nothing of it is kept: objects and
+// files come from the one that takes over, and the caller is told which and why.
+func TestBeginsAgain(t *testing.T) {
+	lost := errors.New("connection was lost")
+	f := newFakeDC()
+	second := dc.Server{Name: "dc2.contoso.test"}
+	f.entries[on(fakeServer, f.root.DefaultNC)] = []dc.Entry{fakeEntry("OU=from dc1,DC=contoso,DC=test", "objectClass", "organizationalUnit")}
+	f.entries[on(second, f.root.DefaultNC)] = []dc.Entry{fakeEntry("OU=from dc2,DC=contoso,DC=test", "objectClass", "organizationalUnit")}
+	f.fails = func(q dc.Request) error {
+		if q.Base != f.root.DefaultNC || f.Server() == second {
+			return nil
+		}
+		f.use(second)
+		return q.Restart(dc.Restart{From: fakeServer, To: second, Cause: lost})
+	}
+	var told []dc.Restart
+	s, err := collect.Scan(t.Context(), f, collect.Options{
+		Now: time.Now, Files: filesInUse{f}, Restarted: func(r dc.Restart) { told = append(told, r) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != 1 || told[0].To != second || !errors.Is(told[0].Cause, lost) {
+		t.Errorf("told %+v", told)
+	}
+	if s.Lookup("OU=from dc1,DC=contoso,DC=test") != forest.None || s.Lookup("OU=from dc2,DC=contoso,DC=test") == forest.None {
+		t.Error("the objects are not those of the second domain controller alone")
+	}
+	for _, line := range s.Info().Servers {
+		if !strings.HasSuffix(line, " = dc2.contoso.test") {
+			t.Errorf("a partition is of another server: %s", line)
+		}
+	}
+	if len(s.Files()) != 1 || s.Files()[0].Path != "Policies/dc2.contoso.test/GPT.INI" {
+		t.Errorf("files %+v, want that of the second domain controller", s.Files())
+	}
+}
+
+// filesInUse hold the name of the domain controller in use.
+type filesInUse struct{ f *fakeDC }
+
+func (s filesInUse) Walk(_ context.Context, _ string, _ dc.WalkOption, fn func(dc.File) error) error {
+	return fn(dc.File{Path: "contoso.test/Policies/" + s.f.Server().Name + "/GPT.INI", Data: []byte{}})
 }
 
 // A partition that another server answered would mix two states of the directory.

@@ -249,7 +249,10 @@ func (ev *evaluation) onObjects(e *Entry, ids []forest.ID, r *result) error {
 // failure is not known.
 func (ev *evaluation) judgeObject(e *Entry, id forest.ID) (Outcome, []missing, error) {
 	out, lacks, err := ev.judge(e, ev.object(id), nil)
-	if doubt := ev.w.doubtful(e.Select, id); doubt != "" && out == Fail {
+	if out != Fail {
+		return out, lacks, err
+	}
+	if doubt := ev.w.doubtful(e.Select, id); doubt != "" {
 		return Unknown, []missing{{"attribute", doubt}}, err
 	}
 	return out, lacks, err

@@ -42,7 +42,8 @@ func (c *command) assessCommand() *cobra.Command {
 		Use: "assess [F.lws | --domain D]", Short: "Compare a forest with the least-privilege guide",
 		Long: `Evaluates every control of the catalogue on a live domain or on a file (snapshot,
 LDIF or fixture) and reports what fails, with evidence and fix, what could not be
-decided and why, and what was not readable.`,
+decided and why, and what was not readable. A file that holds no head of a domain
+gives a report of what is missing, and exit code 3.`,
 		Example: assessExample, Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if err := f.settle(files); err != nil {
@@ -94,6 +95,9 @@ func (c *command) assess(cmd *cobra.Command, f *assessFlags) error {
 	}
 	err = c.write(ctx, &f.output, func(w io.Writer) error { return c.render(w, a, f) })
 	if err != nil {
+		return err
+	}
+	if err := app.CheckDomain(s); err != nil {
 		return err
 	}
 	return failOn(a.Findings, f.failOn, "")

@@ -164,6 +164,9 @@ func (c *Catalogue) evaluate(w *world) ([]result, error) {
 		if !selectors[e.Select].whole {
 			ev.unlistedOutcomes(e, &results[i])
 		}
+		if !w.holdsDomain() {
+			ev.domainless(e, &results[i])
+		}
 	}
 	return results, errors.Join(failed...)
 }

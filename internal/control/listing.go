@@ -358,3 +358,27 @@ func (ev *evaluation) unlistedOutcomes(e *Entry, r *result) {
 
 // unlistedScope tells the outcome for what was not listed from that of a domain.
 const unlistedScope = "not listed"
+
+// holdsDomain reports whether the head of any domain is part of the snapshot.
+func (w *world) holdsDomain() bool {
+	return slices.ContainsFunc(w.domains, func(d forest.Domain) bool { return d.Head != forest.None })
+}
+
+// domainless makes a control undecided for the forest where no domain was read:
+// its groups, accounts and policies cannot be found, and what is true of nobody is
+// no pass. What was found in single objects stays.
+func (ev *evaluation) domainless(e *Entry, r *result) {
+	if selectors[e.Select].whole {
+		if r.tally.Unknown > 0 {
+			return
+		}
+		*r = result{}
+	}
+	ev.reset(nil, nil)
+	s := ev.w.forestSubject()
+	s.Scope = unlistedScope
+	const why = "the head of a domain (objectClass domainDNS with objectSid), without which its groups, accounts and policies cannot be found"
+	f := ev.finding(e, Unknown, []missing{{"listing", why}}, s, forest.None)
+	r.tally.count(Unknown)
+	r.findings = append(r.findings, &f)
+}

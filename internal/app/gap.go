@@ -127,7 +127,7 @@ func grant(s *forest.Snapshot, c forest.Coverage, objects []string, account stri
 	case forest.AreaSACL:
 		return "grant the user right Manage auditing and security log on the domain controllers; it is strong, and most leave the auditing controls unknown instead"
 	case forest.AreaFile:
-		if strings.HasSuffix(c.Subject, "/Policies") { // all of it
+		if c.State == "unreadable" && strings.HasSuffix(c.Subject, "/Policies") { // all of it
 			return "check that port 445 (TCP) of the domain controllers answers, and that the account may read their SYSVOL share"
 		}
 		return "grant Read (without Apply) on the policy to Authenticated Users, in Group Policy Management under Delegation"

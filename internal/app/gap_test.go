@@ -38,6 +38,7 @@ func gapForest(t *testing.T) *forest.Snapshot {
 		{Area: forest.AreaDescriptor, Subject: "nTSecurityDescriptor", State: "partial", Reason: "no Read permissions", Count: 7},
 		{Area: forest.AreaDescriptor, Subject: "contoso.test/Policies", State: "partial", Reason: "denied", Count: 3},
 		{Area: forest.AreaFile, Subject: "contoso.test/Policies", State: "unreadable", Reason: "server is not reachable"},
+		{Area: forest.AreaFile, Subject: "fabrikam.test/Policies", State: "partial", Reason: "some files could not be read"},
 		{Area: forest.AreaAttribute, Subject: "sAMAccountName", State: "partial", Reason: "no Read", Count: 7},
 		{Area: forest.AreaContainer, Subject: "OU=A,DC=contoso,DC=test", State: "unreadable", Reason: "no List"},
 		{Area: forest.AreaContainer, Subject: "OU=B,DC=contoso,DC=test", State: "unreadable", Reason: "no List"},
@@ -86,6 +87,9 @@ func TestCoverageChecks(t *testing.T) {
 		if (c.State == CheckOK) != (c.Hint == "") {
 			t.Errorf("%s: state %s with hint %q", c.Name, c.State, c.Hint)
 		}
+	}
+	if i := slices.IndexFunc(checks, func(c Check) bool { return slices.Contains(c.Objects, "fabrikam.test/Policies") }); i < 0 || !strings.Contains(checks[i].Hint, "on the policy") {
+		t.Error("a share of which some files could not be read is not told to grant them")
 	}
 	if i := slices.IndexFunc(coverageChecks(gapForest(t), ""), func(c Check) bool { return strings.Contains(c.Hint, `/G "ACCOUNT:RC"`) }); i < 0 {
 		t.Error("an account that is not known has no place holder in the grant")

@@ -47,38 +47,19 @@ func main() {
 // Exit codes: 0 done, 1 the lab is not well, 2 wrong usage, 3 could not do it.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c := command{stdout: stdout, stderr: stderr}
-	fs := flag.NewFlagSet("lab", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() { fmt.Fprint(stderr, usage) }
-	fs.StringVar(&c.dir, "dir", "", "")
-	fs.StringVar(&c.net, "net", "", "")
-	fs.BoolVar(&c.single, "single", false, "")
-	fs.BoolVar(&c.json, "json", false, "")
-	if len(args) == 0 {
-		fs.Usage()
+	commands := map[string]func(context.Context) error{"up": c.up, "seed": c.seed, "status": c.status, "down": c.down}
+	if len(args) == 0 || commands[args[0]] == nil {
+		fmt.Fprint(stderr, usage)
 		return 2
 	}
-	words := args[1:]
-	if args[0] == "seed" && len(words) > 0 && !strings.HasPrefix(words[0], "-") {
-		c.file, words = words[0], words[1:]
-	}
-	if err := fs.Parse(words); errors.Is(err, flag.ErrHelp) {
+	switch err := c.parse(args[0], args[1:]); {
+	case errors.Is(err, flag.ErrHelp):
 		return 0
-	} else if err != nil {
-		return 2
-	}
-	if err := c.settle(); err != nil {
+	case err != nil:
 		fmt.Fprintln(stderr, "lab:", err)
 		return 2
 	}
-	commands := map[string]func(context.Context, []string) error{"up": c.up, "seed": c.seed, "status": c.status, "down": c.down}
-	do, ok := commands[args[0]]
-	if !ok {
-		fs.Usage()
-		return 2
-	}
-	err := do(ctx, fs.Args())
-	switch {
+	switch err := commands[args[0]](ctx); {
 	case errors.Is(err, errUnwell):
 		return 1
 	case err != nil:
@@ -86,6 +67,35 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 3
 	}
 	return 0
+}
+
+// parse takes what follows the name of a command. The file of seed may stand
+// before its flags or behind them.
+func (c *command) parse(name string, words []string) error {
+	fs := flag.NewFlagSet("lab", flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // the caller reports errors
+	fs.Usage = func() { fmt.Fprint(c.stderr, usage) }
+	fs.StringVar(&c.dir, "dir", "", "")
+	fs.StringVar(&c.net, "net", "", "")
+	fs.BoolVar(&c.single, "single", false, "")
+	fs.BoolVar(&c.json, "json", false, "")
+	if name == "seed" && len(words) > 0 && !strings.HasPrefix(words[0], "-") {
+		c.file, words = words[0], words[1:]
+	}
+	if err := fs.Parse(words); err != nil {
+		return err
+	}
+	more := fs.Args()
+	if name == "seed" && c.file == "" && len(more) > 0 {
+		c.file, more = more[0], more[1:]
+	}
+	switch {
+	case len(more) > 0:
+		return fmt.Errorf("%s takes no %q", name, more[0])
+	case name == "seed" && c.file == "":
+		return errors.New("seed: name the fixture to load")
+	}
+	return c.settle()
 }
 
 // errUnwell reports a lab that runs but does not serve; it was printed already.
@@ -121,7 +131,7 @@ func (c *command) settle() error {
 	return nil
 }
 
-func (c *command) up(ctx context.Context, _ []string) error {
+func (c *command) up(ctx context.Context) error {
 	began := time.Now()
 	l, err := samba.Up(ctx, samba.Options{Dir: c.dir, Net: c.net, Single: c.single, Progress: func(s string) {
 		fmt.Fprintf(c.stderr, "%5.1fs %s\n", time.Since(began).Seconds(), s)
@@ -137,13 +147,7 @@ func (c *command) up(ctx context.Context, _ []string) error {
 }
 
 // seed loads a fixture into a lab that runs.
-func (c *command) seed(ctx context.Context, more []string) error {
-	if c.file == "" && len(more) == 1 {
-		c.file = more[0]
-	}
-	if c.file == "" {
-		return errors.New("seed: name the fixture to load")
-	}
+func (c *command) seed(ctx context.Context) error {
 	began := time.Now()
 	l, err := samba.Open(c.dir)
 	if err != nil {
@@ -176,7 +180,7 @@ func (c *command) printLab(l *samba.Lab) error {
 	return err
 }
 
-func (c *command) status(ctx context.Context, _ []string) error {
+func (c *command) status(ctx context.Context) error {
 	l, err := samba.Open(c.dir)
 	if err != nil {
 		return err
@@ -218,7 +222,7 @@ func (c *command) printStatus(st *samba.Status) error {
 	return err
 }
 
-func (c *command) down(ctx context.Context, _ []string) error {
+func (c *command) down(ctx context.Context) error {
 	l, err := samba.Open(c.dir)
 	if errors.Is(err, samba.ErrNoLab) {
 		fmt.Fprintf(c.stderr, "no lab in %s: nothing to do\n", c.dir)

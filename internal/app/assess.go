@@ -54,6 +54,18 @@ func Controls(c *Config) (*ControlSet, error) {
 	return set, nil
 }
 
+// ErrNoDomain reports a snapshot without any domain: its assessment says what is
+// missing, and nothing about a domain.
+var ErrNoDomain = errors.New("no domain was assessed")
+
+// CheckDomain returns ErrNoDomain if s holds no head of a domain.
+func CheckDomain(s *forest.Snapshot) error {
+	if len(domainsRead(s)) > 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: what was read holds no head of a domain (objectClass domainDNS with objectSid), so every control is unknown", ErrNoDomain)
+}
+
 // Assess evaluates the controls on a snapshot. Ages count from the end of the
 // scan; now only decides which exceptions have expired and dates the run.
 func (set *ControlSet) Assess(s *forest.Snapshot, now time.Time, tool string) (*control.Assessment, error) {

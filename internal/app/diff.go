@@ -19,6 +19,7 @@ type Difference struct {
 	Directory *forest.Changes    `json:"directory"`
 	Findings  *report.Difference `json:"findings"`
 	New       []control.Finding  `json:"-"` // findings that only the second has
+	Grown     []control.Finding  `json:"-"` // failures of both that are more in the second
 }
 
 // ErrUnrelated reports two snapshots that have no domain in common.
@@ -53,6 +54,7 @@ func Diff(ctx context.Context, set *ControlSet, names [2]string, tool string, no
 		Directory: forest.Diff(snapshots[0], snapshots[1]),
 		Findings:  report.NewDifference(results[0], results[1], d),
 		New:       d.New,
+		Grown:     d.Grown(),
 	}, nil
 }
 

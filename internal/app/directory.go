@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -28,6 +30,7 @@ type Caller struct {
 	Stdin   io.Reader                                                 // for --password-file -
 	Prompt  func(ctx context.Context, account string) (string, error) // nil if nobody can be asked
 	Now     func() time.Time                                          // required
+	Warn    func(text string)                                         // says what the user should mend; nil: nobody listens
 }
 
 // DirectoryConfig turns the configuration into that of package dc.
@@ -63,6 +66,9 @@ func credentials(ctx context.Context, c *Config, by Caller) (dc.Credentials, err
 	case c.Text("password-file") != "" && user == "":
 		return dc.Credentials{}, fmt.Errorf("%w: password-file needs user: whose password is it?", ErrConfig)
 	case keytab != "":
+		if fi, err := os.Stat(keytab); err == nil { // else reading it says what is wrong
+			by.warnExposed("keytab", keytab, fi)
+		}
 		return dc.Keytab(user, keytab), nil
 	case user == "":
 		return dc.CCache(ccache), nil
@@ -82,6 +88,9 @@ func password(ctx context.Context, c *Config, by Caller, user string) (string, e
 			return "", fmt.Errorf("reading the password from %s: %w", file, cause(err))
 		}
 		defer f.Close()
+		if fi, err := f.Stat(); err == nil {
+			by.warnExposed("password file", file, fi)
+		}
 		return readPassword(f, file)
 	case by.Environ != "":
 		return by.Environ, nil
@@ -89,6 +98,16 @@ func password(ctx context.Context, c *Config, by Caller, user string) (string, e
 		return by.Prompt(ctx, user)
 	}
 	return "", fmt.Errorf("%w: no password for %s: give --password-file, %s, --keytab or --ccache", ErrConfig, user, PasswordVariable)
+}
+
+// warnExposed warns of a secret in a file that others than its owner may read.
+// Windows has no such bits; its permissions are not looked at.
+func (by Caller) warnExposed(what, name string, fi fs.FileInfo) {
+	mode := fi.Mode()
+	if by.Warn == nil || runtime.GOOS == "windows" || !mode.IsRegular() || mode.Perm()&0o077 == 0 {
+		return
+	}
+	by.Warn(fmt.Sprintf("the %s %s is open to others than its owner (mode %04o): chmod 600 %s", what, name, mode.Perm(), name))
 }
 
 // readPassword takes the first line.
@@ -108,8 +127,14 @@ func readPassword(r io.Reader, name string) (string, error) {
 	return line, nil
 }
 
+// A Watch is told how a scan goes. Its fields may be nil.
+type Watch struct {
+	Progress  func(collect.Progress) // often
+	Restarted func(dc.Restart)       // the scan begins again on another domain controller
+}
+
 // Collect scans the configured domain.
-func Collect(ctx context.Context, c *Config, by Caller, tool string, progress func(collect.Progress)) (*forest.Snapshot, error) {
+func Collect(ctx context.Context, c *Config, by Caller, tool string, watch Watch) (*forest.Snapshot, error) {
 	cfg, err := DirectoryConfig(ctx, c, by)
 	if err != nil {
 		return nil, err
@@ -128,21 +153,26 @@ func Collect(ctx context.Context, c *Config, by Caller, tool string, progress fu
 		account = who.Principal
 	}
 	opt := collect.Options{
-		Tool: tool, Account: account, SACL: c.Bool("sacl"), Now: by.Now, Progress: progress,
-	}
-	vol, err := r.Sysvol(ctx, dc.Limits{})
-	switch {
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("connecting to SYSVOL: %w", ctx.Err())
-	case err != nil:
-		opt.NoFiles = err.Error()
-	default:
-		defer vol.Close()
-		opt.Files = vol
+		Tool: tool, Account: account, SACL: c.Bool("sacl"), Files: sysvol{r}, Now: by.Now,
+		Progress: watch.Progress, Restarted: watch.Restarted,
 	}
 	s, err := collect.Scan(ctx, r, opt)
 	if err != nil && ctx.Err() != nil {
 		return nil, errors.Join(context.Cause(ctx), err)
 	}
 	return s, err
+}
+
+// A sysvol is the SYSVOL share of the domain controller that its reader uses. Each
+// walk connects anew, so that a scan which begins again on another domain
+// controller takes the files from there as well.
+type sysvol struct{ r *dc.Reader }
+
+func (v sysvol) Walk(ctx context.Context, root string, opt dc.WalkOption, fn func(dc.File) error) error {
+	vol, err := v.r.Sysvol(ctx, dc.Limits{})
+	if err != nil {
+		return err
+	}
+	defer vol.Close()
+	return vol.Walk(ctx, root, opt, fn)
 }

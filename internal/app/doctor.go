@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,8 +40,8 @@ type Check struct {
 // maxSkew is the difference of clocks that Kerberos allows.
 const maxSkew = 5 * time.Minute
 
-// A Doctor collects checks.
-type Doctor struct {
+// A doctor collects checks.
+type doctor struct {
 	checks []Check
 	report func(Check)
 }
@@ -49,7 +50,7 @@ type Doctor struct {
 // and what the account would see, and hands each check to report as it is made.
 // It returns all of them.
 func Diagnose(ctx context.Context, c *Config, by Caller, tool string, report func(Check)) []Check {
-	d := &Doctor{report: report}
+	d := &doctor{report: report}
 	cfg, err := DirectoryConfig(ctx, c, by)
 	if err != nil {
 		d.add("configuration", "settings", err, "")
@@ -80,7 +81,7 @@ func serverNames(servers []dc.Server) string {
 }
 
 // add records a check that failed if err is set, and is in order otherwise.
-func (d *Doctor) add(area, name string, err error, detail string) {
+func (d *doctor) add(area, name string, err error, detail string) {
 	c := Check{Area: area, Name: name, State: CheckOK, Detail: detail}
 	if err != nil {
 		c.State, c.Detail, c.Hint = CheckFail, err.Error(), dc.Hint(err)
@@ -89,11 +90,11 @@ func (d *Doctor) add(area, name string, err error, detail string) {
 }
 
 // warn records a check that failed without stopping a scan.
-func (d *Doctor) warn(area, name, detail, hint string) {
+func (d *doctor) warn(area, name, detail, hint string) {
 	d.put(Check{Area: area, Name: name, State: CheckWarn, Detail: detail, Hint: hint})
 }
 
-func (d *Doctor) put(c Check) {
+func (d *doctor) put(c Check) {
 	d.checks = append(d.checks, c)
 	if d.report != nil {
 		d.report(c)
@@ -101,7 +102,7 @@ func (d *Doctor) put(c Check) {
 }
 
 // server checks ports, clock and TLS of one domain controller.
-func (d *Doctor) server(ctx context.Context, cfg dc.Config, s dc.Server) {
+func (d *doctor) server(ctx context.Context, cfg dc.Config, s dc.Server) {
 	p, err := dc.ProbeServer(ctx, cfg, s)
 	if err != nil {
 		d.add("network", s.String(), err, "")
@@ -126,7 +127,7 @@ func (d *Doctor) server(ctx context.Context, cfg dc.Config, s dc.Server) {
 	}
 }
 
-func (d *Doctor) clock(s dc.Server, p dc.ServerProbe) {
+func (d *doctor) clock(s dc.Server, p dc.ServerProbe) {
 	skew := p.Root.Skew.Round(time.Second)
 	switch {
 	case p.RootErr != nil:
@@ -139,7 +140,7 @@ func (d *Doctor) clock(s dc.Server, p dc.ServerProbe) {
 }
 
 // logon reports one way of authenticating. Only the configured one must work.
-func (d *Doctor) logon(cfg dc.Config, p dc.AuthProbe) {
+func (d *doctor) logon(cfg dc.Config, p dc.AuthProbe) {
 	name := fmt.Sprintf("%s, %s", p.Transport, map[dc.Bind]string{dc.Kerberos: "Kerberos", dc.Simple: "simple bind"}[p.Bind])
 	switch {
 	case p.Skipped:
@@ -157,20 +158,14 @@ func (d *Doctor) logon(cfg dc.Config, p dc.AuthProbe) {
 
 // reading scans, to say what the account can and cannot read and whether it holds
 // more than reading needs.
-func (d *Doctor) reading(ctx context.Context, cfg dc.Config, tool string) {
+func (d *doctor) reading(ctx context.Context, cfg dc.Config, tool string) {
 	r, err := dc.Open(ctx, cfg)
 	if err != nil {
 		d.add("reading", "connection", err, "")
 		return
 	}
 	defer r.Close()
-	opt := collect.Options{Tool: tool, Account: cfg.Credentials.Principal(), SACL: true, Now: cfg.Now}
-	if vol, err := r.Sysvol(ctx, dc.Limits{}); err != nil {
-		opt.NoFiles = err.Error()
-	} else {
-		defer vol.Close()
-		opt.Files = vol
-	}
+	opt := collect.Options{Tool: tool, Account: cfg.Credentials.Principal(), SACL: true, Files: sysvol{r}, Now: cfg.Now}
 	s, err := collect.Scan(ctx, r, opt)
 	if err != nil {
 		d.add("reading", "scan", err, "")
@@ -184,23 +179,61 @@ func (d *Doctor) reading(ctx context.Context, cfg dc.Config, tool string) {
 
 // account says who reads, and warns if that account has power it does not need. It
 // returns the account's name, empty if the directory did not tell it.
-func (d *Doctor) account(ctx context.Context, r *dc.Reader, s *forest.Snapshot) string {
+func (d *doctor) account(ctx context.Context, r *dc.Reader, s *forest.Snapshot) string {
 	who, err := r.WhoAmI(ctx)
 	if err != nil {
 		d.warn("account", "identity", err.Error(), dc.Hint(err))
 		return ""
 	}
-	var held []string
-	for _, raw := range who.TokenGroups {
+	d.put(membershipCheck(s, who))
+	return who.Principal
+}
+
+// membershipCheck judges the groups in the token of the account that reads.
+func membershipCheck(s *forest.Snapshot, who dc.Account) Check {
+	c := Check{Area: "account", Name: who.Principal, State: CheckWarn}
+	held, malformed := heldPower(s, who.TokenGroups)
+	switch {
+	case len(held) > 0:
+		c.Detail = "is a member of " + strings.Join(held, ", ") + ": reading needs no such power"
+		c.Hint = "scan with an ordinary domain user"
+	case len(who.TokenGroups) == 0 || malformed > 0:
+		c.Detail = "the domain controller did not tell all groups of the account, so it may hold more power than reading needs"
+		c.Hint = "look at the memberships of the account; reading needs an ordinary domain user"
+	default:
+		c.State, c.Detail = CheckOK, "holds no privileged membership, and needs none"
+	}
+	return c
+}
+
+// heldPower names the privileged groups among the SIDs of a token, and counts
+// those that are no SIDs. A group that the account may not see goes by its SID.
+func heldPower(s *forest.Snapshot, token [][]byte) (held []string, malformed int) {
+	for _, raw := range token {
 		sid, err := secdesc.SIDFromBytes(raw)
-		if err == nil && reach.IsPrivileged(s, sid) {
-			held = append(held, s.Name(s.BySID(sid)))
+		if err != nil {
+			malformed++
+			continue
+		}
+		if !reach.IsPrivileged(s, sid) && !ofAnotherRoot(s, sid) {
+			continue
+		}
+		if id := s.BySID(sid); id != forest.None {
+			held = append(held, s.Name(id))
+		} else {
+			held = append(held, sid.String())
 		}
 	}
-	if len(held) > 0 {
-		d.warn("account", who.Principal, "is a member of "+strings.Join(held, ", ")+": reading needs no such power", "scan with an ordinary domain user")
-		return who.Principal
+	return held, malformed
+}
+
+// ofAnotherRoot reports whether sid is Schema Admins, Enterprise Admins or
+// Enterprise Key Admins of a domain that was not scanned: the root of this forest,
+// as far as the snapshot can tell.
+func ofAnotherRoot(s *forest.Snapshot, sid secdesc.SID) bool {
+	rid, ok := sid.RID()
+	if !ok || !sid.IsDomainRelative() || rid != 518 && rid != 519 && rid != 527 {
+		return false
 	}
-	d.add("account", who.Principal, nil, "holds no privileged membership, and needs none")
-	return who.Principal
+	return !slices.ContainsFunc(s.Domains(), func(d forest.Domain) bool { return d.SID == sid.Domain() })
 }

@@ -64,6 +64,9 @@ func extend(c *Check, objects []string) {
 func gapObjects(s *forest.Snapshot, c forest.Coverage) (objects []string, single bool) {
 	switch c.Area {
 	case forest.AreaDescriptor:
+		if !ofDirectory(c) {
+			return []string{c.Subject}, true
+		}
 		return objectsWhere(s, func(id forest.ID) bool { _, ok := s.DescriptorIndex(id); return !ok }), false
 	case forest.AreaAttribute:
 		if strings.EqualFold(c.Subject, "objectClass") {
@@ -84,6 +87,9 @@ func gapObjects(s *forest.Snapshot, c forest.Coverage) (objects []string, single
 	}
 	return nil, false
 }
+
+// ofDirectory tells a gap in the descriptors of objects from one in those of files.
+func ofDirectory(c forest.Coverage) bool { return strings.EqualFold(c.Subject, "nTSecurityDescriptor") }
 
 func objectsWhere(s *forest.Snapshot, is func(forest.ID) bool) []string {
 	var out []string
@@ -110,6 +116,9 @@ func grant(s *forest.Snapshot, c forest.Coverage, objects []string, account stri
 	}
 	switch c.Area {
 	case forest.AreaDescriptor:
+		if !ofDirectory(c) {
+			return "grant Read permissions on the files, in the security settings of the SYSVOL folder"
+		}
 		return "grant Read permissions: " + dsacls("RC")
 	case forest.AreaContainer:
 		return "grant List contents: " + dsacls("LC")
@@ -118,6 +127,9 @@ func grant(s *forest.Snapshot, c forest.Coverage, objects []string, account stri
 	case forest.AreaSACL:
 		return "grant the user right Manage auditing and security log on the domain controllers; it is strong, and most leave the auditing controls unknown instead"
 	case forest.AreaFile:
+		if c.State == "unreadable" && strings.HasSuffix(c.Subject, "/Policies") { // all of it
+			return "check that port 445 (TCP) of the domain controllers answers, and that the account may read their SYSVOL share"
+		}
 		return "grant Read (without Apply) on the policy to Authenticated Users, in Group Policy Management under Delegation"
 	case forest.AreaPartition, forest.AreaMetadata, forest.AreaHost, forest.AreaSnapshot:
 	}

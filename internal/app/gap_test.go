@@ -36,6 +36,9 @@ func gapForest(t *testing.T) *forest.Snapshot {
 	for _, c := range []forest.Coverage{
 		{Area: forest.AreaPartition, Subject: "DC=contoso,DC=test", State: "complete", Count: 8},
 		{Area: forest.AreaDescriptor, Subject: "nTSecurityDescriptor", State: "partial", Reason: "no Read permissions", Count: 7},
+		{Area: forest.AreaDescriptor, Subject: "contoso.test/Policies", State: "partial", Reason: "denied", Count: 3},
+		{Area: forest.AreaFile, Subject: "contoso.test/Policies", State: "unreadable", Reason: "server is not reachable"},
+		{Area: forest.AreaFile, Subject: "fabrikam.test/Policies", State: "partial", Reason: "some files could not be read"},
 		{Area: forest.AreaAttribute, Subject: "sAMAccountName", State: "partial", Reason: "no Read", Count: 7},
 		{Area: forest.AreaContainer, Subject: "OU=A,DC=contoso,DC=test", State: "unreadable", Reason: "no List"},
 		{Area: forest.AreaContainer, Subject: "OU=B,DC=contoso,DC=test", State: "unreadable", Reason: "no List"},
@@ -70,6 +73,8 @@ func TestCoverageChecks(t *testing.T) {
 	}{
 		{"partition DC=contoso,DC=test", CheckOK, 0, 0, ""},
 		{"descriptor nTSecurityDescriptor", CheckWarn, maxGapObjects, 7, `grant Read permissions: dsacls "CN=u0,DC=contoso,DC=test" /G "alice:RC", and so for the others`},
+		{"descriptor", CheckWarn, 1, 1, "on the files"}, // of files, not of the seven objects
+		{"file", CheckWarn, 1, 1, "port 445"},
 		{"attribute sAMAccountName", CheckWarn, maxGapObjects, 7, "grant Read on the attribute"},
 		{"container", CheckWarn, 2, 2, `grant List contents: dsacls "OU=A,DC=contoso,DC=test" /G "alice:LC"`},
 		{"sacl nTSecurityDescriptor", CheckWarn, 0, 0, "Manage auditing and security log"},
@@ -82,6 +87,9 @@ func TestCoverageChecks(t *testing.T) {
 		if (c.State == CheckOK) != (c.Hint == "") {
 			t.Errorf("%s: state %s with hint %q", c.Name, c.State, c.Hint)
 		}
+	}
+	if i := slices.IndexFunc(checks, func(c Check) bool { return slices.Contains(c.Objects, "fabrikam.test/Policies") }); i < 0 || !strings.Contains(checks[i].Hint, "on the policy") {
+		t.Error("a share of which some files could not be read is not told to grant them")
 	}
 	if i := slices.IndexFunc(coverageChecks(gapForest(t), ""), func(c Check) bool { return strings.Contains(c.Hint, `/G "ACCOUNT:RC"`) }); i < 0 {
 		t.Error("an account that is not known has no place holder in the grant")

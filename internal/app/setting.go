@@ -27,7 +27,7 @@ const (
 	String   Kind = iota
 	List          // several strings; in the environment and in flags separated by ";"
 	Bool          // true, false
-	Int           // decimal, not negative
+	Int           // decimal, at least 1
 	Duration      // Go syntax: 30s, 5m
 )
 
@@ -177,12 +177,12 @@ func (c *Config) ReadYAML(file string, data []byte) error {
 			return fmt.Errorf("%w: %s: not a mapping of settings", ErrConfig, file)
 		}
 		for it := m.MapRange(); it.Next(); {
-			source := fmt.Sprintf("%s:%d", file, it.Key().GetToken().Position.Line)
+			name, source := keyText(it.Key()), fmt.Sprintf("%s:%d", file, it.Key().GetToken().Position.Line)
 			text, err := nodeText(it.Value())
 			if err != nil {
-				return fmt.Errorf("%w: %s: %s: %w", ErrConfig, source, it.Key().String(), err)
+				return fmt.Errorf("%w: %s: %s: %w", ErrConfig, source, name, err)
 			}
-			if err := c.Set(it.Key().String(), text, source); err != nil {
+			if err := c.Set(name, text, source); err != nil {
 				return err
 			}
 		}
@@ -199,23 +199,50 @@ func syntaxError(file string, err error) error {
 	return fmt.Errorf("%s: not YAML: %w", file, err)
 }
 
-// nodeText returns a scalar as text, and a sequence of scalars joined by ";".
+// nodeText returns a scalar as text, and a sequence of scalars joined by ";". An
+// element must be one to List as well.
 func nodeText(n ast.Node) (string, error) {
-	if seq, ok := n.(*ast.SequenceNode); ok {
-		var parts []string
-		for _, v := range seq.Values {
-			t, err := nodeText(v)
-			if err != nil {
-				return "", err
-			}
-			parts = append(parts, t)
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		return scalarText(n)
+	}
+	parts := make([]string, len(seq.Values))
+	for i, v := range seq.Values {
+		t, err := scalarText(v)
+		if err != nil {
+			return "", err
 		}
-		return strings.Join(parts, ";"), nil
+		if one := splitList(t + ";"); t != "" && !slices.Equal(one, []string{strings.TrimSpace(t)}) {
+			return "", fmt.Errorf("%q is not one element of a list: put a backslash before its semicolons, and none at its end", t)
+		}
+		parts[i] = t
 	}
-	if _, ok := n.(ast.ScalarNode); !ok {
-		return "", errors.New("neither a value nor a list of values")
+	return strings.Join(parts, ";"), nil
+}
+
+// scalarText returns a scalar as text, "" for null.
+func scalarText(n ast.Node) (string, error) {
+	switch n := n.(type) {
+	case *ast.NullNode:
+		return "", nil
+	case *ast.StringNode:
+		return n.Value, nil
+	case *ast.LiteralNode: // | and >
+		return strings.TrimSuffix(n.Value.Value, "\n"), nil
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		return "", errors.New("anchors, aliases and tags are not understood in the configuration")
+	case ast.ScalarNode: // numbers and truth values, as they are written
+		return n.GetToken().Value, nil
 	}
-	return n.GetToken().Value, nil
+	return "", errors.New("neither a value nor a list of values")
+}
+
+// keyText returns the name of a setting; quotes are not part of it.
+func keyText(n ast.MapKeyNode) string {
+	if s, ok := n.(*ast.StringNode); ok {
+		return s.Value
+	}
+	return n.String()
 }
 
 // Values returns all settings with their values, in the order of Settings.
@@ -232,9 +259,11 @@ func (c *Config) Text(name string) string { return c.values[name].Text }
 
 // List returns the elements of a List setting. A semicolon behind a backslash
 // belongs to its element.
-func (c *Config) List(name string) []string {
+func (c *Config) List(name string) []string { return splitList(c.Text(name)) }
+
+func splitList(text string) []string {
 	var out []string
-	text, start := c.Text(name), 0
+	start := 0
 	for i := range len(text) + 1 {
 		switch {
 		case i < len(text) && text[i] != ';', i < len(text) && escaped(text, i):

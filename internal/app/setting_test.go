@@ -48,6 +48,34 @@ func TestConfigPrecedence(t *testing.T) {
 	}
 }
 
+// Every way to write a value in YAML means the value.
+func TestConfigScalars(t *testing.T) {
+	for text, want := range map[string]string{
+		"domain: a":             "a",
+		"domain: 'a b'":         "a b",
+		"'domain': a":           "a",
+		"domain:\n":             "",
+		"domain: null":          "",
+		"domain: ~":             "",
+		"domain: |\n  a\n":      "a",
+		"domain: >\n  a\n  b\n": "a b",
+		"domain: 10.0":          "10.0",
+		"domain: 'null'":        "null",
+	} {
+		c := NewConfig()
+		if err := c.ReadYAML("f.yaml", []byte(text)); err != nil || c.Text("domain") != want {
+			t.Errorf("%q: %q, %v; want %q", text, c.Text("domain"), err, want)
+		}
+	}
+	c := NewConfig()
+	if err := c.ReadYAML("f.yaml", []byte(`exempt: ['OU=a\;b', ' OU=c ', ~]`)); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.List("exempt"); !slices.Equal(got, []string{`OU=a\;b`, "OU=c"}) {
+		t.Errorf("exempt %q", got)
+	}
+}
+
 func TestConfigErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"frob: 1":                    "f.yaml:1: there is no setting \"frob\"",
@@ -58,12 +86,15 @@ func TestConfigErrors(t *testing.T) {
 		"exempt: [{a: b}]":           "f.yaml:1: exempt: neither a value nor a list of values",
 		"- domain":                   "f.yaml: not a mapping of settings",
 		"domain: a\nexempt: [OU=A\n": "f.yaml:2: not YAML: ",
-		"domain: a\ndomain: b\n":     "",
+		"domain: a\ndomain: b\n":     "f.yaml:2: not YAML: ",
+		"domain: &x a\n":             "f.yaml:1: domain: anchors, aliases and tags",
+		"domain: !!str a\n":          "f.yaml:1: domain: anchors, aliases and tags",
+		"exempt: [[OU=A]]":           "f.yaml:1: exempt: neither a value nor a list of values",
+		"exempt: ['OU=A;B', OU=C]":   "f.yaml:1: exempt: \"OU=A;B\" is not one element of a list",
+		`exempt: ['OU=A\', OU=C]`:    "f.yaml:1: exempt: \"OU=A\\\\\" is not one element of a list",
+		"stale-days:\n":              "f.yaml:1: stale-days: \"\" is not a positive whole number",
 	} {
 		err := NewConfig().ReadYAML("f.yaml", []byte(text))
-		if want == "" {
-			continue // refused or taken, but no panic
-		}
 		if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}

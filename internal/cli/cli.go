@@ -160,6 +160,8 @@ func hintOf(err error) string {
 		return u.hint
 	case errors.As(err, &w):
 		return "name another place with --out, or make room there; a file that was there before is unchanged"
+	case errors.Is(err, app.ErrNoDomain):
+		return "export the domain from its root (DC=…) with scope subtree and objectSid, or scan it with collect"
 	case errors.Is(err, app.ErrUnrelated):
 		return "compare two snapshots of one domain"
 	case errors.Is(err, forest.ErrCorrupt), errors.Is(err, forest.ErrTruncated):

@@ -49,7 +49,7 @@ account may not read is stated in the snapshot's coverage.`,
 			if err := app.SaveSnapshot(cmd.Context(), out, s); err != nil {
 				return err
 			}
-			c.note("%s: %d objects, %d distinct descriptors, %d policy files", out, s.Len(), s.NumDescriptors(), len(s.Files()))
+			c.note("%s: %d objects, %d distinct descriptors, %d policy files", out, s.Len(), s.NumDescriptors(), filesRead(s))
 			return nil
 		},
 	}
@@ -65,13 +65,25 @@ func (c *command) scan(ctx context.Context, cfg *app.Config) (*forest.Snapshot, 
 	}
 	p := c.newProgress(ctx)
 	defer p.close()
-	s, err := app.Collect(ctx, cfg, c.caller(), c.tool(), p.show)
+	s, err := app.Collect(ctx, cfg, c.caller(), c.tool(), app.Watch{Progress: p.show, Restarted: p.restarted})
 	if err != nil {
 		return nil, err
 	}
 	p.close()
 	c.noteGaps(s)
 	return s, nil
+}
+
+// filesRead counts the policy files that s holds; what could not be read is listed
+// beside them.
+func filesRead(s *forest.Snapshot) int {
+	n := 0
+	for _, f := range s.Files() {
+		if f.State == forest.Known {
+			n++
+		}
+	}
+	return n
 }
 
 // noteGaps says on standard error what could not be read.

@@ -12,7 +12,8 @@ import (
 const diffExample = `  leastwise diff monday.lws friday.lws
   leastwise diff monday.lws friday.lws --output json | jq '.findings.added[].title'
 
-  # in a pipeline: exit code 1 if a finding of severity high or worse is new
+  # in a pipeline: exit code 1 if a finding of severity high or worse is new,
+  # or has grown: one more domain administrator
   leastwise diff monday.lws friday.lws --fail-on high`
 
 func (c *command) diffCommand() *cobra.Command {
@@ -24,7 +25,10 @@ func (c *command) diffCommand() *cobra.Command {
 		Use: "diff A B", Short: "What changed between two snapshots, and what it changed in findings",
 		Long: `Compares two snapshots (or LDIF or fixture files) of one forest: objects that came,
 went, moved or changed, and the findings that are new, fixed or changed. What could
-not be read in one of the two is stated and never taken for a change.`,
+not be read in one of the two is stated and never taken for a change.
+
+A finding has grown if it is a failure that was unknown or accepted before, is more
+severe, or is about another account, entry or computer than before.`,
 		Example: diffExample, Args: args(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if err := checkSeverity(level); err != nil {
@@ -38,7 +42,7 @@ not be read in one of the two is stated and never taken for a change.`,
 	}
 	addSettings(cmd, "controls", "assess")
 	o.add(cmd, "table", "json")
-	addFailOn(cmd, &level, "a new finding is")
+	addFailOn(cmd, &level, "a new or grown finding is")
 	return cmd
 }
 
@@ -63,5 +67,5 @@ func (c *command) diff(cmd *cobra.Command, files [2]string, o *output, level str
 	if err != nil {
 		return err
 	}
-	return failOn(d.New, level, "new ")
+	return failOn(append(d.New, d.Grown...), level, "new or grown ")
 }

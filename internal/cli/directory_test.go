@@ -7,6 +7,7 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -49,15 +50,19 @@ func TestDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("race", w.testRace)
-	for _, group := range []string{"read", "change", "stop"} {
-		t.Run(group, func(t *testing.T) {
-			cmds := commands()
-			cmds["proxy"], cmds["during"], cmds["lab"] = w.cmdProxy, w.cmdDuring, w.cmdLab
-			testscript.Run(t, testscript.Params{
-				Dir: filepath.Join("testdata", "directory", group), Setup: w.setup, Cmds: cmds, Condition: condition, RequireUniqueNames: true,
-			})
-		})
+	for _, group := range []string{"read", "deny", "change", "stop"} {
+		t.Run(group, func(t *testing.T) { w.run(t, group) })
 	}
+}
+
+// run runs the scripts of a folder side by side.
+func (w *world) run(t *testing.T, folder string) {
+	cmds := commands()
+	cmds["proxy"], cmds["during"], cmds["lab"] = w.cmdProxy, w.cmdDuring, w.cmdLab
+	cmds["outcomes"], cmds["names"], cmds["same"], cmds["tripwire"] = cmdOutcomes, w.cmdNames, cmdSame, w.cmdTripwire
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "directory", folder), Setup: w.setup, Cmds: cmds, Condition: condition, RequireUniqueNames: true,
+	})
 }
 
 // testRace scans in this process, where the race detector sees it.
@@ -86,6 +91,9 @@ func (w *world) setup(e *testscript.Env) error {
 	} {
 		e.Setenv(k, v)
 	}
+	if dcs := l.DCs(); len(dcs) > 1 {
+		e.Setenv("DC2", dcs[1].Address)
+	}
 	e.Values[environKey{}] = append([]string(nil), e.Vars...)
 	conf := fmt.Sprintf("domain: %s\ndns: %s\nuser: %s\npassword-file: %s\n", l.Domain, l.DNS, l.Reader.Name, l.Reader.PasswordFile)
 	return os.WriteFile(filepath.Join(e.WorkDir, "leastwise.yaml"), []byte(conf), 0o600)
@@ -106,9 +114,10 @@ func (w *world) address(ts *testscript.TestScript) string {
 	return ""
 }
 
-// cmdProxy puts a proxy with standard ports in front of the domain controller and
-// its address into PROXY: proxy PORT… [-- TOXIC JSON]. The toxic hits what the
-// domain controller sends on port 389.
+// cmdProxy puts a proxy with standard ports in front of a domain controller, the
+// first one unless named, and its address into PROXY:
+// proxy [HOST] PORT… [-- TOXIC JSON]. The toxic hits what the domain controller
+// sends on port 389.
 func (w *world) cmdProxy(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("usage: proxy PORT… [-- TOXIC ATTRIBUTES]")
@@ -121,10 +130,16 @@ func (w *world) cmdProxy(ts *testscript.TestScript, neg bool, args []string) {
 			break
 		}
 	}
+	behind := w.lab.DCs()[0]
+	if len(args) > 0 {
+		if h, err := w.lab.Host(args[0]); err == nil {
+			behind, args = h, args[1:]
+		}
+	}
 	addr := w.address(ts)
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	for _, port := range args {
-		p := toxiproxy.NewProxy(server, port, net.JoinHostPort(addr, port), net.JoinHostPort(w.lab.DCs()[0].Address, port))
+		p := toxiproxy.NewProxy(server, port, net.JoinHostPort(addr, port), net.JoinHostPort(behind.Address, port))
 		ts.Check(p.Start())
 		ts.Defer(p.Stop)
 		if port == "389" && toxic != "" {
@@ -223,7 +238,10 @@ func (m *matcher) String() string {
 //	lab samba-tool ARG…        runs samba-tool as Administrator
 //	lab run PROGRAM ARG…       runs a program whose names resolve in the lab
 //	lab ldapsearch FILE ARG…   writes what an ordinary user's ldapsearch prints
-//	lab sysvol PATH FILE       puts a file into SYSVOL on the domain controller's disk
+//	lab sysvol PATH FILE       puts a file into SYSVOL on every domain controller's disk
+//	lab folder PATH ARG…       runs smbcacls as Administrator on a folder of the policies
+//	lab share OPTION ACCOUNT   changes who may use the share SYSVOL (sharesec -a, -r)
+//	lab converge all           waits until all domain controllers hold the same
 func (w *world) cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: lab VERB ARG…")
@@ -243,15 +261,61 @@ func (w *world) cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		ts.Check(os.WriteFile(ts.MkAbs(args[0]), out, 0o600))
 	case "sysvol":
-		found, err := filepath.Glob(filepath.Join(w.lab.DCs()[0].Dir, "*", "sysvol", w.lab.Domain, "Policies"))
-		ts.Check(err)
-		if len(found) != 1 {
-			ts.Fatalf("policies folders: %q", found)
+		for _, host := range w.lab.DCs() {
+			name := filepath.Join(host.Dir, "state", "sysvol", w.lab.Domain, "Policies", filepath.FromSlash(args[0]))
+			ts.Check(os.MkdirAll(filepath.Dir(name), 0o755))
+			ts.Check(os.WriteFile(name, []byte(ts.ReadFile(args[1])), 0o644))
 		}
-		name := filepath.Join(found[0], filepath.FromSlash(args[0]))
-		ts.Check(os.MkdirAll(filepath.Dir(name), 0o755))
-		ts.Check(os.WriteFile(name, []byte(ts.ReadFile(args[1])), 0o644))
+	case "folder":
+		argv := append([]string{
+			"-s", w.lab.ClientConf, "//" + w.lab.DCs()[0].FQDN + "/sysvol", w.lab.Domain + `\Policies\` + args[0],
+		}, args[1:]...)
+		w.asAdmin(ts, "smbcacls", argv...)
+	case "share":
+		out, err := w.lab.Lab.SambaTool(ctx, "user", "show", args[1], "--attributes=objectSid")
+		ts.Check(err)
+		_, sid, _ := strings.Cut(string(out), "objectSid: ")
+		w.asAdmin(ts, "sharesec", "-s", w.lab.DCs()[0].SmbConf, "sysvol", args[0], strings.TrimSpace(sid)+":DENIED/0/FULL")
+	case "converge":
+		ts.Check(w.lab.Lab.Converge(ctx))
 	default:
 		ts.Fatalf("there is no verb %q", verb)
+	}
+}
+
+// asAdmin runs a tool of Samba's in the lab as its Administrator.
+func (w *world) asAdmin(ts *testscript.TestScript, name string, args ...string) {
+	out, err := w.lab.AsAdmin(w.lab.Command(context.Background(), name, args...)).CombinedOutput()
+	ts.Logf("%s", out)
+	ts.Check(err)
+}
+
+// cmdOutcomes checks how often controls passed, failed and stayed unknown in an
+// assessment in JSON: outcomes FILE CONTROL=PASS/FAIL/UNKNOWN…
+func cmdOutcomes(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: outcomes FILE CONTROL=PASS/FAIL/UNKNOWN…")
+	}
+	var a struct {
+		Controls []struct {
+			ID                  string
+			Pass, Fail, Unknown int
+		}
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &a))
+	got := map[string]string{}
+	for _, c := range a.Controls {
+		got[c.ID] = fmt.Sprintf("%d/%d/%d", c.Pass, c.Fail, c.Unknown)
+	}
+	wrong := 0
+	for _, arg := range args[1:] {
+		id, want, _ := strings.Cut(arg, "=")
+		if got[id] != want {
+			wrong++
+			ts.Logf("%s: pass/fail/unknown %q, want %s", id, got[id], want)
+		}
+	}
+	if wrong > 0 {
+		ts.Fatalf("%d controls of %s are not as expected", wrong, args[0])
 	}
 }

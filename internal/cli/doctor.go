@@ -88,7 +88,10 @@ func writeChecks(w io.Writer, checks []app.Check, form string) error {
 
 // caller hands on the clock and the ways to a password.
 func (c *command) caller() app.Caller {
-	return app.Caller{Environ: c.env.getenv(app.PasswordVariable), Stdin: c.env.In, Prompt: c.env.PromptPassword, Now: c.env.Now}
+	return app.Caller{
+		Environ: c.env.getenv(app.PasswordVariable), Stdin: c.env.In, Prompt: c.env.PromptPassword, Now: c.env.Now,
+		Warn: func(text string) { fmt.Fprintln(c.env.Err, "leastwise: warning:", report.Visible(text)) },
+	}
 }
 
 // showCheck writes one line; below it the objects that it is about, and the hint.

@@ -3,12 +3,15 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/leastwise/leastwise/internal/collect"
+	"github.com/leastwise/leastwise/internal/dc"
+	"github.com/leastwise/leastwise/internal/report"
 )
 
 // A progress shows how far a scan is: a line for each phase that is rewritten on a
@@ -47,6 +50,25 @@ func (p *progress) show(now collect.Progress) {
 	case now.Done:
 		fmt.Fprintln(p.c.env.Err, line(now))
 	}
+}
+
+// restarted says that everything is read again, from another domain controller.
+func (p *progress) restarted(r dc.Restart) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.c.quiet || p.closed {
+		return
+	}
+	var w io.Writer = p.c.env.Err
+	if p.screen != nil { // lines that stay above those that are rewritten
+		w = p.screen
+		for _, v := range p.phases {
+			v.bar.Abort(true)
+		}
+		clear(p.phases)
+	}
+	text := fmt.Sprintf("beginning again on %s, keeping nothing of %s: %v", r.To, r.From, r.Cause)
+	fmt.Fprintln(w, report.Visible(oneLine(text)))
 }
 
 // draw hands a report to its line on the terminal.

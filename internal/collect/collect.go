@@ -28,10 +28,12 @@ type Options struct {
 	Tool     string           // name and version of the program, for the snapshot
 	Account  string           // who reads, for the snapshot; no secret
 	SACL     bool             // read audit entries too, where the account may
-	Files    Files            // SYSVOL; nil: not collected, and coverage says so
-	NoFiles  string           // why Files is nil
+	Files    Files            // SYSVOL of the server in use; nil: not collected, and coverage says so
 	Now      func() time.Time // clock; required
 	Progress func(Progress)   // called often, from one goroutine at a time; may be nil
+	// Restarted is told before the scan begins again, from nothing, on another
+	// domain controller; may be nil.
+	Restarted func(dc.Restart)
 }
 
 // Progress tells how far a scan is.
@@ -41,9 +43,19 @@ type Progress struct {
 	Done  bool   // the phase is complete
 }
 
-// errServerChanged ends an attempt because another domain controller took over:
-// the answers of two never mix, so everything is read again from the new one.
-var errServerChanged = errors.New("another domain controller took over")
+// A serverChange ends an attempt because another domain controller took over: the
+// answers of two never mix, so everything is read again from the new one.
+type serverChange struct{ dc.Restart }
+
+func (e *serverChange) Error() string {
+	return fmt.Sprintf("another domain controller took over: %s after %s: %v", e.To, e.From, e.Cause)
+}
+
+// Unwrap returns why the first one could not go on.
+func (e *serverChange) Unwrap() error { return e.Cause }
+
+// errUnasked is the cause of a change that the search was not asked about.
+var errUnasked = errors.New("the reader had changed to it for another search")
 
 // maxAttempts bounds how often a scan begins again on another domain controller.
 const maxAttempts = 3
@@ -53,8 +65,12 @@ const maxAttempts = 3
 func Scan(ctx context.Context, src Source, opt Options) (*forest.Snapshot, error) {
 	for attempt := 1; ; attempt++ {
 		s, err := scanOnce(ctx, src, opt)
-		if err == nil || !errors.Is(err, errServerChanged) || attempt == maxAttempts {
+		var change *serverChange
+		if err == nil || !errors.As(err, &change) || attempt == maxAttempts {
 			return s, err
+		}
+		if opt.Restarted != nil {
+			opt.Restarted(change.Restart)
 		}
 	}
 }
@@ -64,7 +80,7 @@ type scan struct {
 	src    Source
 	opt    Options
 	root   dc.RootDSE
-	server string
+	server dc.Server
 	sacl   bool
 	schema *schemaView
 	token  *readerToken
@@ -74,11 +90,13 @@ type scan struct {
 	read  []string // partitions that were read
 	refs  []string // LDAP URLs of partitions that the server referred to
 	other []string // domains of the forest beside this one
-	gaps  gapCount
+	// change is the first failure that made the reader change to another server.
+	change *serverChange
+	gaps   gapCount
 }
 
 func scanOnce(ctx context.Context, src Source, opt Options) (*forest.Snapshot, error) {
-	sc := &scan{src: src, opt: opt, root: src.Root(), server: src.Server().Name, gaps: newGapCount()}
+	sc := &scan{src: src, opt: opt, root: src.Root(), server: src.Server(), gaps: newGapCount()}
 	sc.b = forest.NewBuilder(forest.Info{
 		Source: "scan", Tool: opt.Tool, Started: opt.Now().UTC().Truncate(time.Second), Domain: src.Domain(),
 	})
@@ -91,7 +109,7 @@ func scanOnce(ctx context.Context, src Source, opt Options) (*forest.Snapshot, e
 	g.Go(func() error { return sc.partition(gctx, sc.root.DefaultNC) })
 	g.Go(func() error { return sc.files(gctx) })
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return nil, sc.explain(err)
 	}
 	sc.cover()
 	sc.b.SetFinished(opt.Now().UTC().Truncate(time.Second), sc.servers(), opt.Account)
@@ -106,7 +124,7 @@ func scanOnce(ctx context.Context, src Source, opt Options) (*forest.Snapshot, e
 // granted, and the schema.
 func (sc *scan) prepare(ctx context.Context) error {
 	var err error
-	if sc.token, err = readToken(ctx, sc.src); err != nil {
+	if sc.token, err = sc.readToken(ctx); err != nil {
 		return err
 	}
 	if sc.opt.SACL {
@@ -124,7 +142,7 @@ func (sc *scan) saclGranted(ctx context.Context) (bool, error) {
 	granted := false
 	_, err := sc.src.Search(ctx, dc.Request{
 		Base: sc.root.DefaultNC, Scope: dc.ScopeBase, Attributes: []string{"nTSecurityDescriptor"},
-		SDFlags: dc.SDOwner | dc.SDGroup | dc.SDDACL | dc.SDSACL,
+		SDFlags: dc.SDOwner | dc.SDGroup | dc.SDDACL | dc.SDSACL, Restart: sc.changed,
 	}, func(e dc.Entry) error {
 		granted = hasSACL(e)
 		return nil
@@ -132,14 +150,30 @@ func (sc *scan) saclGranted(ctx context.Context) (bool, error) {
 	return granted, err
 }
 
+// changed ends the attempt when a search would begin again elsewhere.
+func (sc *scan) changed(r dc.Restart) error {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	if sc.change == nil {
+		sc.change = &serverChange{r}
+	}
+	return &serverChange{r}
+}
+
+// explain returns the failure that made the reader change, where err is only that
+// another search began after the change.
+func (sc *scan) explain(err error) error {
+	if errors.Is(err, errUnasked) && sc.change != nil {
+		return sc.change
+	}
+	return err
+}
+
 // partition reads one naming context to its end.
 func (sc *scan) partition(ctx context.Context, nc string) error {
 	q := dc.Request{
 		Base: nc, Scope: dc.ScopeSubtree, Attributes: objectAttributes(),
-		SDFlags: dc.SDOwner | dc.SDGroup | dc.SDDACL, LinkTTL: true,
-		Restart: func(r dc.Restart) error {
-			return fmt.Errorf("%w: %s after %s: %w", errServerChanged, r.To, r.From, r.Cause)
-		},
+		SDFlags: dc.SDOwner | dc.SDGroup | dc.SDDACL, LinkTTL: true, Restart: sc.changed,
 	}
 	if sc.sacl {
 		q.SDFlags |= dc.SDSACL
@@ -158,8 +192,8 @@ func (sc *scan) partition(ctx context.Context, nc string) error {
 	if err != nil {
 		return fmt.Errorf("reading partition %s: %w", nc, err)
 	}
-	if res.Server.Name != sc.server {
-		return fmt.Errorf("reading partition %s: %w: %s instead of %s", nc, errServerChanged, res.Server, sc.server)
+	if res.Server.Name != sc.server.Name {
+		return fmt.Errorf("reading partition %s: %w", nc, &serverChange{dc.Restart{From: sc.server, To: res.Server, Cause: errUnasked}})
 	}
 	sc.progress(Progress{Phase: nc, Count: n, Done: true})
 	sc.mu.Lock()
@@ -183,7 +217,7 @@ func (sc *scan) progress(p Progress) {
 func (sc *scan) servers() []string {
 	out := make([]string, 0, len(sc.read))
 	for _, nc := range sc.read {
-		out = append(out, nc+" = "+sc.server)
+		out = append(out, nc+" = "+sc.server.Name)
 	}
 	slices.Sort(out)
 	return out

@@ -12,7 +12,8 @@ import (
 	"github.com/leastwise/leastwise/internal/forest"
 )
 
-// Files reads a SYSVOL share; *dc.Sysvol is one.
+// Files reads a SYSVOL share; *dc.Sysvol is one. A scan that begins again on
+// another domain controller walks again.
 type Files interface {
 	Walk(ctx context.Context, root string, opt dc.WalkOption, fn func(dc.File) error) error
 }
@@ -41,7 +42,7 @@ type fileCount struct {
 func (sc *scan) files(ctx context.Context) error {
 	root := sc.src.Domain() + "/Policies"
 	if sc.opt.Files == nil {
-		sc.coverFiles(forest.Coverage{Subject: root, State: "not collected", Reason: sc.opt.NoFiles})
+		sc.coverFiles(forest.Coverage{Subject: root, State: "not collected", Reason: "SYSVOL was not asked for"})
 		return nil
 	}
 	var n fileCount
@@ -50,9 +51,9 @@ func (sc *scan) files(ctx context.Context) error {
 		return nil
 	})
 	switch {
-	case ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		return fmt.Errorf("reading SYSVOL of %s: %w", sc.src.Domain(), err)
-	case err != nil:
+	case err != nil: // what the walk did not reach is then unreadable, not absent
 		sc.coverFiles(forest.Coverage{Subject: root, State: "unreadable", Reason: err.Error()})
 	case n.bad > 0:
 		sc.coverFiles(forest.Coverage{Subject: root, State: "partial", Count: n.bad, Reason: "some files could not be read"})
@@ -65,7 +66,7 @@ func (sc *scan) files(ctx context.Context) error {
 			Reason: "the permissions of these files could not be read; the first: " + n.why.Error(),
 		})
 	}
-	sc.progress(Progress{Phase: "SYSVOL", Count: n.read, Done: true})
+	sc.progress(Progress{Phase: "SYSVOL", Count: n.read, Done: err == nil})
 	return nil
 }
 

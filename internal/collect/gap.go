@@ -29,7 +29,7 @@ var judged = []struct {
 		forest.AccountExpires, forest.AdminCount, forest.AltSecurityIdentities, forest.LastLogonTimestamp,
 		forest.MsDSAllowedToActOnBehalfOfOtherIdentity, forest.MsDSAllowedToDelegateTo, forest.MsDSAssignedAuthNPolicy,
 		forest.MsDSAssignedAuthNPolicySilo, forest.MsDSSupportedEncryptionTypes, forest.PrimaryGroupID, forest.PwdLastSet,
-		forest.ServicePrincipalName, forest.SIDHistory, forest.UserAccountControl, forest.UserPrincipalName,
+		forest.ServicePrincipalName, forest.SIDHistory, forest.UserAccountControl, forest.UserParameters, forest.UserPrincipalName,
 	}},
 	{"computer", []forest.Attr{
 		forest.DNSHostName, forest.MsLAPSPasswordExpirationTime, forest.MsMcsAdmPwdExpirationTime,
@@ -52,6 +52,14 @@ type schemaView struct {
 	attrs   map[forest.Attr]attrView
 	attids  map[uint32]forest.Attr
 	classes map[string]secdesc.GUID // by lower-case lDAPDisplayName
+	hidden  bool                    // a definition was not readable
+}
+
+// whole reports whether an attribute that the view lacks is not in the schema.
+// member is in every schema: without it the partition was not listed.
+func (v *schemaView) whole() bool {
+	_, listed := v.attrs[forest.Member]
+	return listed && !v.hidden
 }
 
 type attrView struct {
@@ -60,7 +68,7 @@ type attrView struct {
 }
 
 func newSchemaView() *schemaView {
-	return &schemaView{map[forest.Attr]attrView{}, map[uint32]forest.Attr{}, map[string]secdesc.GUID{}}
+	return &schemaView{attrs: map[forest.Attr]attrView{}, attids: map[uint32]forest.Attr{}, classes: map[string]secdesc.GUID{}}
 }
 
 // learn takes an object of the schema partition.
@@ -68,6 +76,7 @@ func (v *schemaView) learn(e dc.Entry) {
 	name := e.Value("lDAPDisplayName")
 	guid, err := secdesc.GUIDFromBytes([]byte(e.Value("schemaIDGUID")))
 	if name == "" || err != nil {
+		v.hidden = v.hidden || mayDefine(e)
 		return
 	}
 	if e.Value("attributeID") == "" { // a class
@@ -88,6 +97,17 @@ func (v *schemaView) learn(e dc.Entry) {
 	}
 }
 
+// mayDefine reports whether an object of the schema partition can be the
+// definition of an attribute or class: not its head, nor its summary (subSchema).
+func mayDefine(e dc.Entry) bool {
+	classes := e.Values("objectClass")
+	if len(classes) == 0 {
+		return true
+	}
+	leaf := strings.ToLower(string(classes[len(classes)-1]))
+	return leaf == "attributeschema" || leaf == "classschema"
+}
+
 // hasBit reports whether the decimal number s has a bit of mask set.
 func hasBit(s string, mask int64) bool {
 	var n int64
@@ -102,9 +122,9 @@ func (t *readerToken) holds(s secdesc.SID) bool { return t.sids[s] }
 
 // readToken asks the domain controller for the SIDs of the session ([MS-ADTS]
 // 3.1.1.3.2.22). It is nil if the server does not tell.
-func readToken(ctx context.Context, src Source) (*readerToken, error) {
+func (sc *scan) readToken(ctx context.Context) (*readerToken, error) {
 	t := &readerToken{map[secdesc.SID]bool{}}
-	_, err := src.Search(ctx, dc.Request{Scope: dc.ScopeBase, Attributes: []string{"tokenGroups"}}, func(e dc.Entry) error {
+	_, err := sc.src.Search(ctx, dc.Request{Scope: dc.ScopeBase, Attributes: []string{"tokenGroups"}, Restart: sc.changed}, func(e dc.Entry) error {
 		for _, v := range e.Values("tokenGroups") {
 			sid, err := secdesc.SIDFromBytes(v)
 			if err != nil {
@@ -148,9 +168,10 @@ func newGapCount() gapCount {
 
 // readable is what the reader may see of objects with one descriptor and class.
 type readable struct {
-	denied   []forest.Attr
-	why      string // why they count as denied
-	unlisted string // why contents of the container may be hidden; empty if they are not
+	denied    []forest.Attr
+	why       string        // why they count as denied
+	undefined []forest.Attr // not in the part of the schema that the reader sees
+	unlisted  string        // why contents of the container may be hidden; empty if they are not
 }
 
 // markGaps marks the judged attributes of the entry added last that have no value
@@ -163,6 +184,9 @@ func (sc *scan) markGaps(nc string, e dc.Entry) {
 	r := sc.readableOf(nc, e, classes)
 	for _, a := range r.denied {
 		sc.mark(e, a, r.why)
+	}
+	for _, a := range r.undefined {
+		sc.mark(e, a, "the account may not read its definition in the schema, so a hidden value looks like none")
 	}
 	if r.unlisted != "" {
 		sc.gaps.containers = append(sc.gaps.containers, container{e.DN, r.unlisted})
@@ -238,7 +262,10 @@ func (sc *scan) evaluate(d *secdesc.Descriptor, leaf string, judged []forest.Att
 	for _, a := range judged {
 		view, ok := sc.schema.attrs[a]
 		if !ok {
-			continue // the schema does not have it: nobody has a value
+			if !sc.schema.whole() {
+				r.undefined = append(r.undefined, a)
+			}
+			continue // else the schema does not have it: nobody has a value
 		}
 		target.Attribute, target.PropertySet, target.Confidential = view.guid, view.set, view.confidential
 		if granted, _ := secdesc.CanRead(d, sc.token.holds, target); !granted {

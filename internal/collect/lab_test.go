@@ -107,10 +107,16 @@ func TestDocumentedGrantsCloseGaps(t *testing.T) {
 	const hardened = "D:P(A;;GA;;;DA)(A;;LCRC;;;AU)(OA;;RP;59ba2f42-79a2-11d0-9020-00c04fc2d3cf;;AU)" +
 		"(OA;;RP;e48d0154-bcf8-11d1-8702-00c04fb96050;;AU)(OA;;RP;77b5b886-944a-11d1-aebd-0000f80367c1;;AU)"
 	w.setDACL(dn, hardened)
-	hidden := []forest.Attr{forest.UserAccountControl, forest.PwdLastSet, forest.LastLogonTimestamp, forest.AdminCount}
+	hidden := []forest.Attr{forest.UserAccountControl, forest.PwdLastSet, forest.LastLogonTimestamp, forest.AdminCount, forest.UserParameters}
+	state := func(s *forest.Snapshot, a forest.Attr) (st forest.State) {
+		if _, st = s.Int(s.Lookup(dn), a); a.Syntax() == forest.Octets {
+			_, st = s.Str(s.Lookup(dn), a)
+		}
+		return st
+	}
 	s := scan(t, lab, lab.Reader, false)
 	for _, a := range hidden {
-		if _, st := s.Int(s.Lookup(dn), a); st != forest.Unreadable {
+		if st := state(s, a); st != forest.Unreadable {
 			t.Errorf("%s of a hardened user is %v, want unreadable", a, st)
 		}
 	}
@@ -123,7 +129,7 @@ func TestDocumentedGrantsCloseGaps(t *testing.T) {
 		"(OA;;RP;bf967918-0de6-11d0-a285-00aa003049e2;;"+reader+")") // adminCount
 	s = scan(t, lab, lab.Reader, false)
 	for _, a := range hidden {
-		if _, st := s.Int(s.Lookup(dn), a); st == forest.Unreadable {
+		if st := state(s, a); st == forest.Unreadable {
 			t.Errorf("%s is unreadable after the grant", a)
 		}
 	}

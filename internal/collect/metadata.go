@@ -26,6 +26,8 @@ const (
 	metadataElement = 48
 	// secondsTo1970 is 1970-01-01 as a DSTIME: seconds since 1601.
 	secondsTo1970 = 11644473600
+	// maxDSTime is the end of the year 9999, the last that reports can write.
+	maxDSTime = secondsTo1970 + 253402300799
 )
 
 // parseMetadata reads the PROPERTY_META_DATA_VECTOR of replPropertyMetaData
@@ -43,6 +45,9 @@ func parseMetadata(b []byte) ([]attributeChange, error) {
 	for i := range out {
 		e := b[metadataHeader+i*metadataElement:]
 		seconds := binary.LittleEndian.Uint64(e[8:])
+		if seconds > maxDSTime {
+			return nil, fmt.Errorf("%w: element %d changed %d seconds after 1601", errMetadata, i, seconds)
+		}
 		out[i] = attributeChange{
 			attid: binary.LittleEndian.Uint32(e),
 			change: forest.Change{

@@ -42,6 +42,24 @@ func TestParseMetadata(t *testing.T) {
 	}
 }
 
+// A time that no report can write is malformed, not a date before Christ.
+func TestMetadataTime(t *testing.T) {
+	for seconds, ok := range map[uint64]bool{0: true, maxDSTime: true, maxDSTime + 1: false, 1 << 63: false, 1<<64 - 1: false} {
+		b := metadataVector()
+		binary.LittleEndian.PutUint64(b[metadataHeader+8:], seconds)
+		got, err := parseMetadata(b)
+		if (err == nil) != ok || err != nil && !errors.Is(err, errMetadata) {
+			t.Errorf("%d seconds: %v, want taken %v", seconds, err, ok)
+		}
+		if err != nil {
+			continue
+		}
+		if _, err := got[0].change.Time.MarshalJSON(); err != nil {
+			t.Errorf("%d seconds: %v", seconds, err)
+		}
+	}
+}
+
 func TestAttid(t *testing.T) {
 	for _, c := range []struct {
 		oid, intID string

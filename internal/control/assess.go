@@ -164,6 +164,9 @@ func (c *Catalogue) evaluate(w *world) ([]result, error) {
 		if !selectors[e.Select].whole {
 			ev.unlistedOutcomes(e, &results[i])
 		}
+		if !w.holdsDomain() {
+			ev.domainless(e, &results[i])
+		}
 	}
 	return results, errors.Join(failed...)
 }
@@ -249,7 +252,10 @@ func (ev *evaluation) onObjects(e *Entry, ids []forest.ID, r *result) error {
 // failure is not known.
 func (ev *evaluation) judgeObject(e *Entry, id forest.ID) (Outcome, []missing, error) {
 	out, lacks, err := ev.judge(e, ev.object(id), nil)
-	if doubt := ev.w.doubtful(e.Select, id); doubt != "" && out == Fail {
+	if out != Fail {
+		return out, lacks, err
+	}
+	if doubt := ev.w.doubtful(e.Select, id); doubt != "" {
 		return Unknown, []missing{{"attribute", doubt}}, err
 	}
 	return out, lacks, err
@@ -397,7 +403,7 @@ func (ev *evaluation) onHosts(e *Entry, h *hostSet, r *result) error {
 			}
 		}
 		f := ev.w.finish(e, sum.out, sum.lacks, subject, n)
-		f.Evidence = sum.evidence
+		f.Evidence, f.offenders = sum.evidence, keysOf(sum.denied)
 		if sum.lesser > 0 && sum.lesser == sum.failed {
 			f.lower()
 		}
@@ -427,9 +433,11 @@ func (s *hostsSum) add(ev *evaluation, out Outcome, lacks []missing, p forest.ID
 	if out == Fail {
 		s.out = Fail
 		s.failed++
+		it := item{Name: ev.w.principalName(p), Why: ev.through}
 		if p != forest.None {
-			s.denied = append(s.denied, item{Name: ev.w.qualified(p), DN: ev.w.s.DN(p), SID: ev.w.s.SID(p).String(), Why: ev.through})
+			it.DN, it.SID = ev.w.s.DN(p), ev.w.s.SID(p).String()
 		}
+		s.denied = append(s.denied, it)
 	} else if s.out == Pass {
 		s.out = Unknown
 	}
@@ -460,7 +468,7 @@ func (ev *evaluation) finding(e *Entry, out Outcome, lacks []missing, s Subject,
 		n.Offenders = append(n.Offenders, ev.w.item(o))
 	}
 	f := ev.w.finish(e, out, lacks, s, n)
-	f.Evidence = ev.evidence()
+	f.Evidence, f.offenders = ev.evidence(), keysOf(n.Offenders)
 	return f
 }
 

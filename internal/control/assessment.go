@@ -143,6 +143,8 @@ type Finding struct {
 	Fix       Fix        `json:"fix"`
 	Verify    string     `json:"verify"`
 	Exception *Exception `json:"exception,omitempty"`
+
+	offenders []string // who or what failed, by keys that stay the same from scan to scan; see Grown
 }
 
 // A Subject is what a finding is about.
@@ -199,7 +201,7 @@ type Exception struct {
 	Subject string    `json:"subject" yaml:"subject"` // DN, name, or * with a container
 	Owner   string    `json:"owner" yaml:"owner"`
 	Reason  string    `json:"reason" yaml:"reason"`
-	Expires time.Time `json:"expires" yaml:"expires"`
+	Expires time.Time `json:"expires" yaml:"expires"` // the last second at which it counts
 }
 
 // ExceptionUse says what became of an exception.
@@ -207,4 +209,5 @@ type ExceptionUse struct {
 	Exception
 	State   string `json:"state"` // used, expired, unused
 	Matches int    `json:"matches"`
+	Why     string `json:"why,omitempty"` // for unused: why it covers nothing
 }

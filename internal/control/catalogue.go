@@ -174,6 +174,9 @@ func (e *Entry) check() error {
 			return e.errorf("principals %q is not known", e.Principals)
 		}
 	}
+	if fault := userRightNames.fault(e.Right); e.Right != "" && fault != "" {
+		return e.errorf("right: %s", fault)
+	}
 	for _, m := range evidencePattern.FindAllStringSubmatch(e.Pass+e.When, -1) {
 		if e.Missing[m[1]] == "" {
 			return e.errorf("missing lacks a text for the evidence %q", m[1])
@@ -218,6 +221,9 @@ func (e *Entry) expression(envs environments, field, text string) (*expression, 
 	}
 	if !ast.OutputType().IsExactType(cel.BoolType) {
 		return nil, e.errorf("%s yields %s, not bool", field, ast.OutputType())
+	}
+	if faults := misspelt(ast, envs.methods); len(faults) > 0 {
+		return nil, e.errorf("%s: %s", field, strings.Join(faults, "; "))
 	}
 	p, err := env.Program(ast, cel.EvalOptions(cel.OptPartialEval))
 	if err != nil {

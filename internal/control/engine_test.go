@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -125,6 +126,11 @@ func TestExceptionsAndDiff(t *testing.T) {
 			t.Errorf("exception %d is %s, want %s", i+1, got, want)
 		}
 	}
+	for i, want := range []string{"", "", "the control does not fail for anything"} {
+		if got := a.Exceptions[i].Why; got != want {
+			t.Errorf("exception %d: why %q, want %q", i+1, got, want)
+		}
+	}
 	if fs := find(a, "F-01-empty"); len(fs) != 1 || fs[0].Exception == nil {
 		t.Errorf("F-01-empty is not excepted: %+v", fs)
 	}
@@ -153,8 +159,36 @@ func TestExceptionErrors(t *testing.T) {
 			t.Errorf("%s: got %v", text, err)
 		}
 	}
-	if x, err := ParseExceptions("x.yaml", []byte("exceptions: [{control: a, subject: b, owner: c, reason: d, expires: 2026-01-01}]")); err != nil || !x[0].Expires.Equal(time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)) {
+	if x, err := ParseExceptions("x.yaml", []byte("exceptions: [{control: a, subject: b, owner: c, reason: d, expires: 2026-01-01}]")); err != nil || !x[0].Expires.Equal(time.Date(2026, 1, 1, 23, 59, 59, 0, time.UTC)) {
 		t.Errorf("got %v, %v", x, err)
+	}
+}
+
+// An exception counts through the whole of its day, or of its second.
+func TestExceptionLastMoment(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		expires, now string
+		want         bool
+	}{
+		{"2026-01-01", "2026-01-01T00:00:00Z", false},
+		{"2026-01-01", "2026-01-01T23:59:59.9Z", false},
+		{"2026-01-01", "2026-01-02T00:00:00Z", true},
+		{"2026-01-01T12:00:00Z", "2026-01-01T12:00:00.5Z", false},
+		{"2026-01-01T12:00:00Z", "2026-01-01T12:00:01Z", true},
+		{"2026-01-01T12:00:00+02:00", "2026-01-01T10:00:01Z", true},
+	} {
+		at, err := parseExpiry(tt.expires)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := time.Parse(time.RFC3339, tt.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (Exception{Expires: at}).expired(now); got != tt.want {
+			t.Errorf("expires %s, at %s: expired %t, want %t", tt.expires, tt.now, got, tt.want)
+		}
 	}
 }
 
@@ -169,7 +203,7 @@ func TestCoveredByGroupOnly(t *testing.T) {
 		{"[Domain Admins]", `CONTOSO\Administrator itself is not in SeDenyRemoteInteractiveLogonRight: today covered through CONTOSO\Domain Admins, of which it is a member`, Medium},
 		{"[Everyone]", "today covered through Everyone", Medium},
 		{"[Guests]", `CONTOSO\Administrator may log on through Remote Desktop`, High},
-		{"[Administrators]", `CONTOSO\Administrator may log on through Remote Desktop`, High}, // also the group of each host
+		{"[Administrators]", `today covered through BUILTIN\Administrators (which holds CONTOSO\Domain Admins by default), of which it is a member`, Medium},
 	} {
 		s := changed(t, "policies: [{name: Deny privileged, rights: {SeDenyRemoteInteractiveLogonRight: "+tt.holders+"}}]")
 		c := &Catalogue{entries: []*Entry{builtinCatalogue(t).Entry(id)}}
@@ -187,6 +221,20 @@ func TestCoveredByGroupOnly(t *testing.T) {
 		}
 		if a.Summary.BySeverity[tt.severity] != 2 {
 			t.Errorf("%s: by severity %v", tt.holders, a.Summary.BySeverity)
+		}
+	}
+}
+
+// An age is in whole days: a password is over the limit a day after the limit.
+func TestAgeLimit(t *testing.T) {
+	const id = "T-05-old-password"
+	c := &Catalogue{entries: []*Entry{builtinCatalogue(t).Entry(id)}}
+	limit := DefaultOptions().OldPasswordDays
+	for days, want := range map[int]int{limit - 1: 0, limit: 0, limit + 1: 1} {
+		s := changed(t, fmt.Sprintf("users: [{name: Edge, account: edge, in: Staff, password-set: %dd, last-logon: 2d}]", days))
+		fs := find(assess(t, c, Input{Snapshot: s, Options: testOptions()}), id)
+		if len(fs) != want {
+			t.Errorf("%d days: %d findings, want %d", days, len(fs), want)
 		}
 	}
 }

@@ -63,6 +63,7 @@ type (
 	right struct {
 		base
 		setting gpo.Setting
+		set     *hostSet // whose right it is
 	}
 	holder struct {
 		base

@@ -21,11 +21,11 @@ var ErrExceptions = errors.New("exceptions are not valid")
 const (
 	ExceptionUsed    = "used"
 	ExceptionExpired = "expired" // what it covered are findings again
-	ExceptionUnused  = "unused"  // it covers nothing
+	ExceptionUnused  = "unused"  // it covers nothing; ExceptionUse.Why says why
 )
 
 // exceptionText is an exception as a file writes it. expires is a day (2006-01-02,
-// which counts until its end in UTC) or a moment (RFC 3339).
+// which counts to its end in UTC) or a moment (RFC 3339), which counts as well.
 type exceptionText struct {
 	Control string `yaml:"control"`
 	Subject string `yaml:"subject"`
@@ -62,10 +62,15 @@ func ParseExceptions(name string, data []byte) ([]Exception, error) {
 
 func parseExpiry(s string) (time.Time, error) {
 	if t, err := time.Parse(time.DateOnly, s); err == nil {
-		return t.Add(24 * time.Hour), nil
+		return t.Add(24*time.Hour - time.Second), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	return t.UTC(), err
+}
+
+// expired reports whether the last second of the exception is over.
+func (x Exception) expired(now time.Time) bool {
+	return now.Truncate(time.Second).After(x.Expires)
 }
 
 func checkExceptions(list []Exception) error {
@@ -90,6 +95,9 @@ func checkExceptions(list []Exception) error {
 // applyExceptions marks the failures that a valid exception covers and says what
 // became of every exception. Unknowns are not excepted: nothing is accepted
 // unseen.
+//
+// An exception for a control that the catalogue does not have is no error: lists
+// are shared by runs with different catalogue files. It covers nothing and says so.
 func (a *Assessment) applyExceptions(w *world, list []Exception, now time.Time) {
 	if now.IsZero() {
 		now = w.now
@@ -97,7 +105,7 @@ func (a *Assessment) applyExceptions(w *world, list []Exception, now time.Time) 
 	a.Exceptions = []ExceptionUse{}
 	for _, x := range list {
 		use := ExceptionUse{Exception: x, State: ExceptionUnused}
-		expired := !now.Before(x.Expires)
+		expired := x.expired(now)
 		for i := range a.Findings {
 			f := &a.Findings[i]
 			if f.Outcome != Fail || !x.covers(w.s, f) {
@@ -114,8 +122,23 @@ func (a *Assessment) applyExceptions(w *world, list []Exception, now time.Time) 
 			use.State = ExceptionExpired
 		case use.Matches > 0:
 			use.State = ExceptionUsed
+		default:
+			use.Why = a.whyUnused(x)
 		}
 		a.Exceptions = append(a.Exceptions, use)
+	}
+}
+
+// whyUnused says why an exception covers nothing.
+func (a *Assessment) whyUnused(x Exception) string {
+	i := slices.IndexFunc(a.Controls, func(c ControlResult) bool { return c.ID == x.Control })
+	switch {
+	case i < 0:
+		return fmt.Sprintf("there is no control %q (leastwise controls list shows all)", x.Control)
+	case a.Controls[i].Fail+a.Controls[i].Excepted == 0:
+		return "the control does not fail for anything"
+	default:
+		return "the control does not fail for this subject"
 	}
 }
 

@@ -152,7 +152,7 @@ func hostMethods() []method {
 		onHosts("right", one(cel.StringType), rightType, "the resultant of a user right on these hosts", func(h hosts, args []ref.Val) ref.Val {
 			s := h.ev.w.gpo.Result(h.set.scope).Right(str(args[0]))
 			h.ev.sawSetting("user right "+s.Name, s)
-			return right{h.base, s}
+			return right{h.base, s, h.set}
 		}),
 		onHosts("setting", one(cel.StringType), cel.StringType, "a value of [System Access], without quotes; empty if no policy sets it", func(h hosts, args []ref.Val) ref.Val {
 			s := h.ev.w.gpo.Result(h.set.scope).SystemAccess(str(args[0]))
@@ -201,8 +201,16 @@ func rightMethods() []method {
 			r := args[0].(right)
 			return r.ev.rightHolders(r.setting)
 		}},
-		{rightType, "covers", one(objectType), cel.BoolType, "whether the list holds a principal, or a group that it is an effective member of (groups that each host has of its own do not count)", func(args []ref.Val) ref.Val {
+		{rightType, "covers", one(objectType), cel.BoolType, "whether the list holds a principal, or a group that it is an effective member of; of the groups that each host has of its own those count that policy or default puts it into", func(args []ref.Val) ref.Val {
 			return covers(args[0].(right), args[1].(object))
+		}},
+		{rightType, "coversLocalAdministrator", none(), cel.BoolType, "whether the list holds a group that the built-in Administrator of each host is always in", func(args []ref.Val) ref.Val {
+			r := args[0].(right)
+			v := r.truth(func(p gpo.Principal) bool { return slices.Contains(localAdministratorGroups, p.SID) })
+			if v == types.True {
+				r.sawLocalCover()
+			}
+			return v
 		}},
 		{rightType, "lists", one(objectType), cel.BoolType, "whether the list names a principal itself", func(args []ref.Val) ref.Val {
 			r, o := args[0].(right), args[1].(object)
@@ -213,65 +221,6 @@ func rightMethods() []method {
 			return r.truth(func(p gpo.Principal) bool { return p.Is(sid) })
 		}},
 	}
-}
-
-func covers(r right, o object) ref.Val {
-	if o.id == forest.None {
-		return r.ev.unknown("members", o.why)
-	}
-	w := r.ev.w
-	sid := w.s.SID(o.id)
-	var through gpo.Principal
-	match := func(p gpo.Principal) bool {
-		if p.Is(sid) {
-			return true
-		}
-		if p.SID.IsZero() || p.SID.Domain() == builtinDomain || !w.holds(o.id, p.SID) {
-			return false
-		}
-		through = p
-		return true
-	}
-	v := r.truth(match)
-	if v == types.True && !through.SID.IsZero() {
-		r.ev.sawCover(o.id, through)
-	}
-	if v == types.False {
-		if why := w.coverUnread(r.setting); why != "" {
-			return r.ev.unknown("members", why)
-		}
-	}
-	return v
-}
-
-// coverUnread says why a group in the list of a right may hold a principal that is
-// not known to be its member.
-func (w *world) coverUnread(s gpo.Setting) string {
-	lists := [][]gpo.Principal{s.Principals}
-	for _, o := range s.Outcomes {
-		lists = append(lists, o.Principals)
-	}
-	for _, p := range slices.Concat(lists...) {
-		if p.SID.IsZero() || p.SID.Domain() == builtinDomain {
-			continue
-		}
-		if why := cmp.Or(w.reach.Unsure(p.SID), w.mayBeHidden(p.SID)); why != "" {
-			return why
-		}
-	}
-	return ""
-}
-
-// sawCover records through what a right concerns a principal that it does not name.
-func (ev *evaluation) sawCover(id forest.ID, p gpo.Principal) {
-	w := ev.w
-	ev.through = w.trusteeName(p.SID)
-	e := Evidence{Kind: "member", DN: w.s.DN(id), Value: p.SID.String()}
-	if p.ID != forest.None {
-		e.Chain = w.chain(id, p.ID)
-	}
-	e.Text = w.qualified(id) + " is covered through " + ev.through + ", of which it is a member"
-	ev.saw(e)
 }
 
 // truth asks whether the list holds a principal that match accepts.

@@ -18,6 +18,7 @@ type listing struct {
 	accounts [][]string // accounts and groups
 	policies [][]string // group policy objects
 	system   [][]string // what lies directly in CN=System
+	roles    [][]string // which computers are domain controllers
 	forest   []string   // objects of the configuration partition
 }
 
@@ -39,7 +40,7 @@ const (
 // findListing reads coverage for statements about containers and partitions.
 func (w *world) findListing() *listing {
 	n := len(w.domains)
-	l := &listing{accounts: make([][]string, n), policies: make([][]string, n), system: make([][]string, n)}
+	l := &listing{accounts: make([][]string, n), policies: make([][]string, n), system: make([][]string, n), roles: w.roleGaps()}
 	for d, dom := range w.domains {
 		if dom.Head == forest.None {
 			l.hide(d, "objects of the domain "+dom.DNS+", which is not part of the snapshot: scan it too and assess both")
@@ -203,7 +204,7 @@ func (w *world) unlisted(name string, d int) []string {
 	}
 	l := w.listing()
 	if sel.hosts {
-		return slices.Concat(l.accounts[d], w.roleGaps(d))
+		return slices.Concat(l.accounts[d], l.roles[d])
 	}
 	var out []string
 	switch sel.from {
@@ -279,22 +280,27 @@ func (w *world) unnamed(name string) []string {
 	return out
 }
 
-// roleGaps says that it is not known which computers of domain d are domain
+// roleGaps says, by domain, that it is not known which computers are domain
 // controllers.
-func (w *world) roleGaps(d int) []string {
-	first, n := forest.None, 0
+func (w *world) roleGaps() [][]string {
+	unread := make([][]forest.ID, len(w.domains))
 	for id, kind := range w.kindOf {
 		id := forest.ID(id)
-		if kind == "computer" && !w.isDC(id) && w.roleUnread(id) && w.domainIndex(id) == d {
-			if n++; n == 1 {
-				first = id
-			}
+		if kind != "computer" || w.isDC(id) || !w.roleUnread(id) {
+			continue
+		}
+		if d := w.domainIndex(id); d >= 0 {
+			unread[d] = append(unread[d], id)
 		}
 	}
-	if n == 0 {
-		return nil
+	out := make([][]string, len(w.domains))
+	for d, ids := range unread {
+		if len(ids) > 0 {
+			out[d] = []string{"userAccountControl and primaryGroupID of " + counted(len(ids), w.s.DN(ids[0]), "computers") + ": " +
+				w.s.Why(ids[0], forest.UserAccountControl)}
+		}
 	}
-	return []string{"userAccountControl and primaryGroupID of " + counted(n, w.s.DN(first), "computers") + ": " + w.s.Why(first, forest.UserAccountControl)}
+	return out
 }
 
 // issuanceGaps says which groups of issuance policies could not be read.
@@ -352,3 +358,27 @@ func (ev *evaluation) unlistedOutcomes(e *Entry, r *result) {
 
 // unlistedScope tells the outcome for what was not listed from that of a domain.
 const unlistedScope = "not listed"
+
+// holdsDomain reports whether the head of any domain is part of the snapshot.
+func (w *world) holdsDomain() bool {
+	return slices.ContainsFunc(w.domains, func(d forest.Domain) bool { return d.Head != forest.None })
+}
+
+// domainless makes a control undecided for the forest where no domain was read:
+// its groups, accounts and policies cannot be found, and what is true of nobody is
+// no pass. What was found in single objects stays.
+func (ev *evaluation) domainless(e *Entry, r *result) {
+	if selectors[e.Select].whole {
+		if r.tally.Unknown > 0 {
+			return
+		}
+		*r = result{}
+	}
+	ev.reset(nil, nil)
+	s := ev.w.forestSubject()
+	s.Scope = unlistedScope
+	const why = "the head of a domain (objectClass domainDNS with objectSid), without which its groups, accounts and policies cannot be found"
+	f := ev.finding(e, Unknown, []missing{{"listing", why}}, s, forest.None)
+	r.tally.count(Unknown)
+	r.findings = append(r.findings, &f)
+}

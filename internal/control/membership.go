@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -44,7 +45,7 @@ func membershipMethods() []method {
 			return types.Bool(o.ev.w.temporary(o.id, g.id))
 		}),
 		onObject("privileged", none(), cel.BoolType, "an effective member of a protected group (guide, app. C), or such a group", privileged),
-		onObject("protected", none(), cel.BoolType, "protected by AdminSDHolder", func(o object, _ []ref.Val) ref.Val {
+		onObject("protected", none(), cel.BoolType, "protected by AdminSDHolder, by groups of any type", func(o object, _ []ref.Val) ref.Val {
 			o.ev.sawAttr(o.id, forest.AdminCount)
 			return protected(o)
 		}),
@@ -225,7 +226,12 @@ func protected(o object) ref.Val {
 	if p.inSet[o.id] {
 		return types.True
 	}
-	if why := o.ev.w.protectedGap(); why != "" {
+	if why, ok := p.listed[o.id]; ok && why == "" {
+		return types.True
+	} else if ok {
+		return o.ev.unknown("attribute", why)
+	}
+	if why := cmp.Or(o.ev.w.protectedGap(), p.listGap); why != "" {
 		return o.ev.unknown("members", why)
 	}
 	return types.False

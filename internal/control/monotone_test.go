@@ -110,11 +110,6 @@ func evidenceKinds(s *forest.Snapshot) map[string]blank {
 		if len(s.With(a)) == 0 {
 			continue
 		}
-		// BUG(control): without any nCName the domain is taken for one more domain
-		// beside that of its cross-reference, and is not the forest root.
-		if a == forest.NCName {
-			continue
-		}
 		out[a.String()+" of all"] = blank{attr: func(_ forest.ID, b forest.Attr) bool { return a == b }}
 		out[a.String()+" of some"] = blank{attr: func(id forest.ID, b forest.Attr) bool { return a == b && some(id) }}
 		out[a.String()+", which was not asked for"] = blank{notAsked: map[forest.Attr]bool{a: true}}

@@ -54,34 +54,37 @@ func (w *world) populationOf(g forest.ID) Population {
 
 // matrix turns the cells of all controls into rows, host set by host set.
 func (w *world) matrix(cells []cell) []MatrixRow {
-	out := []MatrixRow{}
-	for _, h := range w.hostSets() {
-		rows := map[string]*MatrixRow{}
-		var order []string
-		for _, c := range cells {
-			if c.set != h {
-				continue
-			}
-			r := rows[c.principal]
-			if r == nil {
-				r = &MatrixRow{Hosts: h.subject, Role: h.role, Principal: c.principal, Cells: map[string]Outcome{}}
-				rows[c.principal] = r
-				order = append(order, c.principal)
-			}
-			r.Cells[c.right] = worse(r.Cells[c.right], c.outcome)
+	type place struct {
+		set       *hostSet
+		principal string
+	}
+	at := map[place]*MatrixRow{}
+	rows := map[*hostSet][]*MatrixRow{}
+	for _, c := range cells {
+		p := place{c.set, c.principal}
+		r := at[p]
+		if r == nil {
+			r = &MatrixRow{Hosts: c.set.subject, Role: c.set.role, Principal: c.principal, Cells: map[string]Outcome{}}
+			at[p] = r
+			rows[c.set] = append(rows[c.set], r)
 		}
-		for _, p := range order {
-			out = append(out, *rows[p])
+		r.Cells[c.right] = worse(r.Cells[c.right], c.outcome)
+	}
+	out := make([]MatrixRow, 0, len(at))
+	for _, h := range w.hostSets() {
+		for _, r := range rows[h] {
+			out = append(out, *r)
 		}
 	}
 	return out
 }
 
-// worse joins two outcomes for one cell.
+// worse joins two outcomes for one cell; either may be empty.
 func worse(a, b Outcome) Outcome {
-	rank := map[Outcome]int{"": 0, Pass: 1, Unknown: 2, Fail: 3}
-	if rank[a] > rank[b] {
-		return a
+	for _, o := range []Outcome{Fail, Unknown, Pass} {
+		if a == o || b == o {
+			return o
+		}
 	}
-	return b
+	return ""
 }

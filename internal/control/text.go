@@ -73,22 +73,42 @@ func newTextPart(n parse.Node) (p textPart, ok bool) {
 	case *parse.TextNode:
 		return textPart{literal: string(n.Text)}, true
 	case *parse.ActionNode:
-		if len(n.Pipe.Cmds) != 1 || len(n.Pipe.Decl) > 0 || len(n.Pipe.Cmds[0].Args) != 1 {
-			return p, false
+		if len(n.Pipe.Cmds) == 1 && len(n.Pipe.Decl) == 0 {
+			p.field = plainField(n.Pipe.Cmds[0].Args)
 		}
-		f, isField := n.Pipe.Cmds[0].Args[0].(*parse.FieldNode)
-		if !isField {
-			return p, false
-		}
-		p.field, ok = plainFields[strings.Join(f.Ident, ".")]
-		return p, ok
 	}
-	return p, false
+	return p, p.field != nil
+}
+
+// plainField takes a field, an option, or the names or days of plain arguments; nil
+// for anything else.
+func plainField(args []parse.Node) func(*note) string {
+	of, ok := args[0].(*parse.FieldNode)
+	switch {
+	case ok && len(args) > 1:
+		return nil
+	case ok && len(of.Ident) == 2 && of.Ident[0] == "Options":
+		return func(n *note) string { return fmt.Sprint(n.Options[of.Ident[1]]) }
+	case ok:
+		return plainFields[strings.Join(of.Ident, ".")]
+	}
+	switch words := fmt.Sprint(args); {
+	case words == "[names .Offenders]":
+		return func(n *note) string { return names(n.Offenders) }
+	case strings.HasPrefix(words, "[days .Subject ") && len(args) == 3:
+		if attr, ok := args[2].(*parse.StringNode); ok {
+			return func(n *note) string { return strconv.Itoa(days(n.Subject, attr.Text)) }
+		}
+	}
+	return nil
 }
 
 // An item is an element that made a subject fail, as texts see it.
 type item struct {
 	Name, DN, SID, Why string
+	What               string // of an access control entry: what it says
+
+	entry bool // Why is an access control entry
 }
 
 // note is what templates are filled with.
@@ -116,27 +136,8 @@ var textFuncs = template.FuncMap{
 		}
 		return strconv.Itoa(n) + " " + many
 	},
-	"names": func(items []item) string {
-		const most = 8
-		var out []string
-		for i, it := range items {
-			if i == most {
-				return strings.Join(out, ", ") + fmt.Sprintf(" and %d more", len(items)-most)
-			}
-			out = append(out, it.Name)
-		}
-		return strings.Join(out, ", ")
-	},
-	"days": func(s subjectNote, name string) int {
-		a, ok := forest.AttrByName(name)
-		if !ok || s.w == nil || s.id == forest.None {
-			return 0
-		}
-		if d, st := s.w.days(s.id, a); st == forest.Known {
-			return d
-		}
-		return 0
-	},
+	"names": names,
+	"days":  days,
 	"flag": func(s subjectNote, name string) bool {
 		if s.w == nil || s.id == forest.None {
 			return false
@@ -144,6 +145,60 @@ var textFuncs = template.FuncMap{
 		v, _ := s.w.s.Int(s.id, forest.UserAccountControl)
 		return v&accountFlags[name] != 0
 	},
+}
+
+// names lists the first of the items. A trustee with several access control entries
+// is named once, with what they say.
+func names(items []item) string {
+	const most = 8
+	var list [][]item
+	for _, it := range items {
+		i := slices.IndexFunc(list, func(x []item) bool { return it.entry && x[0].entry && x[0].Name == it.Name })
+		if i < 0 {
+			list = append(list, []item{it})
+		} else {
+			list[i] = append(list[i], it)
+		}
+	}
+	var out []string
+	for i, entries := range list {
+		if i == most {
+			return strings.Join(out, ", ") + fmt.Sprintf(" and %d more", len(list)-most)
+		}
+		out = append(out, entries[0].Name+differences(entries))
+	}
+	return strings.Join(out, ", ")
+}
+
+// differences says what several entries of one trustee say; "" of a single one.
+func differences(entries []item) string {
+	const most = 3
+	if len(entries) == 1 {
+		return ""
+	}
+	var what []string
+	for _, it := range entries {
+		if !slices.Contains(what, it.What) {
+			what = append(what, it.What)
+		}
+	}
+	text := fmt.Sprintf(" (%d entries: ", len(entries)) + strings.Join(what[:min(most, len(what))], "; ")
+	if len(what) > most {
+		text += fmt.Sprintf("; and %d more", len(what)-most)
+	}
+	return text + ")"
+}
+
+// days is the age of a date of the subject, 0 if it is not known.
+func days(s subjectNote, name string) int {
+	a, ok := forest.AttrByName(name)
+	if !ok || s.w == nil || s.id == forest.None {
+		return 0
+	}
+	if d, st := s.w.days(s.id, a); st == forest.Known {
+		return d
+	}
+	return 0
 }
 
 // parseTexts compiles the templates and fills each once, so that a mistake shows
@@ -258,7 +313,7 @@ func (w *world) item(o offender) item {
 		}
 		return it
 	case ace:
-		return item{Name: w.trusteeName(x.ace.SID), SID: x.ace.SID.String(), Why: x.ace.SDDL(secdesc.SID{})}
+		return item{Name: w.trusteeName(x.ace.SID), SID: x.ace.SID.String(), Why: x.ace.SDDL(secdesc.SID{}), What: w.aceWords(x.ace), entry: true}
 	case holder:
 		name := x.p.Raw
 		if !x.p.SID.IsZero() {
@@ -487,12 +542,17 @@ func (w *world) directEvidence(member, group forest.ID) []Evidence {
 
 func (w *world) aceEvidence(id forest.ID, list string, index int, e secdesc.ACE, prefix string) Evidence {
 	trustee := w.trusteeName(e.SID)
+	return Evidence{
+		Kind: "ace", DN: w.s.DN(id), Text: prefix + trustee + ": " + w.aceWords(e),
+		ACE: &ACERef{SDDL: e.SDDL(secdesc.SID{}), Index: index, List: list, Trustee: trustee},
+	}
+}
+
+// aceWords says what an entry does, without its trustee.
+func (w *world) aceWords(e secdesc.ACE) string {
 	what := e.Type.String() + " " + e.Mask.String()
 	if name := w.s.Schema().NameOf(e.ObjectType); name != "" && !e.ObjectType.IsZero() {
 		what += " on " + name
 	}
-	return Evidence{
-		Kind: "ace", DN: w.s.DN(id), Text: prefix + trustee + ": " + what,
-		ACE: &ACERef{SDDL: e.SDDL(secdesc.SID{}), Index: index, List: list, Trustee: trustee},
-	}
+	return what
 }

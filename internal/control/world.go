@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -248,6 +249,8 @@ type privilege struct {
 	vips      []forest.ID
 	inSet     map[forest.ID]bool   // protected as a set
 	maybe     map[forest.ID]string // may be in that set: why it is not known
+	listed    map[forest.ID]string // protected through distribution groups too: "", or why it is not known
+	listGap   string               // why listed may be too short
 	unread    [][]string           // by domain: protected groups that may exist and were not read
 }
 
@@ -256,7 +259,7 @@ type privilege struct {
 func (w *world) findPrivilege() *privilege {
 	p := &privilege{
 		excluded: map[forest.ID]bool{}, members: map[forest.ID][]forest.ID{}, inSet: map[forest.ID]bool{},
-		maybe: map[forest.ID]string{}, unread: make([][]string, len(w.domains)),
+		maybe: map[forest.ID]string{}, listed: map[forest.ID]string{}, unread: make([][]string, len(w.domains)),
 	}
 	mask, why := w.excludedMask()
 	for d := range w.domains {
@@ -319,8 +322,49 @@ func (p *privilege) addMembers(w *world, group forest.ID, name string) {
 		for _, g := range w.reach.Nested(group) {
 			p.inSet[g] = true
 		}
+		p.addListed(w, group, "")
 	}
 }
+
+// addListed takes what lies below a protected group through groups of any type. The
+// protection follows every member attribute and then takes users and security groups
+// ([MS-ADTS] 3.1.1.6.1.2), while a distribution group gives its members no power.
+func (p *privilege) addListed(w *world, group forest.ID, why string) {
+	for queue, seen := []forest.ID{group}, map[forest.ID]bool{group: true}; len(queue) > 0; queue = queue[1:] {
+		g := queue[0]
+		if _, st := w.s.Links(g, forest.Member); st == forest.Unreadable || len(w.s.LinksOutside(g, forest.Member)) > 0 {
+			p.listGap = cmp.Or(p.listGap, "members of "+w.s.DN(g)+": not all of them could be read")
+		}
+		for _, m := range w.reach.DirectMembers(g) {
+			if seen[m] {
+				continue
+			}
+			seen[m] = true
+			typ, _ := w.s.Int(m, forest.GroupType)
+			switch kind := w.kind(m); {
+			case kind == "":
+				p.listGap = cmp.Or(p.listGap, "objectClass of "+w.s.DN(m)+", a member of "+w.s.DN(g)+", could not be read")
+			case kind == "group":
+				queue = append(queue, m)
+				if typ&groupSecurityEnabled != 0 {
+					p.list(m, why)
+				}
+			case w.s.IsA(m, "user"):
+				p.list(m, why)
+			}
+		}
+	}
+}
+
+// list notes that id is protected, or why it may be.
+func (p *privilege) list(id forest.ID, why string) {
+	if old, ok := p.listed[id]; !ok || old != "" {
+		p.listed[id] = why
+	}
+}
+
+// groupSecurityEnabled marks groups that access decisions look at ([MS-ADTS] 2.2.12).
+const groupSecurityEnabled = 0x80000000
 
 // addDoubtful takes a group that may be excluded from the protection.
 func (p *privilege) addDoubtful(w *world, group forest.ID, why string) {
@@ -334,6 +378,7 @@ func (p *privilege) addDoubtful(w *world, group forest.ID, why string) {
 	for _, g := range w.reach.Nested(group) {
 		p.maybe[g] = why
 	}
+	p.addListed(w, group, why)
 }
 
 // union adds the effective members of groups to ids.

@@ -295,6 +295,37 @@ func TestCredentialFiles(t *testing.T) {
 	}
 }
 
+// Damaged keytabs are told apart in words that somebody can act on.
+func TestDamagedKeytab(t *testing.T) {
+	t.Parallel()
+	const (
+		// one entry: realm R, component u, name type 1, time 0, version 1, key of type 18
+		entry  = "\x00\x01" + "\x00\x01R" + "\x00\x01u" + "\x00\x00\x00\x01" + "\x00\x00\x00\x00" + "\x01" + "\x00\x12" + "\x00\x04abcd"
+		sound  = "\x05\x02" + "\x00\x00\x00\x19" + entry
+		broken = "\x05\x02" + "\x00\x00\x00\x19" + "\x00\x01" + "\x00\x01\xff" + "\x00\x01\x00" + "\x00\x00\x00\x01" + "\x00\x00\x00\x00" + "\x01" + "\x00\x12" + "\x00\x04abcd"
+	)
+	for _, tt := range []struct{ name, data, want string }{
+		{"sound", sound, ""},
+		{"empty", "", "the file is empty"},
+		{"text", "Hello", "it is no keytab"},
+		{"other version", "\x05\x04junk", "it is no keytab"},
+		{"no entry", "\x05\x02", "holds no key"},
+		{"cut short", sound[:20], "damaged or cut short"},
+		{"cut in a length", sound[:5], "damaged or cut short"},
+		{"length beyond the end", "\x05\x02\x7f\xff\xff\xffab", "damaged or cut short"},
+		{"junk entry", "\x05\x02\x00\x00\x00\x04junk", "damaged or cut short"},
+		{"no text", broken, "no text"},
+	} {
+		_, err := parseKeytab([]byte(tt.data))
+		switch {
+		case tt.want == "" && err != nil:
+			t.Errorf("%s: %v", tt.name, err)
+		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%s: %v does not say %q", tt.name, err, tt.want)
+		}
+	}
+}
+
 // Every kind has a text, and an error is of its kind, its cause and, with a
 // position, a truncation.
 func TestKindsAreDescribed(t *testing.T) {

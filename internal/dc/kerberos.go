@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/jcmturner/gokrb5/v8/config"
 	"github.com/jcmturner/gokrb5/v8/credentials"
@@ -226,12 +228,9 @@ func (k *kerberos) fromKeytab(ctx context.Context, realm string, near netip.Addr
 	if err != nil {
 		return ticket{}, &Error{Kind: ErrNoCredentials, Op: op, Err: err}
 	}
-	kt := keytab.New()
-	if err := guard(op, func() error { return kt.Unmarshal(b) }); err != nil {
-		return ticket{}, &Error{Kind: ErrNoCredentials, Op: op, Err: err}
-	}
-	if len(kt.Entries) == 0 {
-		return ticket{}, &Error{Kind: ErrNoCredentials, Op: op, Detail: "it is empty"}
+	kt, err := parseKeytab(b)
+	if err != nil {
+		return ticket{}, &Error{Kind: ErrNoCredentials, Op: op, Err: err, Advice: "make the keytab anew (ktpass on Windows, ktutil elsewhere) and copy it as a binary file"}
 	}
 	first := kt.Entries[0].Principal
 	user, crealm := strings.Join(first.Components, "/"), first.Realm
@@ -257,6 +256,34 @@ func (k *kerberos) fromKeytab(ctx context.Context, realm string, near netip.Addr
 		}
 		return types.EncryptionKey{}, fmt.Errorf("the keytab holds no key of encryption type %d", et)
 	})
+}
+
+// parseKeytab reads a keytab. What the library says about bytes that are none
+// tells nobody what to do, so that is said here.
+func parseKeytab(b []byte) (*keytab.Keytab, error) {
+	switch {
+	case len(b) == 0:
+		return nil, errors.New("the file is empty")
+	case len(b) < 2 || b[0] != 5 || b[1] != 1 && b[1] != 2:
+		return nil, errors.New("it is no keytab: a keytab begins with the bytes 05 01 or 05 02")
+	}
+	if len(b) == 2 { // the library takes that for damage
+		return nil, errors.New("the keytab holds no key")
+	}
+	kt := keytab.New()
+	if err := guard("", func() error { return kt.Unmarshal(b) }); err != nil {
+		return nil, errors.New("the keytab is damaged or cut short")
+	}
+	if len(kt.Entries) == 0 {
+		return nil, errors.New("the keytab holds no key")
+	}
+	for _, e := range kt.Entries {
+		name := strings.Join(e.Principal.Components, "/") + "@" + e.Principal.Realm
+		if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) || e.Principal.Realm == "" {
+			return nil, errors.New("the keytab is damaged: the name of a principal in it is no text")
+		}
+	}
+	return kt, nil
 }
 
 // A keyFunc returns the principal's long-term key of an encryption type. The

@@ -91,6 +91,30 @@ type ACEChange struct {
 	List  string     `json:"list"` // dacl or sacl
 	Index int        `json:"index"`
 	SDDL  string     `json:"sddl"`
+	// Origin is the container above whose own entry of the same trustee came or
+	// went with this inherited one; empty for entries of the object's own, and
+	// where no container above shows such a change.
+	Origin string `json:"inherited_from,omitempty"`
+
+	inherited bool
+	trustee   secdesc.SID
+}
+
+// Echo reports whether nothing happened to the object but that entries came or
+// went that it inherits, and returns the container that they come from.
+func (o *ObjectChange) Echo() (origin string, ok bool) {
+	d := o.Descriptor
+	if o.Kind != Modified || d == nil || len(o.Attrs)+len(o.Links) > 0 || len(d.Entries) == 0 ||
+		d.OldState != d.NewState || d.OldOwner != d.NewOwner || d.OldGroup != d.NewGroup || d.OldFlags != d.NewFlags || d.Reorder {
+		return "", false
+	}
+	for _, e := range d.Entries {
+		if e.Origin == "" || origin != "" && e.Origin != origin {
+			return "", false
+		}
+		origin = e.Origin
+	}
+	return origin, true
 }
 
 // Diff compares two snapshots. Objects are the same if their objectGUID is, or,
@@ -100,6 +124,7 @@ func Diff(before, after *Snapshot) *Changes {
 	d := &differ{a: before, b: after, descs: map[[2]uint32]bool{}, sacl: saclRead(before) && saclRead(after)}
 	d.match()
 	d.objects()
+	d.origins()
 	return &Changes{Objects: d.out, Files: diffFiles(before, after), Coverage: diffCoverage(before, after)}
 }
 

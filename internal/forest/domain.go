@@ -40,12 +40,24 @@ func findDomains(s *Snapshot) []Domain {
 	}
 	for id := range ID(s.Len()) {
 		if isHead[s.class[id]] && strings.EqualFold(s.Class(id), "domainDNS") && !s.sid[id].IsZero() && !seen[id] {
-			out = append(out, domainFromHead(s, id, len(out) == 0))
+			out = addHead(out, domainFromHead(s, id, len(out) == 0))
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Domain) int {
 		return cmp.Or(boolFirst(a.Root, b.Root), strings.Compare(a.DNS, b.DNS))
 	})
+	return out
+}
+
+// addHead adds a domain that was found by its head alone. If its cross-reference
+// is there too, but not the nCName that ties the two together, they meet by the
+// DNS name, from which that of the head is derived ([MS-ADTS] 3.1.1.1.5).
+func addHead(out []Domain, d Domain) []Domain {
+	i := slices.IndexFunc(out, func(x Domain) bool { return x.Head == None && strings.EqualFold(x.DNS, d.DNS) })
+	if i < 0 {
+		return append(out, d)
+	}
+	out[i].Head, out[i].DN, out[i].SID = d.Head, d.DN, d.SID
 	return out
 }
 
@@ -73,6 +85,8 @@ func domainFromRef(s *Snapshot, ref ID) Domain {
 		d.DN, d.SID = s.DN(d.Head), s.SID(d.Head)
 	} else if dns := s.LinksOutside(ref, NCName); len(dns) > 0 {
 		d.DN = dns[0]
+	} else if d.DNS != "" { // nCName was not read
+		d.DN = "DC=" + strings.ReplaceAll(d.DNS, ".", ",DC=")
 	}
 	// CN=X,CN=Partitions,CN=Configuration,<forest root domain>: unlike an empty
 	// trustParent, this also tells the roots of further trees apart.

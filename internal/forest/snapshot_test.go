@@ -311,6 +311,40 @@ func TestDomains(t *testing.T) {
 	}
 }
 
+// TestDomainsWithoutNCName: heads and cross-references meet by their DNS names.
+func TestDomainsWithoutNCName(t *testing.T) {
+	parts := "CN=Partitions," + config
+	b := newTestBuilder()
+	mustAdd(t, b, entry(root, "objectClass", "domainDNS", "objectSid", sidBytes(domSID)),
+		entry("DC=emea,"+root, "objectClass", "domainDNS", "objectSid", sidBytes("S-1-5-21-7-7-7")), entry("CN=e,DC=emea,"+root),
+		entry(config, "objectClass", "configuration"), entry(parts))
+	for name, dns := range map[string]string{"A": "contoso.test", "B": "EMEA.contoso.test", "C": "aaa.test", "D": ""} {
+		e := entry("CN="+name+","+parts, "objectClass", "crossRef", "nETBIOSName", name)
+		if dns != "" {
+			e.Attrs = append(e.Attrs, Values{"dnsRoot", [][]byte{[]byte(dns)}})
+		}
+		mustAdd(t, b, e)
+		b.MarkUnreadable(NCName, "no right to read it")
+	}
+	s := mustBuild(t, b)
+	var got []string
+	for _, d := range s.Domains() {
+		got = append(got, fmt.Sprintf("%s %s %s %v %v %v", d.DNS, d.NetBIOS, d.DN, d.SID, d.Root, d.Head == s.Lookup(d.DN)))
+	}
+	want := []string{
+		"contoso.test A DC=contoso,DC=test S-1-5-21-1-2-3 true true",
+		" D   false true", // nothing is known but that it is there
+		"EMEA.contoso.test B DC=emea,DC=contoso,DC=test S-1-5-21-7-7-7 false true",
+		"aaa.test C DC=aaa,DC=test  false true",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("%q", got)
+	}
+	if d, _ := s.DomainOf(mustFind(t, s, "CN=e,DC=emea,"+root)); d.NetBIOS != "B" {
+		t.Errorf("the child is in %+v", d)
+	}
+}
+
 func TestFileStates(t *testing.T) {
 	s := mustBuild(t, sample(t))
 	for path, want := range map[string]State{

@@ -21,7 +21,11 @@ type groupSet struct {
 
 // groups computes the local groups of a scope. The preferences extension runs
 // before the security extension, because extensions run in the order of their
-// GUIDs ([MS-GPOL] 3.2.5.1.10), so Restricted Groups have the last word.
+// GUIDs ([MS-GPOL] 3.2.5.1.10), {17D89FEC-…} before {827D319E-…}, so Restricted
+// Groups have the last word. That is the outcome of a refresh in which both run:
+// while no policy changes, a client may run one without the other, and preferences
+// that it applies again put back whom Restricted Groups take out, until the security
+// extension runs, by default after 16 hours at the latest.
 func (e *Engine) groups(r *Result, h host) []LocalGroup {
 	g := &groupSet{e: e, h: h}
 	g.defaults()

@@ -75,9 +75,10 @@ const (
 // String returns the text.
 func (p Problem) String() string { return p.Text }
 
-// String returns the display name and the GUID.
+// String returns the display name and the GUID, which is the name, too, of a
+// policy whose display name was not read.
 func (p *Policy) String() string {
-	if p.GUID.IsZero() {
+	if p.GUID.IsZero() || strings.EqualFold(strings.Trim(p.Name, "{}"), p.GUID.String()) {
 		return p.Name
 	}
 	return p.Name + " {" + strings.ToUpper(p.GUID.String()) + "}"

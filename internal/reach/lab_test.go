@@ -83,7 +83,7 @@ func scan(t *testing.T, lab *labtest.Lab, i int) *forest.Snapshot {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	s, err := collect.Scan(t.Context(), r, collect.Options{NoFiles: "not needed here", Now: time.Now})
+	s, err := collect.Scan(t.Context(), r, collect.Options{Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

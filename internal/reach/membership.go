@@ -41,6 +41,7 @@ type Index struct {
 	veiled  map[int16][]forest.ID       // by domain: accounts whose primary group could not be read
 	opaque  map[forest.ID][]forest.ID   // by group: members of unread kind
 	above   map[forest.ID][]forest.ID   // by group or foreign principal: itself and every group above it, in ID order
+	below   map[forest.ID][]forest.ID   // by group: the groups that are effectively its members, in ID order
 }
 
 // A groupKind says how a group counts in a token.
@@ -66,6 +67,7 @@ func New(s *forest.Snapshot) *Index {
 		veiled:  map[int16][]forest.ID{},
 		opaque:  map[forest.ID][]forest.ID{},
 		above:   map[forest.ID][]forest.ID{},
+		below:   map[forest.ID][]forest.ID{},
 	}
 	x.placeDomains()
 	for id := range forest.ID(s.Len()) {
@@ -85,12 +87,23 @@ func New(s *forest.Snapshot) *Index {
 			x.veiled[x.domain[id]] = append(x.veiled[x.domain[id]], id)
 		}
 	}
-	for id := range forest.ID(s.Len()) {
-		if x.group[id] > distribution || s.Class(id) == "foreignSecurityPrincipal" {
-			x.above[id] = x.climb(id)
+	x.nest()
+	return x
+}
+
+// nest notes what lies above and below each group.
+func (x *Index) nest() {
+	for id := range forest.ID(x.s.Len()) {
+		if x.group[id] <= distribution && x.s.Class(id) != "foreignSecurityPrincipal" {
+			continue
+		}
+		x.above[id] = x.climb(id)
+		for _, g := range x.above[id] {
+			if g != id && x.group[id] > distribution {
+				x.below[g] = append(x.below[g], id)
+			}
 		}
 	}
-	return x
 }
 
 // placeDomains notes the domain of every object: that of the nearest naming

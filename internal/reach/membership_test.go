@@ -265,6 +265,10 @@ func TestMembershipProperty(t *testing.T) {
 					if _, got := slices.BinarySearch(x.Members(at(users+g)), at(m)); got != holds[m][g] {
 						r.Fatalf("group %d has user %d: %v, want %v", g, m, got, holds[m][g])
 					}
+				} else if m != users+g && kinds[m-users] != distribution {
+					if _, got := slices.BinarySearch(x.Nested(at(users+g)), at(m)); got != holds[m][g] {
+						r.Fatalf("in group %d group %d is nested: %v, want %v", g, m, got, holds[m][g])
+					}
 				}
 			}
 			if d := cmp.Diff(fmt.Sprint(want), fmt.Sprint(x.TokenGroups(at(m)))); d != "" {

@@ -108,6 +108,7 @@ func (p *page) objectChanges(objects []forest.ObjectChange) {
 		return
 	}
 	p.heading("Objects")
+	objects, echoes := withoutEchoes(objects)
 	show, n := objects, p.screen.Findings
 	if n == 0 && p.screen.Width > 0 {
 		n = maxChanges
@@ -129,10 +130,27 @@ func (p *page) objectChanges(objects []forest.ObjectChange) {
 		if o.Descriptor != nil {
 			p.descriptorChange(o.Descriptor)
 		}
+		if n := echoes[o.DN]; n > 0 {
+			p.line("    %s below it changed only by inheriting this; the JSON output lists them.", plural(n, "object", "objects"))
+		}
 	}
 	if len(show) < len(objects) {
 		p.line("%s of %s objects listed; the JSON output has all.", thousands(len(show)), thousands(len(objects)))
 	}
+}
+
+// withoutEchoes takes out the objects that only inherit what changed above them,
+// and counts them for each container that they inherit from.
+func withoutEchoes(objects []forest.ObjectChange) (rest []forest.ObjectChange, echoes map[string]int) {
+	echoes = map[string]int{}
+	for i := range objects {
+		if origin, ok := objects[i].Echo(); ok {
+			echoes[origin]++
+			continue
+		}
+		rest = append(rest, objects[i])
+	}
+	return rest, echoes
 }
 
 // valueWords are the values of an attribute, or why there are none.

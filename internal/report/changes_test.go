@@ -80,3 +80,62 @@ func TestChanges(t *testing.T) {
 		t.Error("a writer that fails is not reported")
 	}
 }
+
+// One inheritable entry is one change to a reader: the objects that inherit it are
+// counted where it stands, and the data keep each with its origin.
+func TestInheritedChangesAreCounted(t *testing.T) {
+	const plain = `fixture: 1
+domain: contoso.test
+netbios: CONTOSO
+ous: [{name: Staff}]
+users:
+  - {name: A, in: Staff}
+  - {name: B, in: Staff}
+  - {name: C, in: Staff}
+`
+	snapshot := func(text string) *forest.Snapshot {
+		f, err := fixture.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := f.Snapshot(day(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	before := snapshot(plain)
+	after := snapshot(strings.Replace(plain, "{name: C, in: Staff}", "{name: C, in: Staff, flags: [sensitive]}", 1) +
+		"permissions: [{on: Staff, lines: ['allow Guests reset-password on user below']}]\n")
+	const origin = "OU=Staff,DC=contoso,DC=test"
+	for _, c := range []*forest.Changes{forest.Diff(before, after), forest.Diff(after, before)} {
+		if len(c.Objects) != 4 {
+			t.Fatalf("%d objects changed, want 4", len(c.Objects))
+		}
+		for _, o := range c.Objects {
+			from, echo := o.Echo()
+			if want := strings.HasPrefix(o.DN, "CN=A,") || strings.HasPrefix(o.DN, "CN=B,"); echo != want || echo && from != origin {
+				t.Errorf("%s: echo %t of %q", o.DN, echo, from)
+			}
+			for _, e := range o.Descriptor.Entries {
+				if want := map[bool]string{false: origin}[o.DN == origin]; e.Origin != want {
+					t.Errorf("%s: entry %s comes from %q, want %q", o.DN, e.SDDL, e.Origin, want)
+				}
+			}
+		}
+		var text, data bytes.Buffer
+		if err := report.ChangesText(&text, c, report.Screen{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := text.String(); !strings.Contains(got, "Objects: 4 changed") || !strings.Contains(got, "2 objects below it changed only by inheriting this") ||
+			strings.Contains(got, "CN=A,") || !strings.Contains(got, "changed CN=C,OU=Staff") {
+			t.Errorf("the text is:\n%s", got)
+		}
+		if err := report.ChangesJSON(&data, c); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(data.String(), `"inherited_from": "`+origin+`"`); n != 3 {
+			t.Errorf("the JSON names the origin %d times, want 3:\n%s", n, data.String())
+		}
+	}
+}

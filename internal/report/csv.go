@@ -57,7 +57,7 @@ func csvRecord(f control.Finding) []string {
 		"", "", "",
 	}
 	if x := f.Exception; x != nil {
-		copy(r[len(r)-3:], []string{x.Owner, x.Reason, stamp(x.Expires)})
+		copy(r[len(r)-3:], []string{x.Owner, x.Reason, lastDay(x.Expires)})
 	}
 	return r
 }
@@ -81,4 +81,12 @@ func stamp(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format("2006-01-02 15:04 UTC")
+}
+
+// lastDay writes the end of an exception: a day that counts to its end is a day.
+func lastDay(t time.Time) string {
+	if t = t.UTC(); t.Hour() == 23 && t.Minute() == 59 && t.Second() == 59 {
+		return t.Format(time.DateOnly)
+	}
+	return stamp(t)
 }

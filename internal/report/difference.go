@@ -42,7 +42,8 @@ type DifferenceItem struct {
 	From     string           `json:"from"` // fail, unknown, excepted; "" if there was no finding
 	To       string           `json:"to"`   // the same; "" if there is no finding
 	Detail   string           `json:"detail"`
-	What     []string         `json:"what,omitempty"` // for changed: each difference in words
+	Grown    bool             `json:"grown,omitempty"` // for changed: fails now for more than before
+	What     []string         `json:"what,omitempty"`  // for changed: each difference in words
 }
 
 // PopulationStep is the change of one privileged group.
@@ -72,7 +73,7 @@ func NewDifference(before, after *control.Assessment, delta control.Delta) *Diff
 	}
 	for _, p := range delta.Changed {
 		item := differenceItem(p.New, findingState(p.Old), findingState(p.New))
-		item.What = changesInWords(p)
+		item.Grown, item.What = p.Grown(), changesInWords(p)
 		d.Changed = append(d.Changed, item)
 	}
 	return d
@@ -120,7 +121,10 @@ func changesInWords(p control.FindingChange) []string {
 		}
 	}
 	if x, y := p.Old.Exception, p.New.Exception; x != nil && y != nil && *x != *y {
-		out = append(out, fmt.Sprintf("exception of %s until %s → of %s until %s", x.Owner, stamp(x.Expires), y.Owner, stamp(y.Expires)))
+		out = append(out, fmt.Sprintf("exception of %s until %s → of %s until %s", x.Owner, lastDay(x.Expires), y.Owner, lastDay(y.Expires)))
+	}
+	if more, fewer := p.Offenders(); len(out) == 0 && more+fewer > 0 {
+		out = append(out, fmt.Sprintf("%d more and %d fewer that it is about", more, fewer))
 	}
 	if len(out) == 0 {
 		out = append(out, "other evidence")

@@ -86,6 +86,7 @@ func htmlFuncs() template.FuncMap {
 		"show":  func(s string) string { return clip(visible(s), maxName) },
 		"num":   thousands,
 		"stamp": stamp,
+		"last":  lastDay,
 		"chain": func(c []string) template.HTML {
 			parts := make([]string, len(c))
 			for i := range c {

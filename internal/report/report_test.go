@@ -209,6 +209,9 @@ func TestSchemaNamesEveryField(t *testing.T) {
 		for i := range ty.NumField() {
 			f := ty.Field(i)
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if !f.Anonymous && !f.IsExported() {
+				continue // not part of the JSON
+			}
 			if !f.Anonymous && name != "-" && !strings.Contains(published, fmt.Sprintf("%q:", name)) {
 				t.Errorf("docs/schema/assessment.schema.json lacks %q (%s.%s)", name, ty, f.Name)
 			}

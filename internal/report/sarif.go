@@ -96,7 +96,7 @@ func sarifResult(f control.Finding, rule int) *sarif.Result {
 		}
 	}
 	if x := f.Exception; x != nil {
-		why := fmt.Sprintf("%s (owner %s, until %s)", x.Reason, x.Owner, stamp(x.Expires))
+		why := fmt.Sprintf("%s (owner %s, until %s)", x.Reason, x.Owner, lastDay(x.Expires))
 		r.AddSuppression(sarif.NewSuppression().WithKind("external").WithStatus("accepted").WithJustification(why))
 	}
 	return r

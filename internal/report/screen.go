@@ -73,7 +73,7 @@ func (p *page) heading(s string) {
 	p.line("%s", p.strong(s))
 }
 
-// maxCell is how many characters of a cell are written in a table.
+// maxCell is how many characters of a cell are written in a table on a terminal.
 const maxCell = 240
 
 // fit wraps cells so that the table with its lines is at most width wide. Only
@@ -120,7 +120,7 @@ func (p *page) grid(head []string, rows [][]cellInk) {
 	texts := make([][]string, len(rows))
 	for i, row := range rows {
 		for _, c := range row {
-			texts[i] = append(texts[i], clip(c.text, maxCell))
+			texts[i] = append(texts[i], p.cell(c.text))
 		}
 	}
 	if p.screen.Width > 0 {
@@ -154,6 +154,14 @@ func (p *page) grid(head []string, rows [][]cellInk) {
 		p.b.WriteString(strings.TrimRight(l, " "))
 		p.b.WriteByte('\n')
 	}
+}
+
+// cell shortens what would fill a terminal; whoever reads a pipe gets all.
+func (p *page) cell(text string) string {
+	if p.screen.Width > 0 {
+		return clip(text, maxCell)
+	}
+	return text
 }
 
 // plain makes cells without colour.

@@ -197,7 +197,7 @@ func (p *page) finding(f control.Finding) {
 		p.line("  %s %s", p.ink(yellow, "missing:"), visible(m))
 	}
 	if x := f.Exception; x != nil {
-		p.line("  accepted by %s until %s: %s", visible(x.Owner), stamp(x.Expires), visible(x.Reason))
+		p.line("  accepted by %s until %s: %s", visible(x.Owner), lastDay(x.Expires), visible(x.Reason))
 	}
 	p.line("  Fix: %s", visible(f.Fix.Text))
 	for _, c := range f.Fix.Changes {
@@ -259,9 +259,14 @@ func (p *page) exceptions(a *control.Assessment) {
 	p.heading("Exceptions")
 	var rows [][]cellInk
 	for _, x := range a.Exceptions {
-		rows = append(rows, append([]cellInk{{x.State, inkIf(x.State != "used", yellow)}}, plain(x.Control, visible(x.Subject), visible(x.Owner), stamp(x.Expires), strconv.Itoa(x.Matches), visible(x.Reason))...))
+		rows = append(rows, append([]cellInk{{x.State, inkIf(x.State != "used", yellow)}}, plain(x.Control, visible(x.Subject), visible(x.Owner), lastDay(x.Expires), strconv.Itoa(x.Matches), visible(x.Reason))...))
 	}
 	p.grid([]string{"State", "Control", "Subject", "Owner", "Expires", "Matches", "Reason"}, rows)
+	for _, x := range a.Exceptions {
+		if x.Why != "" {
+			p.line("%s for %s matches nothing: %s.", visible(x.Control), visible(x.Subject), visible(x.Why))
+		}
+	}
 }
 
 // forestName is the DNS name of the first domain, which is the forest root.

@@ -41,6 +41,8 @@ type filterView struct{ Severities, Sections, Domains []string }
 // A powerCount counts the accounts in the groups that hold full power.
 type powerCount struct {
 	Accounts, Standing, Temporary, Users int
+	StandingUsers                        int  // of Standing: users of this forest
+	StandingForeign                      int  // of Standing: foreign security principals
 	BuiltIn, Disabled                    int  // of Accounts
 	AtLeast                              bool // some membership could not be read
 }
@@ -103,7 +105,7 @@ func fullPower(p control.Population) bool {
 // is standing if it is so in any of them.
 func countPower(a *control.Assessment) powerCount {
 	var n powerCount
-	standing := map[string]bool{}
+	standing, kind := map[string]bool{}, map[string]string{}
 	builtIn, disabled := map[string]bool{}, map[string]bool{}
 	for _, p := range a.Population {
 		if !fullPower(p) {
@@ -115,7 +117,7 @@ func countPower(a *control.Assessment) powerCount {
 			if id == "" {
 				id = strings.ToLower(m.DN)
 			}
-			standing[id] = standing[id] || !m.Temporary
+			standing[id], kind[id] = standing[id] || !m.Temporary, m.Kind
 			if strings.HasPrefix(m.SID, "S-1-5-21-") && strings.HasSuffix(m.SID, "-500") {
 				builtIn[id] = true
 			}
@@ -125,18 +127,27 @@ func countPower(a *control.Assessment) powerCount {
 		}
 	}
 	n.Accounts, n.BuiltIn, n.Disabled = len(standing), len(builtIn), len(disabled)
-	for _, is := range standing {
-		if is {
-			n.Standing++
-		} else {
+	for id, is := range standing {
+		switch {
+		case !is:
 			n.Temporary++
+			continue
+		case kind[id] == "user":
+			n.StandingUsers++
+		case kind[id] == "foreign":
+			n.StandingForeign++
 		}
+		n.Standing++
 	}
 	for _, d := range a.Run.Domains {
 		n.Users += d.Users
 	}
 	return n
 }
+
+// Others counts what stands in the groups and is neither user nor foreign
+// security principal: computers and service accounts.
+func (n powerCount) Others() int { return n.Standing - n.StandingUsers - n.StandingForeign }
 
 // headline says how many accounts hold full power, and which of them the guide
 // wants there.

@@ -75,6 +75,10 @@ func run(ctx context.Context, args []string) int {
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
+	if err := b.check(fs.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 2
+	}
 	if err := b.measure(ctx); err != nil {
 		return code(err)
 	}
@@ -84,6 +88,21 @@ func run(ctx context.Context, args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// check refuses what cannot be measured.
+func (b *bench) check(more []string) error {
+	switch {
+	case len(more) > 0:
+		return fmt.Errorf("%q is no flag", more[0])
+	case b.runs < 1:
+		return fmt.Errorf("--runs %d: at least 1", b.runs)
+	case b.objects < 100:
+		return fmt.Errorf("--objects %d: at least 100", b.objects)
+	case b.only != "" && b.only != "live" && b.only != "synthetic":
+		return fmt.Errorf("--only %q: live or synthetic", b.only)
+	}
+	return nil
 }
 
 func code(err error) int {

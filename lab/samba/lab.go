@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -104,6 +105,9 @@ type Lab struct {
 	// empty if none was loaded; Fixture is the checksum of its file.
 	Seeded  string `json:"seeded,omitempty"`
 	Fixture string `json:"fixture,omitempty"`
+	// SeedBegan is when loading a fixture began. Without Seeded the fixture went in
+	// only in part, or is going in just now.
+	SeedBegan string `json:"seed_began,omitempty"`
 }
 
 // toolsConf configures programs that open the host's database: smb.conf without
@@ -128,7 +132,35 @@ func Open(dir string) (*Lab, error) {
 		return nil, fmt.Errorf("%s has version %d, this program knows %d: take the lab down with the program that made it",
 			filepath.Join(dir, labFile), l.Version, labVersion)
 	}
+	if err := l.check(dir); err != nil {
+		return nil, fmt.Errorf("%s describes no lab of this folder: %w", filepath.Join(dir, labFile), err)
+	}
 	return l, nil
+}
+
+// check refuses the description of another folder's lab, such as a copy: Down would
+// end the processes and remove the folder that it names.
+func (l *Lab) check(dir string) error {
+	here, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(l.Dir)
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(here, there) {
+		return fmt.Errorf("its folder is %s", l.Dir)
+	}
+	if len(l.DCs()) == 0 {
+		return errors.New("it has no domain controller")
+	}
+	for _, h := range l.Hosts {
+		if h.Dir != l.path(h.Name) || filepath.Dir(h.Dir) != l.Dir {
+			return fmt.Errorf("the folder of its host %q is %s", h.Name, h.Dir)
+		}
+	}
+	return nil
 }
 
 // DCs returns the domain controllers, the first one first.
@@ -213,10 +245,18 @@ func (l *Lab) addHost(name string, role Role) {
 // checkNet refuses an address block that is not three octets of loopback.
 func checkNet(block string) error {
 	a, err := netip.ParseAddr(block + ".1")
-	if err != nil || !a.Is4() || !a.IsLoopback() || strings.HasPrefix(block, "127.0.0") && block == "127.0.0" {
+	if err != nil || !a.Is4() || !a.IsLoopback() || block == "127.0.0" {
 		return fmt.Errorf("address block %q is not three octets of 127.0.0.0/8 such as %s (127.0.0 itself belongs to the machine)", block, DefaultNet)
 	}
 	return nil
+}
+
+// hiddenFromHosts reports whether dir lies where scripts/enter.sh lays an empty
+// folder.
+func hiddenFromHosts(dir string) bool {
+	return slices.ContainsFunc([]string{"/run", "/var/run", "/var/lib/samba", "/var/cache/samba", "/var/log/samba"}, func(own string) bool {
+		return dir == own || strings.HasPrefix(dir, own+"/")
+	})
 }
 
 // checkDir refuses a folder in which a lab cannot work.
@@ -226,8 +266,8 @@ func checkDir(dir string) error {
 		return fmt.Errorf("the lab's folder %q must be an absolute path", dir)
 	case len(dir) > maxDir:
 		return fmt.Errorf("the lab's folder %s is %d bytes long; at most %d, because Samba makes Unix sockets below it", dir, len(dir), maxDir)
-	case dir == "/run" || strings.HasPrefix(dir, "/run/"), strings.HasPrefix(dir, "/var/run/"), strings.HasPrefix(dir, "/var/lib/samba"):
-		return fmt.Errorf("the lab's folder %s would be hidden from the lab's hosts, which see an own /run and /var/lib/samba", dir)
+	case hiddenFromHosts(dir):
+		return fmt.Errorf("the lab's folder %s would be hidden from the lab's hosts, which see an own /run and own folders of Samba below /var", dir)
 	case strings.ContainsAny(dir, " \t\n\"'\\%$;#"):
 		return fmt.Errorf("the lab's folder %q has characters that Samba's configuration file gives a meaning", dir)
 	}

@@ -1,6 +1,7 @@
 package samba
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -39,6 +40,8 @@ func TestCheckDir(t *testing.T) {
 		{"lab", "absolute"},
 		{"/run/lab", "hidden"},
 		{"/var/lib/samba/lab", "hidden"},
+		{"/var/cache/samba/lab", "hidden"},
+		{"/var/log/samba", "hidden"},
 		{"/srv/a lab", "meaning"},
 		{"/srv/%U", "meaning"},
 		{"/" + strings.Repeat("x", 80), "at most"},
@@ -78,6 +81,32 @@ func TestOpen(t *testing.T) {
 	}
 	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "version 99") {
 		t.Errorf("Open of a later version = %v", err)
+	}
+}
+
+// A description that was copied, or made up, must not make Down remove the folder
+// that it names.
+func TestOpenForeign(t *testing.T) {
+	here, there := t.TempDir(), t.TempDir()
+	for want, change := range map[string]func(*Lab){
+		"its folder is " + there:     func(l *Lab) { l.Dir = there },
+		"no such file":               func(l *Lab) { l.Dir = filepath.Join(there, "gone") },
+		"no domain controller":       func(l *Lab) { l.Hosts = nil },
+		`folder of its host "dc1"`:   func(l *Lab) { l.Hosts[0].Dir = there },
+		`folder of its host "../up"`: func(l *Lab) { l.Hosts[0].Name, l.Hosts[0].Dir = "../up", filepath.Join(filepath.Dir(here), "up") },
+	} {
+		l := newLab(here, "127.0.10", true)
+		change(l)
+		b, err := json.Marshal(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(here, labFile), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(here); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Open = %v, want an error with %q", err, want)
+		}
 	}
 }
 

@@ -99,10 +99,8 @@ func clearRun(h Host) error {
 			return fmt.Errorf("clearing the last run of %s: %w", h.Name, err)
 		}
 	}
-	for _, d := range []string{"run"} {
-		if err := os.MkdirAll(filepath.Join(h.Dir, d), 0o755); err != nil {
-			return fmt.Errorf("clearing the last run of %s: %w", h.Name, err)
-		}
+	if err := os.MkdirAll(filepath.Join(h.Dir, "run"), 0o755); err != nil {
+		return fmt.Errorf("clearing the last run of %s: %w", h.Name, err)
 	}
 	return nil
 }
@@ -122,7 +120,8 @@ func describe(pid int) (*process, error) {
 			return &process{PID: pid, Started: started, Namespace: ns}, err
 		}
 		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("process %d made no process namespace of its own (does this machine allow unshare?): %w", pid, err)
+			why := fmt.Errorf("process %d made no process namespace of its own (does this machine allow unshare?)", pid)
+			return nil, errors.Join(why, err)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

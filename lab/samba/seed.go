@@ -72,11 +72,15 @@ func FixtureSum(name string) (string, error) {
 // that the fixture's ages count from. Seed returns once every domain controller
 // has everything. A lab can be seeded once; what went in before a failure stays.
 func (l *Lab) Seed(ctx context.Context, f *fixture.Forest, now time.Time, progress func(string)) error {
-	if l.Seeded != "" {
-		return fmt.Errorf("the lab in %s holds a fixture already (%s): take it down first", l.Dir, l.Seeded)
+	if err := l.seedable(); err != nil {
+		return err
 	}
 	adds, err := f.Adds(now)
 	if err != nil {
+		return err
+	}
+	l.SeedBegan = now.UTC().Format(time.RFC3339)
+	if err := l.save(); err != nil {
 		return err
 	}
 	n := 0
@@ -129,6 +133,25 @@ func (l *Lab) Seed(ctx context.Context, f *fixture.Forest, now time.Time, progre
 	return l.save()
 }
 
+// seedable refuses a second fixture, and one on top of what a failure left. What
+// is in lab.json counts, not what was read of it earlier.
+func (l *Lab) seedable() error {
+	now, err := Open(l.Dir)
+	if err != nil {
+		return err
+	}
+	var what string
+	switch {
+	case now.Seeded != "":
+		what = "holds a fixture already, loaded " + now.Seeded
+	case now.SeedBegan != "":
+		what = "holds a part of a fixture: loading began " + now.SeedBegan + " and has not come to its end"
+	default:
+		return nil
+	}
+	return fmt.Errorf("the lab in %s %s; a lab takes one fixture, once: take it down (go run ./lab down --dir %s), build it again with up, then seed", l.Dir, what, l.Dir)
+}
+
 // seedReplication bounds how long thousands of new objects may take to arrive.
 const seedReplication = 5 * time.Minute
 
@@ -149,7 +172,7 @@ func (l *Lab) seed(ctx context.Context, changes []fixture.Change, passwords map[
 	if err != nil {
 		return nil, err
 	}
-	job := seedJob{Dir: l.DCs()[0].Dir, Passwords: passwords, Keep: map[string]string{l.Admin.Name: admin}}
+	job := seedJob{Dir: l.DCs()[0].Dir, Passwords: passwords, Changes: make([]seedChange, 0, len(changes)), Keep: map[string]string{l.Admin.Name: admin}}
 	job.Schema = len(changes) > 0 && changes[0].Relax == fixture.RelaxSchema
 	for _, c := range changes {
 		s := seedChange{DN: c.DN, Verb: c.Verb, Values: c.Values, Relax: c.Relax, Attrs: map[string][][]byte{}}

@@ -24,7 +24,8 @@ type Options struct {
 	// Net is the lab's address block, three octets. Empty means DefaultNet.
 	Net string
 	// Single builds one domain controller only: faster, and enough for most
-	// tests that need a directory.
+	// tests that need a directory. A lab with more hosts serves, too; without
+	// Single a lab of one host is refused.
 	Single bool
 	// Leash, if not nil, is the reading end of a pipe. The lab's hosts end when
 	// every writing end is closed, so they cannot outlive their owner.
@@ -61,8 +62,8 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	l, err := Open(o.Dir)
 	switch {
 	case err == nil && l.Ready:
-		if l.Net != o.Net {
-			return nil, fmt.Errorf("the lab in %s lives at %s, not at %s: take it down first", o.Dir, l.Net, o.Net)
+		if err := l.suits(o); err != nil {
+			return nil, err
 		}
 		return l, l.resume(ctx, o)
 	case err == nil: // an earlier Up was cut off
@@ -73,6 +74,18 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	return create(ctx, o)
+}
+
+// suits refuses a lab that is another than the one asked for.
+func (l *Lab) suits(o Options) error {
+	switch {
+	case l.Net != o.Net:
+		return fmt.Errorf("the lab in %s lives at %s, not at %s: take it down first", l.Dir, l.Net, o.Net)
+	case !o.Single && len(l.DCs()) == 1:
+		return fmt.Errorf("the lab in %s was built with --single: it has no second domain controller and no member server, and a lab does not grow; "+
+			"give --single again, or take it down (go run ./lab down --dir %s) and build it anew", l.Dir, l.Dir)
+	}
+	return nil
 }
 
 // resume starts the hosts of a finished lab that do not run.

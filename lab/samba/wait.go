@@ -57,8 +57,8 @@ type permanent struct{ error }
 func (p permanent) Unwrap() error { return p.error }
 
 // poll calls try until it succeeds, at most for limit.
-func poll(ctx context.Context, limit, every time.Duration, try func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+func poll(parent context.Context, limit, every time.Duration, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(parent, limit)
 	defer cancel()
 	var last error
 	for {
@@ -71,6 +71,9 @@ func poll(ctx context.Context, limit, every time.Duration, try func(context.Cont
 		}
 		select {
 		case <-ctx.Done():
+			if err := context.Cause(parent); err != nil {
+				return fmt.Errorf("waiting was given up: %w; the last try: %w", err, last)
+			}
 			return fmt.Errorf("waited %v: %w", limit, last)
 		case <-time.After(every):
 		}

@@ -342,11 +342,7 @@ func (g *Graph) whoHolds(sid secdesc.SID, dom int16) held {
 		w, isVirtual := g.what(v)
 		switch {
 		case isVirtual && isIdentity(w.sid):
-			for _, id := range g.accounts() {
-				if slices.Contains(g.x.Implied(id), w.sid) {
-					h.accounts = append(h.accounts, id)
-				}
-			}
+			h.everyone(g, w.sid)
 		case isVirtual:
 			for _, e := range g.extra[v] {
 				if e.kind != SIDHistory {
@@ -367,10 +363,26 @@ func (g *Graph) whoHolds(sid secdesc.SID, dom int16) held {
 	return held{sortIDs(h.accounts), sortIDs(h.groups)}
 }
 
+// everyone adds the accounts that hold a well-known identity.
+func (h *held) everyone(g *Graph, identity secdesc.SID) {
+	for _, id := range g.accounts() {
+		if slices.Contains(g.x.Implied(id), identity) {
+			h.accounts = append(h.accounts, id)
+		}
+	}
+}
+
 // group adds what is in group id.
 func (h *held) group(g *Graph, id forest.ID) {
 	h.groups = append(append(h.groups, id), g.x.Nested(id)...)
-	h.accounts = append(h.accounts, g.x.Members(id)...)
+	for _, m := range g.x.Members(id) {
+		switch {
+		case !g.s.IsA(m, "foreignSecurityPrincipal"):
+			h.accounts = append(h.accounts, m)
+		case isIdentity(g.s.SID(m)):
+			h.everyone(g, g.s.SID(m))
+		}
+	}
 	for a, in := range g.local {
 		if slices.ContainsFunc(in, func(p forest.ID) bool { _, ok := slices.BinarySearch(g.x.above[p], id); return ok }) {
 			if g.x.group[a] == notGroup {

@@ -255,7 +255,7 @@ func (g *Graph) holders(sid secdesc.SID, dom int16, yield func(node)) {
 	}
 	id := g.s.BySID(sid)
 	switch {
-	case id != forest.None && !g.s.IsA(id, "foreignSecurityPrincipal") && g.x.group[id] == notGroup:
+	case id != forest.None && !g.x.is(id, hasForeign) && g.x.group[id] == notGroup:
 		yield(node(id))
 	case len(groups) == 0:
 		yield(g.identity(sid))

@@ -58,30 +58,55 @@ type picked struct {
 }
 
 // A demand is that the attacker gains one of some nodes: found by a search, or
-// fulfilled from the start by those in own.
+// fulfilled from the start by those in own, or by everyone whom no denial of
+// anyBut stops.
 type demand struct {
-	own []forest.ID // in ID order
-	by  *search     // nil: only own
+	own    []forest.ID // in ID order
+	anyBut []denial    // if not nil, stands in for own
+	by     *search     // nil: only own
 }
 
-// try visits whoever fulfils j as far as the searches know by now.
-func (q *search) try(j *joint) {
-	if j.cond != certain && !q.sol.possible {
+// A task is a joint that a search looks at again until nothing more comes of it.
+type task struct {
+	joint    *joint
+	begun    bool
+	meetings []meeting
+}
+
+// A meeting is one way to fulfil a joint: accounts that fulfil all of some demands.
+type meeting struct {
+	st     step
+	chosen []picked
+	all    []demand
+	held   bool
+	known  int // how much the searches had found when it was last held
+}
+
+// try visits whoever fulfils the joint of t as far as the searches know by now.
+func (q *search) try(t *task) {
+	if t.joint.cond != certain && !q.sol.possible {
 		return
 	}
-	q.pick(j, nil)
+	if !t.begun {
+		t.begun = true
+		q.pick(t, nil)
+	}
+	for i := range t.meetings {
+		q.meet(&t.meetings[i])
+	}
 }
 
 // pick goes through the combinations of one grant from each leg.
-func (q *search) pick(j *joint, chosen []picked) {
+func (q *search) pick(t *task, chosen []picked) {
+	j := t.joint
 	if len(chosen) == len(j.legs) {
-		q.combine(j, chosen)
+		q.combine(t, chosen)
 		return
 	}
 	l := &j.legs[len(chosen)]
 	for i := range l.grants {
 		if l.grants[i].cond == certain || q.sol.possible {
-			q.pick(j, append(chosen[:len(chosen):len(chosen)], picked{l, &l.grants[i]}))
+			q.pick(t, append(chosen[:len(chosen):len(chosen)], picked{l, &l.grants[i]}))
 		}
 	}
 }
@@ -89,8 +114,8 @@ func (q *search) pick(j *joint, chosen []picked) {
 // combine looks for accounts whose token can hold all chosen grants: each by a
 // membership that there is, or by one that the attacker gives it. For every set of
 // memberships to be given there is one list of demands.
-func (q *search) combine(j *joint, chosen []picked) {
-	g := q.sol.g
+func (q *search) combine(t *task, chosen []picked) {
+	j := t.joint
 	st := step{next: j.to, kind: j.kind, cond: j.cond, last: j.last, ace: implicit, via: forest.None, aux: -1}
 	var deny []denial
 	accounts := make([][]forest.ID, len(chosen))
@@ -101,10 +126,12 @@ func (q *search) combine(j *joint, chosen []picked) {
 	}
 	for i, p := range chosen {
 		accounts[i], groups[i] = q.sol.holding(p.grant.who, p.leg.dom)
-		groups[i] = g.passing(groups[i], deny)
+		groups[i] = q.sol.passing(groups[i], deny)
 	}
 	for given := range 1 << len(chosen) {
-		q.meet(j, st, q.sol.demands(j, given, accounts, groups, deny), chosen)
+		if all := q.sol.demands(j, given, accounts, groups, deny); len(all) > 0 {
+			t.meetings = append(t.meetings, meeting{st: st, chosen: chosen, all: all})
+		}
 	}
 }
 
@@ -132,28 +159,35 @@ func (sol *solver) demands(j *joint, given int, accounts, groups [][]forest.ID, 
 	switch {
 	case len(accounts) == 0:
 	case first: // whichever account, if it is not denied
-		out = append(out, sol.becoming(sol.g.passing(sol.g.accounts(), deny)))
+		if len(deny) > 0 {
+			out = append(out, demand{anyBut: deny})
+		}
 	default:
-		if base = sol.g.passing(base, deny); len(base) == 0 {
+		if base = sol.passing(base, deny); len(base) == 0 {
 			return nil
 		}
-		out = append(out, sol.becoming(base))
+		out = append(out, demand{own: base})
 	}
 	return out
 }
 
-// meet visits the accounts that fulfil all demands.
-func (q *search) meet(j *joint, st step, all []demand, chosen []picked) {
-	if len(all) == 0 {
-		return
-	}
-	candidates := all[0]
-	if candidates.by == nil && len(all) == 1 { // others come to these by themselves
+// meet visits the accounts that fulfil all demands, if the searches know more than
+// at the last time.
+func (q *search) meet(m *meeting) {
+	candidates := m.all[0]
+	if candidates.by == nil && len(m.all) == 1 { // others come to these by themselves
+		if m.held {
+			return
+		}
+		m.held = true
 		for _, a := range candidates.own {
 			if !q.has(node(a)) {
-				q.through(node(a), st, chosen, nil)
+				q.through(node(a), m.st, m.chosen, nil)
 			}
 		}
+		return
+	}
+	if m.held && m.known == m.knowledge() {
 		return
 	}
 	for i := 0; i < len(candidates.by.queue); i++ {
@@ -161,20 +195,36 @@ func (q *search) meet(j *joint, st step, all []demand, chosen []picked) {
 		if !q.candidate(v) {
 			continue
 		}
-		if ways, ok := q.fulfils(v, all); ok {
-			q.through(v, st, chosen, ways)
+		if ways, ok := q.fulfils(v, m.all); ok {
+			q.through(v, m.st, m.chosen, ways)
 		}
 	}
+	m.held, m.known = true, m.knowledge()
+}
+
+// knowledge is how much the searches of m have found. It only grows.
+func (m *meeting) knowledge() int {
+	sum := 0
+	for i := range m.all {
+		if by := m.all[i].by; by != nil {
+			sum += len(by.queue) + 1
+		}
+	}
+	return sum
 }
 
 func (q *search) fulfils(v node, all []demand) (ways []way, ok bool) {
 	for i := range all {
 		d := &all[i]
-		if _, own := slices.BinarySearch(d.own, forest.ID(v)); own {
+		if d.has(q.sol.g, forest.ID(v)) {
 			continue
 		}
 		if d.by == nil {
-			d.by = q.sol.reaching(d.own)
+			own := d.own
+			if d.anyBut != nil {
+				own = q.sol.passing(q.sol.g.accounts(), d.anyBut)
+			}
+			d.by = q.sol.reaching(own)
 		}
 		if !d.by.has(v) {
 			return nil, false
@@ -184,8 +234,14 @@ func (q *search) fulfils(v node, all []demand) (ways []way, ok bool) {
 	return ways, true
 }
 
-// becoming is the demand to be, or become, one of accounts.
-func (sol *solver) becoming(accounts []forest.ID) demand { return demand{own: accounts} }
+// has reports whether account v fulfils d from the start.
+func (d *demand) has(g *Graph, v forest.ID) bool {
+	if d.anyBut != nil {
+		return !g.stopped(v, d.anyBut)
+	}
+	_, own := slices.BinarySearch(d.own, v)
+	return own
+}
 
 // candidate reports whether v is an account that q has not reached.
 func (q *search) candidate(v node) bool {
@@ -199,6 +255,38 @@ func (g *Graph) passing(ids []forest.ID, deny []denial) []forest.ID {
 		return ids
 	}
 	return slices.DeleteFunc(slices.Clone(ids), func(id forest.ID) bool { return g.stopped(id, deny) })
+}
+
+// passing returns those of ids, in ID order, that no denial stops.
+func (sol *solver) passing(ids []forest.ID, deny []denial) []forest.ID {
+	if len(ids) < 64 {
+		return sol.g.passing(ids, deny)
+	}
+	for _, d := range deny {
+		accounts, groups := sol.holding(d.sid, d.dom)
+		if slices.ContainsFunc(accounts, func(id forest.ID) bool { return sol.g.x.is(id, hasForeign) }) {
+			return sol.g.passing(ids, deny) // that may stand for everybody
+		}
+		ids = without(without(ids, accounts), groups)
+	}
+	return ids
+}
+
+// without returns what is in list and not in drop, both in ID order.
+func without(list, drop []forest.ID) []forest.ID {
+	if len(drop) == 0 {
+		return list
+	}
+	out := make([]forest.ID, 0, len(list))
+	for _, id := range list {
+		for len(drop) > 0 && drop[0] < id {
+			drop = drop[1:]
+		}
+		if len(drop) == 0 || drop[0] != id {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // A denial stops whoever's token, on a domain controller of a domain, holds a SID.

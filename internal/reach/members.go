@@ -63,7 +63,7 @@ func (x *Index) descend(group forest.ID, follow func(group, member forest.ID) bo
 		switch {
 		case x.group[m] > distribution:
 			queue = append(queue, m)
-		case x.s.IsA(m, "foreignSecurityPrincipal"):
+		case x.is(m, hasForeign):
 			if local := x.standsFor(m); local != forest.None {
 				if x.group[local] > distribution {
 					queue = append(queue, local)
@@ -99,7 +99,7 @@ func (x *Index) descend(group forest.ID, follow func(group, member forest.ID) bo
 // or None if that is not part of the snapshot.
 func (x *Index) standsFor(fsp forest.ID) forest.ID {
 	id := x.s.BySID(x.s.SID(fsp))
-	if id == fsp || id == forest.None || x.s.IsA(id, "foreignSecurityPrincipal") {
+	if id == fsp || id == forest.None || x.is(id, hasForeign) {
 		return forest.None
 	}
 	return id
@@ -214,6 +214,11 @@ func (x *Index) Gaps(group forest.ID) []Gap {
 		}
 	}
 	return out
+}
+
+// oddKind reports whether unreadKind may have something to say.
+func (x *Index) oddKind(id forest.ID) bool {
+	return x.is(id, unreadClass) || x.group[id] <= distribution && x.is(id, hasGroup)
 }
 
 // unreadKind says why it is unknown whether and how id passes membership on; "" if

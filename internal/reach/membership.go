@@ -31,6 +31,7 @@ const (
 // An Index holds the effective memberships of a snapshot. Make one with New.
 type Index struct {
 	s       *forest.Snapshot
+	classes []classBits   // by ClassIndex
 	group   []groupKind   // by ID
 	domain  []int16       // by ID: index into s.Domains(), or -1
 	primary []forest.ID   // by ID: the primary group, or None
@@ -43,6 +44,50 @@ type Index struct {
 	above   map[forest.ID][]forest.ID   // by group or foreign principal: itself and every group above it, in ID order
 	below   map[forest.ID][]forest.ID   // by group: the groups that are effectively its members, in ID order
 }
+
+// classBits say which of the classes that matter to memberships a class list has.
+type classBits uint8
+
+const (
+	hasUser classBits = 1 << iota
+	hasGroup
+	hasForeign
+	isForeignItself // the most specific class
+	unreadClass
+)
+
+// classesOf looks at the classes of the snapshot's objects.
+func classesOf(s *forest.Snapshot) []classBits {
+	var out []classBits
+	for id := range forest.ID(s.Len()) {
+		i := s.ClassIndex(id)
+		for len(out) <= i {
+			out = append(out, 0)
+		}
+		if out[i] != 0 {
+			continue
+		}
+		out[i] = 1 << 7 // looked at
+		for _, c := range []struct {
+			class string
+			bit   classBits
+		}{{"user", hasUser}, {"group", hasGroup}, {"foreignSecurityPrincipal", hasForeign}} {
+			if s.IsA(id, c.class) {
+				out[i] |= c.bit
+			}
+		}
+		if s.Class(id) == "foreignSecurityPrincipal" {
+			out[i] |= isForeignItself
+		}
+		if len(s.Classes(id)) == 0 {
+			out[i] |= unreadClass
+		}
+	}
+	return out
+}
+
+// is reports whether the classes of id have one of bits.
+func (x *Index) is(id forest.ID, bits classBits) bool { return x.classes[x.s.ClassIndex(id)]&bits != 0 }
 
 // A groupKind says how a group counts in a token.
 type groupKind uint8
@@ -58,6 +103,7 @@ const (
 func New(s *forest.Snapshot) *Index {
 	x := &Index{
 		s:       s,
+		classes: classesOf(s),
 		group:   make([]groupKind, s.Len()),
 		domain:  make([]int16, s.Len()),
 		primary: make([]forest.ID, s.Len()),
@@ -73,15 +119,13 @@ func New(s *forest.Snapshot) *Index {
 	for id := range forest.ID(s.Len()) {
 		x.primary[id] = forest.None
 		x.classify(id)
-		if x.unreadKind(id) != "" {
+		if x.oddKind(id) && x.unreadKind(id) != "" {
 			for _, g := range s.Backlinks(id, forest.Member) {
 				x.opaque[g] = append(x.opaque[g], id)
 			}
 		}
 	}
-	for _, id := range s.With(forest.PrimaryGroupID) {
-		x.addPrimary(id)
-	}
+	x.addPrimaries()
 	for _, id := range s.Flawed(forest.PrimaryGroupID) {
 		if x.isAccount(id) {
 			x.veiled[x.domain[id]] = append(x.veiled[x.domain[id]], id)
@@ -93,12 +137,17 @@ func New(s *forest.Snapshot) *Index {
 
 // nest notes what lies above and below each group.
 func (x *Index) nest() {
+	c := climber{x: x, seen: make([]forest.ID, x.s.Len())}
+	for sid := range x.foreign {
+		c.tails[sid.Tail()] = true
+	}
 	for id := range forest.ID(x.s.Len()) {
-		if x.group[id] <= distribution && x.s.Class(id) != "foreignSecurityPrincipal" {
+		if x.group[id] <= distribution && !x.is(id, isForeignItself) {
 			continue
 		}
-		x.above[id] = x.climb(id)
-		for _, g := range x.above[id] {
+		above := c.climb(id)
+		x.above[id] = above
+		for _, g := range above {
 			if g != id && x.group[id] > distribution {
 				x.below[g] = append(x.below[g], id)
 			}
@@ -146,14 +195,11 @@ func (x *Index) domainByName(id forest.ID) int16 {
 }
 
 func (x *Index) classify(id forest.ID) {
-	if x.s.SID(id).IsZero() {
+	if !x.is(id, hasForeign|hasGroup) || x.s.SID(id).IsZero() {
 		return
 	}
-	if x.s.IsA(id, "foreignSecurityPrincipal") {
+	if x.is(id, hasForeign) {
 		x.foreign[x.s.SID(id)] = append(x.foreign[x.s.SID(id)], id)
-		return
-	}
-	if !x.s.IsA(id, "group") {
 		return
 	}
 	x.group[id] = distribution
@@ -170,20 +216,40 @@ func (x *Index) classify(id forest.ID) {
 	}
 }
 
-func (x *Index) addPrimary(id forest.ID) {
-	rid, _ := x.s.Int(id, forest.PrimaryGroupID)
-	g := x.s.BySID(x.s.SID(id).Domain().Child(uint32(rid)))
-	if g == forest.None || x.group[g] == notGroup {
-		return
+// addPrimaries finds the primary groups. Nearly all accounts of a domain have one
+// of a few.
+func (x *Index) addPrimaries() {
+	var domain secdesc.SID
+	groups := map[int64]forest.ID{} // of domain, by RID
+	pupils := map[forest.ID]int{}
+	for _, id := range x.s.With(forest.PrimaryGroupID) {
+		if sid := x.s.SID(id); domain.IsZero() || !sid.IsIn(domain) {
+			domain = sid.Domain()
+			clear(groups)
+		}
+		rid, _ := x.s.Int(id, forest.PrimaryGroupID)
+		g, ok := groups[rid]
+		if !ok {
+			g = x.s.BySID(domain.Child(uint32(rid)))
+			groups[rid] = g
+		}
+		if g != forest.None && x.group[g] != notGroup {
+			x.primary[id] = g
+			pupils[g]++
+		}
 	}
-	x.primary[id] = g
-	i, ok := x.pupilOf[g]
-	if !ok {
-		i = len(x.pupils)
-		x.pupilOf[g] = i
-		x.pupils = append(x.pupils, nil)
+	for id, g := range x.primary {
+		if g == forest.None {
+			continue
+		}
+		i, ok := x.pupilOf[g]
+		if !ok {
+			i = len(x.pupils)
+			x.pupilOf[g] = i
+			x.pupils = append(x.pupils, make([]forest.ID, 0, pupils[g]))
+		}
+		x.pupils[i] = append(x.pupils[i], forest.ID(id))
 	}
-	x.pupils[i] = append(x.pupils[i], id)
 }
 
 // up calls yield for each object that directly holds what id holds: groups that
@@ -205,21 +271,49 @@ func (x *Index) up(id forest.ID, yield func(to forest.ID, how How) bool) bool {
 	return true
 }
 
+// A climber finds what lies above groups, one after the other.
+type climber struct {
+	x     *Index
+	seen  []forest.ID // by object: 1 + the group from which it was last come to
+	tails [256]bool   // of the SIDs of foreign principals
+	room  []forest.ID // for what is returned
+}
+
 // climb returns id and everything above it, in ID order.
-func (x *Index) climb(id forest.ID) []forest.ID {
-	out := []forest.ID{id}
-	seen := map[forest.ID]bool{id: true}
+func (c *climber) climb(id forest.ID) []forest.ID {
+	x := c.x
+	if cap(c.room)-len(c.room) < 1024 {
+		c.room = make([]forest.ID, 0, 1<<15)
+	}
+	out := c.room[len(c.room):len(c.room)]
+	add := func(to forest.ID) {
+		if c.seen[to] != id+1 {
+			c.seen[to] = id + 1
+			out = append(out, to)
+		}
+	}
+	add(id)
 	for i := 0; i < len(out); i++ {
-		x.up(out[i], func(to forest.ID, _ How) bool {
-			if !seen[to] {
-				seen[to] = true
-				out = append(out, to)
+		at := out[i]
+		for _, g := range x.s.Backlinks(at, forest.Member) {
+			if x.group[g] > distribution {
+				add(g)
 			}
-			return true
-		})
+		}
+		if g := x.primary[at]; g != forest.None && x.group[g] > distribution {
+			add(g)
+		}
+		if sid := x.s.SID(at); c.tails[sid.Tail()] {
+			for _, f := range x.foreign[sid] {
+				add(f)
+			}
+		}
 	}
 	slices.Sort(out)
-	return out
+	if cap(out) <= cap(c.room)-len(c.room) { // it did not grow out of the room
+		c.room = c.room[:len(c.room)+len(out)]
+	}
+	return slices.Clip(out)
 }
 
 // GroupsOf returns every group that id is effectively a member of by links,
@@ -324,7 +418,7 @@ func (x *Index) Implied(id forest.ID) []secdesc.SID {
 
 // isAccount reports whether id can log on: users, computers, service accounts.
 func (x *Index) isAccount(id forest.ID) bool {
-	return x.s.IsA(id, "user") && !x.s.SID(id).IsZero()
+	return x.is(id, hasUser) && !x.s.SID(id).IsZero()
 }
 
 // Holds reports whether sid is part of Token(id), without building it.

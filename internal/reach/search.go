@@ -47,6 +47,7 @@ type way struct {
 type search struct {
 	ending  bool // the steps that are noted now are the last ones of their ways
 	sol     *solver
+	main    *search // nil for the search that is asked for; others help it
 	sparse  map[node]step
 	dense   []step // by node, once sparse became large
 	queue   []node
@@ -55,6 +56,7 @@ type search struct {
 	links   map[forest.ID]bool // containers whose policies were followed
 	scopes  map[gpo.ScopeID]bool
 	later   []*joint           // looked at again until nothing more comes of them
+	tasks   []task             // of later, in its order
 	origins map[source]unitKey // entries, by where they count: where they were set
 	every   map[node][]step    // if not nil: all steps that were found, not only the first
 	detail  []detail
@@ -76,6 +78,9 @@ func newSolver(g *Graph, possible bool) *solver {
 
 func (sol *solver) add(goals []node) *search {
 	q := &search{sol: sol, sparse: map[node]step{}, seen: map[uint32]uint8{}, links: map[forest.ID]bool{}, scopes: map[gpo.ScopeID]bool{}}
+	if len(sol.order) > 0 {
+		q.main = sol.order[0]
+	}
 	sol.order = append(sol.order, q)
 	for _, v := range goals {
 		q.visit(v, step{next: noNode, kind: goalKind, aux: -1, via: forest.None})
@@ -93,7 +98,10 @@ func (sol *solver) run() {
 		for i := 0; i < len(sol.order); i++ {
 			q := sol.order[i]
 			for k := 0; k < len(q.later); k++ {
-				q.try(q.later[k])
+				if k == len(q.tasks) {
+					q.tasks = append(q.tasks, task{joint: q.later[k]})
+				}
+				q.try(&q.tasks[k])
 			}
 			progress = progress || q.head < len(q.queue)
 		}
@@ -127,8 +135,12 @@ func (q *search) set(v node, st step) {
 
 func (q *search) has(v node) bool { return q.get(v).kind != NoKind }
 
-// visit notes that v can gain st.next.
+// visit notes that v can gain st.next. What the main search has found already, or
+// leads there, is of no use to a search that helps it.
 func (q *search) visit(v node, st step) {
+	if q.main != nil && q.main.has(v) {
+		return
+	}
 	st.last = st.last || q.ending
 	if q.every != nil {
 		q.every[v] = append(q.every[v], st)
@@ -281,7 +293,7 @@ func (q *search) members(id forest.ID) {
 	for _, m := range links {
 		switch {
 		case x.group[m] == distribution:
-		case x.foreign != nil && x.s.IsA(m, "foreignSecurityPrincipal"):
+		case x.foreign != nil && x.is(m, hasForeign):
 			q.visit(q.sol.g.behind(m), step{next: to, kind: Membership, ace: implicit, via: m, aux: -1})
 		default:
 			q.visit(node(m), step{next: to, kind: Membership, ace: implicit, via: forest.None, aux: -1})

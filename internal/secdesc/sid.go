@@ -159,6 +159,21 @@ func (s SID) Child(rid uint32) SID {
 	return SID{string(b)}
 }
 
+// Tail returns the lowest byte of the last sub-authority: equal SIDs have the same.
+// It is 0 for "no SID".
+func (s SID) Tail() byte {
+	if s.count() == 0 {
+		return 0
+	}
+	return s.wire[len(s.wire)-4]
+}
+
+// IsIn reports whether domain is the [SID.Domain] of s.
+func (s SID) IsIn(domain SID) bool {
+	n := len(domain.wire)
+	return n > 0 && len(s.wire) == n+4 && s.wire[1] == domain.wire[1]+1 && s.wire[0] == domain.wire[0] && s.wire[2:n] == domain.wire[2:]
+}
+
 // A SIDPool makes SIDs that share memory: many of one domain cost little more than
 // their bytes. The zero value is ready. It is not safe for concurrent use; the SIDs
 // are.

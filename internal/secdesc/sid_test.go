@@ -165,7 +165,7 @@ func TestSIDPool(t *testing.T) {
 		got = append(got, p.Child(domain, rid))
 	}
 	for rid, sid := range got {
-		if sid != domain.Child(uint32(rid)) {
+		if sid != domain.Child(uint32(rid)) || !sid.IsIn(domain) || sid.IsIn(sid) || domain.IsIn(sid) || sid.IsIn(SID{}) {
 			t.Fatalf("%d: %s", rid, sid)
 		}
 	}

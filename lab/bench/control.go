@@ -53,6 +53,9 @@ func phases(name, profile string) error {
 	lap("search")
 	n := len(r.Certain())
 	lap("list")
+	if profile != "" {
+		return nil
+	}
 	chokes := g.Chokes(goals, 20)
 	lap("chokes")
 	fmt.Printf("%d of %d objects are or reach Tier 0; %d choke points\n", n, s.Len(), len(chokes))

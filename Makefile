@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench lint clean setup help
+.PHONY: build demo test oracle bench lint clean setup help
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
@@ -23,6 +23,9 @@ demo: ## a real forest on loopback, assessed: build/report.html (KEEP=1 leaves t
 
 test: ## everything: lint, unit tests, tests against a real directory, browser tests
 	@scripts/test
+
+oracle: setup ## effective rights against a real directory in full: 24,000 pairs, 4,000 operations
+	LEASTWISE_REQUIRE_LAB=1 LEASTWISE_ORACLE=full $(GO) test -v -timeout 60m -run TestDirectoryAgrees ./internal/reach
 
 bench: setup ## the measurements of docs/BENCHMARKS.md
 	@scripts/bench

@@ -54,6 +54,18 @@ func (s *Schema) contained(c *ClassDef, seen map[*ClassDef]bool, found map[*Attr
 	}
 }
 
+// PossibleSuperiors returns the names of the classes below whose objects, or those of
+// classes that derive from them, objects of class c can be: its own and those of
+// the classes that it derives from ([MS-ADTS] 3.1.1.4.2, POSSSUP_NOSUBCLASSES). It is
+// empty where the schema was read without them: every class has some.
+func (s *Schema) PossibleSuperiors(c *ClassDef) []string {
+	out := slices.Clone(c.Superiors)
+	for _, up := range s.SuperClasses(c.Name) {
+		out = append(out, up.Superiors...)
+	}
+	return out
+}
+
 // AllowedChildren returns the classes of which objects can be created below an
 // object of a class, by name: the constructed attribute allowedChildClasses of
 // [MS-ADTS] 3.1.1.4.5.3 for an object whose most specific class it is. Abstract and
@@ -72,9 +84,7 @@ func (s *Schema) AllowedChildren(class string) []*ClassDef {
 		if c.SystemOnly || c.Category == AbstractClass || c.Category == AuxiliaryOnlyClass {
 			continue
 		}
-		if slices.ContainsFunc(append(s.SuperClasses(c.Name), c), func(c *ClassDef) bool {
-			return slices.ContainsFunc(c.Superiors, func(name string) bool { return holders[s.Class(name)] })
-		}) {
+		if slices.ContainsFunc(s.PossibleSuperiors(c), func(name string) bool { return holders[s.Class(name)] }) {
 			out = append(out, c)
 		}
 	}

@@ -157,10 +157,23 @@ func barOf(a *forest.AttrDef) string {
 		return a.Name + " is computed when it is read"
 	case a.IsBackLink():
 		return a.Name + " is kept by the directory: it is the other end of a link"
-	case a.SystemOnly:
+	case a.SystemOnly && !writtenByClients(a):
 		return a.Name + " is written by the system only"
 	}
 	return ""
+}
+
+// writtenByClients reports whether clients write an attribute although the schema
+// says that only the system does: the exceptions of [MS-ADTS] 3.1.1.5.3.2, and the
+// attribute of resource-based delegation, which is published as system-only
+// ([MS-ADA2]) and yet is how Windows' own tools (Set-ADComputer
+// -PrincipalsAllowedToDelegateToAccount) set it, with the rights of who runs them.
+func writtenByClients(a *forest.AttrDef) bool {
+	switch a.Name {
+	case "msDS-AdditionalDnsHostName", "wellKnownObjects", "msDS-AllowedToActOnBehalfOfOtherIdentity":
+		return true
+	}
+	return false
 }
 
 // bar says why an action is impossible on objects of the class; "" if it is not
@@ -175,7 +188,7 @@ func (k *classPowers) bar(schema *forest.Schema, act Action) string {
 				return ""
 			}
 		}
-		if c := schema.ClassByGUID(act.Type); c != nil && len(k.children) > 0 {
+		if c := schema.ClassByGUID(act.Type); c != nil && len(schema.PossibleSuperiors(c)) > 0 {
 			return "objects of class " + c.Name + " cannot be created there"
 		}
 	}

@@ -54,6 +54,9 @@ type Account struct {
 	tokens []token // by domain of the snapshot; at least one
 }
 
+// ID returns the account.
+func (a *Account) ID() forest.ID { return a.id }
+
 type token map[secdesc.SID]struct{}
 
 func (t token) has(sid secdesc.SID) bool { _, ok := t[sid]; return ok }
@@ -76,11 +79,17 @@ func (e *Effective) Account(id forest.ID) *Account {
 // several domains have (configuration, schema) is written on any domain controller
 // that grants it.
 func (a *Account) May(object forest.ID, act Action) Answer {
-	kind := a.e.kindOf(object)
-	out := Answer{Action: act, Name: a.e.x.s.Schema().NameOf(act.Type), Bar: kind.bar(a.e.x.s.Schema(), act)}
+	d, _ := a.e.x.s.Descriptor(object)
+	return a.may(object, d, act)
+}
+
+// may decides it if object has the descriptor d; nil: it was not read.
+func (a *Account) may(object forest.ID, d *secdesc.Descriptor, act Action) Answer {
+	schema, kind := a.e.x.s.Schema(), a.e.kindOf(object)
+	out := Answer{Action: act, Name: schema.NameOf(act.Type), Bar: kind.bar(schema, act)}
 	req := a.e.request(kind, act)
 	out.Decision = unread(req)
-	if d, st := a.e.x.s.Descriptor(object); st == forest.Known {
+	if d != nil {
 		for i, t := range a.tokensFor(object) {
 			if c := a.view(object, d, t).Check(req); i == 0 || better(c, out.Decision) {
 				out.Decision = c

@@ -1,0 +1,17 @@
+package reach
+
+import (
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// PowersUnder returns what the account could do to object if that had the
+// descriptor d.
+func (a *Account) PowersUnder(object forest.ID, d *secdesc.Descriptor) Powers {
+	return a.powers(object, d)
+}
+
+// MayUnder is May if object had the descriptor d.
+func (a *Account) MayUnder(object forest.ID, d *secdesc.Descriptor, act Action) Answer {
+	return a.may(object, d, act)
+}

@@ -195,6 +195,20 @@ func (s *Snapshot) Descriptor(id ID) (*secdesc.Descriptor, State) {
 	return d, Known
 }
 
+// ReadDescriptor is Descriptor for those who look at each distinct descriptor once:
+// what it returns is not kept.
+func (s *Snapshot) ReadDescriptor(id ID) (*secdesc.Descriptor, State) {
+	i := s.desc[id]
+	if i == noDesc {
+		return nil, Unreadable
+	}
+	d, err := secdesc.ParseString(s.descs[i].raw)
+	if err != nil {
+		return nil, Unreadable
+	}
+	return d, Known
+}
+
 // DescriptorIndex numbers the distinct descriptors: two objects with the same
 // index have the same bytes. ok is false if the descriptor was unreadable.
 func (s *Snapshot) DescriptorIndex(id ID) (i uint32, ok bool) {
@@ -223,7 +237,7 @@ type lazyDescriptor struct {
 }
 
 func (l *lazyDescriptor) get() (*secdesc.Descriptor, error) {
-	l.once.Do(func() { l.d, l.err = secdesc.Parse([]byte(l.raw)) })
+	l.once.Do(func() { l.d, l.err = secdesc.ParseString(l.raw) })
 	return l.d, l.err
 }
 

@@ -34,7 +34,10 @@ type pairing struct {
 type grants struct {
 	list   []grant // by facet, then strongest first
 	pairs  []pairing
-	unread bool // the descriptor was not read
+	unread bool // the descriptor, or its list, was not read
+
+	missing   bool // there is no descriptor that could be read
+	protected bool // the list takes nothing from the container
 }
 
 // subject is what a descriptor is looked at for: a class of objects that differ in
@@ -51,7 +54,8 @@ type subject struct {
 type compiler struct {
 	d         *secdesc.Descriptor
 	sub       subject
-	ownerSet  bool // entries for OwnerRights say what owners may do
+	ownerSet  bool  // entries for OwnerRights say what owners may do
+	aces      []int // indexes of the entries that any rule may be about
 	takers    []grant
 	isTrusted func(owner secdesc.SID) bool // owner that BlockOwnerImplicitRights excepts
 	out       grants
@@ -76,7 +80,8 @@ func compile(d *secdesc.Descriptor, sub subject, rules []rule, isTrusted func(se
 	c.ownerSet = slices.ContainsFunc(d.DACL.ACEs, func(a secdesc.ACE) bool {
 		return a.SID == secdesc.OwnerRights && a.InEffect() && (a.IsAllow() || a.IsDeny())
 	})
-	c.takers = c.walk(rule{kind: WriteOwner, mask: secdesc.WriteOwner, gives: c.sub.owned}, secdesc.WriteOwner, nil)
+	c.selectEntries(rules)
+	c.takers = c.walk(nil, rule{kind: WriteOwner, mask: secdesc.WriteOwner, gives: c.sub.owned}, secdesc.WriteOwner, nil)
 	c.owner()
 	for _, r := range rules {
 		c.apply(r)
@@ -109,12 +114,11 @@ func (c *compiler) apply(r rule) {
 	if r.logon && c.sub.noLogon {
 		r.cond = ifEnabled
 	}
-	left := c.walk(r, r.mask, r.types)
 	if r.and == nil {
-		c.out.list = append(c.out.list, left...)
+		c.out.list = c.walk(c.out.list, r, r.mask, r.types)
 		return
 	}
-	right := c.walk(r, r.and.mask, r.and.types)
+	left, right := c.walk(nil, r, r.mask, r.types), c.walk(nil, r, r.and.mask, r.and.types)
 	if len(left) == 0 || len(right) == 0 {
 		return
 	}
@@ -132,12 +136,29 @@ func (c *compiler) apply(r rule) {
 	c.out.pairs = append(c.out.pairs, pairing{kind: r.kind, gives: r.gives, cond: r.cond, left: left, right: right})
 }
 
-// walk goes through the entries for one right.
-func (c *compiler) walk(r rule, mask secdesc.Mask, types []secdesc.GUID) []grant {
-	var out []grant
+// selectEntries lists the entries that rules can be about.
+func (c *compiler) selectEntries(rules []rule) {
+	all := secdesc.WriteOwner
+	for i := range rules {
+		all |= rules[i].mask
+		if rules[i].and != nil {
+			all |= rules[i].and.mask
+		}
+	}
+	c.aces = make([]int, 0, len(c.d.DACL.ACEs))
+	for i := range c.d.DACL.ACEs {
+		a := &c.d.DACL.ACEs[i]
+		if a.InEffect() && a.Mask.MapGeneric()&all != 0 && (a.IsAllow() || a.IsDeny()) {
+			c.aces = append(c.aces, i)
+		}
+	}
+}
+
+// walk goes through the entries for one right and appends what they grant to out.
+func (c *compiler) walk(out []grant, r rule, mask secdesc.Mask, types []secdesc.GUID) []grant {
 	var deny, perhaps []secdesc.SID // denied for sure, and if a condition holds
 	ownersDenied := false
-	for i := range c.d.DACL.ACEs {
+	for _, i := range c.aces {
 		a := &c.d.DACL.ACEs[i]
 		if !c.concerns(a, mask, types) {
 			continue
@@ -167,7 +188,12 @@ func (c *compiler) walk(r rule, mask secdesc.Mask, types []secdesc.GUID) []grant
 			g.kind = FullControl
 		}
 		if !who.IsZero() && !neverHeld(who) && !slices.Contains(deny, who) {
-			out = append(out, unless(g, perhaps)...)
+			switch {
+			case len(perhaps) > 0:
+				out = append(out, unless(g, perhaps)...)
+			case !outdone(out, &g):
+				out = append(out, g)
+			}
 		}
 		if owners && !ownersDenied && r.kind != WriteOwner {
 			for _, u := range unless(g, perhaps) {
@@ -176,6 +202,18 @@ func (c *compiler) walk(r rule, mask secdesc.Mask, types []secdesc.GUID) []grant
 		}
 	}
 	return out
+}
+
+// outdone reports whether one of list is certain, stops nobody and is at least as
+// strong as g: what strongest would keep in place of g.
+func outdone(list []grant, g *grant) bool {
+	for i := range list {
+		if e := &list[i]; e.gives == g.gives && e.cond == certain && len(e.deny) == 0 && e.who == g.who &&
+			(e.kind <= g.kind || g.cond > certain || len(g.deny) > 0) {
+			return true
+		}
+	}
+	return false
 }
 
 // unless returns g for those whom no conditional denial is about, and for all if

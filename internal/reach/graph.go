@@ -73,7 +73,7 @@ type classInfo struct {
 type sharedGrants struct {
 	once  sync.Once
 	first forest.ID // one of the objects
-	desc  *secdesc.Descriptor
+	next  uint32    // 1 + another one of the same descriptor; 0 if there is none
 	sub   subject
 	dom   int16 // of the objects: built-in groups differ from domain to domain
 	g     *grants
@@ -183,30 +183,27 @@ func (g *Graph) aspectOf(id forest.ID) aspect {
 	return otherAspect
 }
 
-type shareKey struct {
-	desc uint32
-	sub  subject
-	dom  int16
-}
-
 // share finds the objects that have the same grants.
 func (g *Graph) share() {
-	index := map[shareKey]uint32{}
+	heads := make([]uint32, g.s.NumDescriptors()+1) // 1 + the last one made, by descriptor; then of those without
 	g.sharer = make([]uint32, g.n)
+	g.shared = make([]sharedGrants, 0, len(heads)+len(heads)/8)
 	for id := range forest.ID(g.n) {
-		key := shareKey{sub: g.subjectOf(id), dom: g.x.domain[id]}
+		sub, dom := g.subjectOf(id), g.x.domain[id]
 		d, ok := g.s.DescriptorIndex(id)
-		if key.desc = d; !ok {
-			key.desc = ^uint32(0)
+		if !ok {
+			d = uint32(len(heads) - 1)
 		}
-		i, known := index[key]
-		if !known {
+		i := heads[d]
+		for i != 0 && (g.shared[i-1].dom != dom || g.shared[i-1].sub != sub) {
+			i = g.shared[i-1].next
+		}
+		if i == 0 {
+			g.shared = append(g.shared, sharedGrants{sub: sub, dom: dom, first: id, next: heads[d]})
 			i = uint32(len(g.shared))
-			index[key] = i
-			g.shared = append(g.shared, sharedGrants{sub: key.sub, dom: key.dom, first: id})
-			g.shared[i].desc, _ = g.s.Descriptor(id)
+			heads[d] = i
 		}
-		g.sharer[id] = i
+		g.sharer[id] = i - 1
 	}
 }
 
@@ -216,11 +213,13 @@ func (g *Graph) grantsOf(id forest.ID) *grants { return g.grantsAt(g.sharer[id])
 func (g *Graph) grantsAt(i uint32) *grants {
 	h := &g.shared[i]
 	h.once.Do(func() {
-		if h.desc == nil {
-			h.g = &grants{unread: true}
+		d, st := g.s.ReadDescriptor(h.first)
+		if st != forest.Known {
+			h.g = &grants{unread: true, missing: true, protected: true}
 			return
 		}
-		h.g = compile(h.desc, h.sub, g.rules[h.sub.aspect], g.isTrustedOwner)
+		h.g = compile(d, h.sub, g.rules[h.sub.aspect], g.isTrustedOwner)
+		h.g.protected = d.Control.Has(secdesc.DACLProtected)
 	})
 	return h.g
 }
@@ -237,8 +236,7 @@ func (g *Graph) isTrustedOwner(sid secdesc.SID) bool {
 
 // protected reports whether the DACL of id takes nothing from its container.
 func (g *Graph) protected(id forest.ID) bool {
-	d := g.shared[g.sharer[id]].desc
-	return d == nil || d.Control.Has(secdesc.DACLProtected)
+	return g.grantsOf(id).protected
 }
 
 // holders calls yield for each node whose gain makes a token hold sid against an

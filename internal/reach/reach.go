@@ -211,7 +211,7 @@ func (w *walk) path() Path {
 func (g *Graph) Unread() []forest.ID {
 	var out []forest.ID
 	for id := range forest.ID(g.n) {
-		if g.shared[g.sharer[id]].desc == nil {
+		if g.grantsOf(id).missing {
 			out = append(out, id)
 		}
 	}

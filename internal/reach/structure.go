@@ -224,7 +224,8 @@ func (g *Graph) trustees(d *secdesc.Descriptor, id forest.ID, k Kind, need secde
 		return
 	}
 	c := compiler{d: d}
-	list := c.walk(rule{kind: k}, need, nil)
+	c.selectEntries([]rule{{mask: need}})
+	list := c.walk(nil, rule{kind: k}, need, nil)
 	dom := g.x.domain[id]
 	for i := range list {
 		one := &list[i]

@@ -81,7 +81,7 @@ func (q *search) entryUnit(via forest.ID, ace int32) unitKey {
 		return u
 	}
 	u := unitKey{object: via, ace: int(ace), member: forest.None}
-	d := g.shared[g.sharer[via]].desc
+	d, _ := g.s.Descriptor(via)
 	switch {
 	case d == nil || d.DACL == nil:
 	case d.DACL.ACEs[ace].IsInherited():
@@ -107,7 +107,7 @@ func (g *Graph) stamped(id forest.ID, a secdesc.ACE) (index int, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	d := g.shared[g.sharer[holder]].desc
+	d, _ := g.s.Descriptor(holder)
 	if d == nil || d.DACL == nil {
 		return 0, false
 	}

@@ -364,8 +364,16 @@ func (f *flood) walks(a forest.ID, j *joint) bool {
 // below adds the children that inherit permissions from a controlled container.
 func (f *flood) below(id forest.ID) {
 	for c := range f.g.s.Children(id) {
-		if !f.g.protected(c) {
+		if f.g.protected(c) {
+			continue
+		}
+		handed := f.g.grantsOf(c).handed
+		if len(handed) == 1 && len(handed[0].deny) == 0 && handed[0].cond == certain {
 			f.gain(f.g.wholeOf(c))
+			continue
+		}
+		for k := range handed {
+			f.joints = append(f.joints, f.g.handing(c, id, f.g.wholeOf(c), &handed[k], false))
 		}
 	}
 }

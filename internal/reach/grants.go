@@ -34,7 +34,8 @@ type pairing struct {
 type grants struct {
 	list   []grant // by facet, then strongest first
 	pairs  []pairing
-	unread bool // the descriptor, or its list, was not read
+	handed []grant // what full control that a container hands down to everyone would give
+	unread bool    // the descriptor, or its list, was not read
 
 	missing   bool // there is no descriptor that could be read
 	protected bool // the list takes nothing from the container
@@ -69,6 +70,7 @@ func compile(d *secdesc.Descriptor, sub subject, rules []rule, isTrusted func(se
 	c := &compiler{d: d, sub: sub, isTrusted: isTrusted}
 	if d.DACL == nil {
 		if d.HasNullDACL() {
+			c.out.handed = []grant{{who: secdesc.Everyone, kind: Contains, ace: implicit}}
 			for f := range facet(numFacets) {
 				c.out.list = append(c.out.list, grant{who: secdesc.Everyone, kind: NullDACL, gives: f, ace: implicit})
 			}
@@ -87,7 +89,46 @@ func compile(d *secdesc.Descriptor, sub subject, rules []rule, isTrusted func(se
 		c.apply(r)
 	}
 	c.out.list = strongest(c.out.list)
+	c.handDown(rules)
 	return &c.out
+}
+
+// handDown finds what explicit denials leave of full control that is inherited.
+// Of rights that nothing denies one is enough.
+func (c *compiler) handDown(rules []rule) {
+	own := &secdesc.ACL{}
+	for _, i := range c.aces {
+		if a := &c.d.DACL.ACEs[i]; a.IsDeny() && !a.IsInherited() {
+			own.ACEs = append(own.ACEs, *a)
+		}
+	}
+	if len(own.ACEs) == 0 {
+		c.out.handed = []grant{{who: secdesc.Everyone, kind: Contains, ace: implicit}}
+		return
+	}
+	own.ACEs = append(own.ACEs, secdesc.ACE{Mask: secdesc.FullControl, SID: secdesc.Everyone})
+	all := compiler{d: &secdesc.Descriptor{Owner: c.d.Owner, DACL: own}, sub: c.sub}
+	all.selectEntries(rules)
+	for _, r := range rules {
+		if r.and != nil || r.kind == AddSelf || r.kind == WriteOwner && (c.ownerSet || c.sub.blockOwner) {
+			continue
+		}
+		if r.kind != WriteDAC && r.kind != WriteOwner && r.gives != control && r.gives != c.sub.owned {
+			continue
+		}
+		if r.logon && c.sub.noLogon {
+			r.cond = ifEnabled
+		}
+		for _, one := range all.walk(nil, r, r.mask, r.types) {
+			one.ace, one.kind, one.gives = implicit, Contains, control
+			if one.cond == certain && len(one.deny) == 0 {
+				c.out.handed = []grant{one}
+				return
+			}
+			c.out.handed = append(c.out.handed, one)
+		}
+	}
+	c.out.handed = strongest(c.out.handed)
 }
 
 // owner adds the owner's implicit rights, and those of who can become owner
@@ -209,7 +250,7 @@ func (c *compiler) walk(out []grant, r rule, mask secdesc.Mask, types []secdesc.
 func outdone(list []grant, g *grant) bool {
 	for i := range list {
 		if e := &list[i]; e.gives == g.gives && e.cond == certain && len(e.deny) == 0 && e.who == g.who &&
-			(e.kind <= g.kind || g.cond > certain || len(g.deny) > 0) {
+			(e.kind != AddSelf || g.kind == AddSelf) && (e.kind <= g.kind || g.cond > certain || len(g.deny) > 0) {
 			return true
 		}
 	}
@@ -265,7 +306,8 @@ func strongest(list []grant) []grant {
 	for _, g := range list {
 		if n := len(out); n > 0 {
 			last := out[n-1]
-			if last.who == g.who && last.gives == g.gives && last.cond <= g.cond && covers(g.deny, last.deny) {
+			if last.who == g.who && last.gives == g.gives && last.cond <= g.cond && covers(g.deny, last.deny) &&
+				(last.kind != AddSelf || g.kind == AddSelf) { // who adds itself adds nobody else
 				continue
 			}
 		}

@@ -55,6 +55,7 @@ func (g *Graph) entryText(where string, d *secdesc.Descriptor, ace int32, dom in
 type picked struct {
 	leg   *leg
 	grant *grant
+	self  bool // used before the others: an account adds itself to a group by it
 }
 
 // A demand is that the attacker gains one of some nodes: found by a search, or
@@ -100,37 +101,106 @@ func (q *search) try(t *task) {
 func (q *search) pick(t *task, chosen []picked) {
 	j := t.joint
 	if len(chosen) == len(j.legs) {
-		q.combine(t, chosen)
+		q.combine(t, chosen, chosen, nil)
 		return
 	}
 	l := &j.legs[len(chosen)]
 	for i := range l.grants {
 		if l.grants[i].cond == certain || q.sol.possible {
-			q.pick(t, append(chosen[:len(chosen):len(chosen)], picked{l, &l.grants[i]}))
+			q.pick(t, append(chosen[:len(chosen):len(chosen)], picked{leg: l, grant: &l.grants[i]}))
 		}
 	}
 }
 
 // combine looks for accounts whose token can hold all chosen grants: each by a
 // membership that there is, or by one that the attacker gives it. For every set of
-// memberships to be given there is one list of demands.
-func (q *search) combine(t *task, chosen []picked) {
+// memberships to be given there is one list of demands. deny are denials that count
+// beside those of the grants, and proof are the grants to be shown.
+func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 	j := t.joint
 	st := step{next: j.to, kind: j.kind, cond: j.cond, last: j.last, ace: implicit, via: forest.None, aux: -1}
-	var deny []denial
 	accounts := make([][]forest.ID, len(chosen))
 	groups := make([][]forest.ID, len(chosen))
 	for _, p := range chosen {
 		st.cond = max(st.cond, p.grant.cond)
-		deny = append(deny, denials(p.grant.deny, p.leg.dom)...)
+		if !p.self {
+			deny = append(deny[:len(deny):len(deny)], denials(p.grant.deny, p.leg.dom)...)
+		}
 	}
+	all := deny // of the account itself, before it is given anything
 	for i, p := range chosen {
 		accounts[i], groups[i] = q.sol.holding(p.grant.who, p.leg.dom)
-		groups[i] = q.sol.passing(groups[i], deny)
+		if !p.self {
+			groups[i] = q.sol.passing(groups[i], deny)
+			continue
+		}
+		own := denials(p.grant.deny, p.leg.dom)
+		groups[i] = q.sol.passing(groups[i], own)
+		all = append(all[:len(all):len(all)], own...)
+	}
+	note := func(given int) {
+		if demands := q.sol.demands(j, given, accounts, groups, all); len(demands) > 0 {
+			t.meetings = append(t.meetings, meeting{st: st, chosen: proof, all: demands})
+		}
 	}
 	for given := range 1 << len(chosen) {
-		if all := q.sol.demands(j, given, accounts, groups, deny); len(all) > 0 {
-			t.meetings = append(t.meetings, meeting{st: st, chosen: chosen, all: all})
+		note(given)
+	}
+	if len(proof) <= len(chosen)+1 {
+		for i := range chosen {
+			q.selfGiven(t, i, groups[i], chosen, proof, deny)
+		}
+	}
+	more := false
+	for i := range chosen {
+		self := q.sol.selfers(groups[i], map[forest.ID]bool{})
+		more = more || len(self) > 0
+		accounts[i] = sortIDs(append(slices.Clone(accounts[i]), self...))
+	}
+	if more {
+		note(0)
+	}
+}
+
+// selfers returns the accounts that can add themselves to one of groups, if need be
+// by way of others that they can add themselves to.
+func (sol *solver) selfers(groups []forest.ID, seen map[forest.ID]bool) []forest.ID {
+	g := sol.g
+	var out []forest.ID
+	for _, id := range groups {
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		for _, one := range g.grantsOf(id).list {
+			if one.kind != AddSelf || one.cond != certain && !sol.possible {
+				continue
+			}
+			accounts, by := sol.holding(one.who, g.x.domain[id])
+			own := denials(one.deny, g.x.domain[id])
+			out = append(out, sol.passing(accounts, own)...)
+			out = append(out, sol.passing(sol.selfers(sol.passing(by, own), seen), own)...)
+		}
+	}
+	return out
+}
+
+// selfGiven goes on with accounts that give themselves the membership of leg i: who
+// may add itself to a group may add nobody else, so the same token must hold the
+// right to.
+func (q *search) selfGiven(t *task, i int, groups []forest.ID, chosen, proof []picked, deny []denial) {
+	g := q.sol.g
+	for _, id := range groups {
+		list := g.grantsOf(id).list
+		for k := range list {
+			one := &list[k]
+			if one.kind != AddSelf || one.cond != certain && !q.sol.possible || slices.ContainsFunc(proof, func(p picked) bool { return p.grant == one }) {
+				continue
+			}
+			with := picked{&leg{id: id, dom: g.x.domain[id], grants: list[k : k+1]}, one, true}
+			instead := slices.Clone(chosen)
+			instead[i] = with
+			q.combine(t, instead, append(proof[:len(proof):len(proof)], with), deny)
 		}
 	}
 }

@@ -148,6 +148,9 @@ func (m *wildMaker) contest() {
 		}
 		if m.one(2) {
 			deny = secdesc.ACE{Type: secdesc.Deny, Mask: secdesc.FullControl, SID: deny.SID}
+			if m.one(4) {
+				deny.SID = secdesc.Everyone
+			}
 		}
 		list = append(list, deny)
 	}
@@ -162,6 +165,9 @@ func (m *wildMaker) contest() {
 	// Somebody can add members, or itself, to one of the groups.
 	of := list[m.r.IntN(len(list))].SID
 	g := slices.IndexFunc(m.f.objects, func(o wildObject) bool { return o.sid == of })
+	if g < 0 {
+		return
+	}
 	mask := []secdesc.Mask{secdesc.WriteProperty, secdesc.SelfWrite}[m.r.IntN(2)]
 	m.f.objects[g].aces = append(m.f.objects[g].aces, secdesc.ACE{
 		Type: secdesc.AllowObject, Mask: mask, SID: m.trustee(), ObjectType: secdesc.MustGUID(refGUIDMember),

@@ -223,10 +223,35 @@ func (g *Graph) wholeOf(id forest.ID) node {
 func (q *search) above(id forest.ID, to node) {
 	g := q.sol.g
 	if p := g.s.Parent(id); p != forest.None && !g.protected(id) {
-		q.visit(g.wholeOf(p), step{next: to, kind: Contains, ace: implicit, via: forest.None, aux: -1})
+		q.handedDown(id, p, to)
 	}
 	if d := g.headOf(id); d != forest.None && g.x.isAccount(id) {
 		q.visit(node(d), step{next: to, kind: DomainOf, ace: implicit, via: forest.None, aux: -1})
+	}
+}
+
+// handedDown visits those that control the container of id: they can let it hand
+// full control down, which comes after what the object itself denies.
+func (q *search) handedDown(id, container forest.ID, to node) {
+	g := q.sol.g
+	handed := g.grantsOf(id).handed
+	for k := range handed {
+		one := &handed[k]
+		if len(one.deny) == 0 && one.cond == certain {
+			q.visit(g.wholeOf(container), step{next: to, kind: Contains, ace: implicit, via: forest.None, aux: -1})
+			return
+		}
+	}
+	for k := range handed {
+		q.later = append(q.later, g.handing(id, container, to, &handed[k], q.ending))
+	}
+}
+
+// handing is the edge from a container to an object in it that denies something.
+func (g *Graph) handing(id, container forest.ID, to node, of *grant, last bool) *joint {
+	return &joint{
+		to: to, kind: Contains, cond: of.cond, last: last, gains: []node{g.wholeOf(container)},
+		legs: []leg{{id: id, dom: max(g.x.domain[id], 0), grants: []grant{*of}}},
 	}
 }
 
@@ -360,7 +385,7 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 	dom := g.shared[i].dom
 	for k := range gr.list {
 		one := &gr.list[k]
-		if one.gives != f || one.cond != certain && !q.sol.possible {
+		if one.gives != f || one.cond != certain && !q.sol.possible || q.ending && one.kind == AddSelf {
 			continue
 		}
 		if len(one.deny) > 0 {

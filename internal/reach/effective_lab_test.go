@@ -105,6 +105,77 @@ var deviations = []deviation{
 	},
 }
 
+// A mutation breaks a rule of evaluation, as a change of the descriptor after which
+// the whole rules give what the broken ones would.
+type mutation struct {
+	name string
+	drop func(a secdesc.ACE, m mutated) bool // entries that the broken rules overlook
+	edit func(d *secdesc.Descriptor)         // instead of drop
+}
+
+// mutated is what a mutation may look at.
+type mutated struct {
+	class  secdesc.GUID
+	group  bool
+	schema *forest.Schema
+}
+
+var mutations = []mutation{
+	{name: "denies are ignored", drop: func(a secdesc.ACE, _ mutated) bool { return a.IsDeny() }},
+	{name: "denies come first", edit: func(d *secdesc.Descriptor) {
+		slices.SortStableFunc(d.DACL.ACEs, func(a, b secdesc.ACE) int {
+			rank := map[bool]int{true: 0, false: 1}
+			return rank[a.IsDeny()] - rank[b.IsDeny()]
+		})
+	}},
+	{name: "inherit-only entries count", edit: func(d *secdesc.Descriptor) {
+		for i := range d.DACL.ACEs {
+			d.DACL.ACEs[i].Flags &^= secdesc.InheritOnly
+		}
+	}},
+	{name: "object types are ignored", edit: func(d *secdesc.Descriptor) {
+		for i := range d.DACL.ACEs {
+			d.DACL.ACEs[i].ObjectType = secdesc.GUID{}
+		}
+	}},
+	{name: "object entries are ignored", drop: func(a secdesc.ACE, _ mutated) bool { return a.Type.IsObject() }},
+	{name: "property sets are ignored", drop: func(a secdesc.ACE, m mutated) bool {
+		r := m.schema.Right(a.ObjectType)
+		return a.IsObject() && r != nil && r.ValidAccesses&int64(secdesc.WriteProperty) != 0
+	}},
+	{name: "the root of the tree of types is ignored", drop: func(a secdesc.ACE, m mutated) bool { return a.ObjectType == m.class }},
+	{name: "inherited object types count on the object itself", drop: func(a secdesc.ACE, m mutated) bool {
+		return !a.InheritedObjectType.IsZero() && a.InheritedObjectType != m.class
+	}},
+	{name: "SELF is nobody", drop: func(a secdesc.ACE, _ mutated) bool { return a.SID == secdesc.Self }},
+	{name: "SELF is not the members of a group", drop: func(a secdesc.ACE, m mutated) bool { return a.SID == secdesc.Self && m.group }},
+	{name: "owners have no rights of their own", edit: func(d *secdesc.Descriptor) { d.Owner = secdesc.SID{} }},
+}
+
+// countMutations notes which broken rules the directory's answers would reveal.
+func (w *woods) countMutations(account *reach.Account, id forest.ID, d *secdesc.Descriptor, theirs []string, c *tally) {
+	if d.DACL == nil {
+		return
+	}
+	m := mutated{group: w.s.IsA(id, "group"), schema: w.s.Schema()}
+	if class := m.schema.Class(w.s.Class(id)); class != nil {
+		m.class = class.GUID
+	}
+	for _, mu := range mutations {
+		broken := d.Clone()
+		if mu.edit != nil {
+			mu.edit(broken)
+		} else {
+			broken.DACL.ACEs = slices.DeleteFunc(broken.DACL.ACEs, func(a secdesc.ACE) bool { return mu.drop(a, m) })
+		}
+		if !broken.Equal(d) && !slices.Equal(theirs, w.ourAnswers(account, id, broken)) {
+			c.mu.Lock()
+			c.revealed[mu.name]++
+			c.mu.Unlock()
+		}
+	}
+}
+
 // asSamba returns d as Samba reads it, and d itself if it reads it like Windows.
 func asSamba(d *secdesc.Descriptor, schema *forest.Schema, which ...deviation) *secdesc.Descriptor {
 	if d.DACL == nil {
@@ -276,11 +347,12 @@ type tally struct {
 	pairs, answers int
 	granted        map[string]int // answers by what is granted
 	deviating      map[string]int // pairs by the deviations that explain them
+	revealed       map[string]int // of a part of the pairs: those that reveal a mutation
 	unexplained    []string
 }
 
 func (w *woods) compare(t *testing.T) {
-	c := &tally{granted: map[string]int{}, deviating: map[string]int{}}
+	c := &tally{granted: map[string]int{}, deviating: map[string]int{}, revealed: map[string]int{}}
 	eg, ctx := errgroup.WithContext(t.Context())
 	eg.SetLimit(2)
 	for _, g := range w.groves {
@@ -296,6 +368,12 @@ func (w *woods) compare(t *testing.T) {
 	if want := len(w.groves) * 2000; c.pairs < want {
 		t.Errorf("only %d pairs were compared, not %d", c.pairs, want)
 	}
+	for _, m := range mutations {
+		if c.revealed[m.name] == 0 {
+			t.Errorf("nothing would show if %s", m.name)
+		}
+	}
+	t.Logf("of every %d. pair, those that would differ with a broken rule: %v", len(w.groves), c.revealed)
 	for i, d := range c.unexplained {
 		if i < 20 {
 			t.Error(d)
@@ -318,13 +396,16 @@ func (w *woods) compareActor(ctx context.Context, g *grove, name string, c *tall
 	if err != nil {
 		return fmt.Errorf("reading as %s: %w", name, err)
 	}
-	for _, e := range res.Entries {
+	for i, e := range res.Entries {
 		id := w.s.Lookup(e.DN)
 		if id == forest.None {
 			return fmt.Errorf("%s is not in the snapshot", e.DN)
 		}
 		if err := w.comparePair(account, id, e, c); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
+		}
+		if d := w.asSamba(id); (i+int(name[len(name)-1]))%len(w.groves) == 0 {
+			w.countMutations(account, id, d, theirAnswers(e), c)
 		}
 	}
 	return nil

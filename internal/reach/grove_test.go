@@ -225,13 +225,13 @@ func pick[T any](rng *rand.Rand, weights []int, values []T) T {
 
 func (g *grove) trustee() secdesc.SID {
 	switch n := g.rng.IntN(100); {
-	case n < 74:
+	case n < 65:
 		return g.sids[g.rng.IntN(len(g.sids))]
-	case n < 84:
+	case n < 75:
 		return secdesc.Self
-	case n < 89:
+	case n < 80:
 		return secdesc.OwnerRights
-	case n < 92:
+	case n < 83:
 		return secdesc.CreatorOwner
 	}
 	return []secdesc.SID{
@@ -258,6 +258,9 @@ var (
 // entry makes a random entry for an object of a class.
 func (g *grove) entry(class string) secdesc.ACE {
 	a := secdesc.ACE{SID: g.trustee()}
+	if class == "group" && g.rng.IntN(5) == 0 {
+		a.SID = secdesc.Self
+	}
 	deny := g.rng.IntN(3) == 0
 	a.Type = secdesc.Allow
 	if deny {
@@ -312,6 +315,8 @@ func (g *grove) aim(a *secdesc.ACE, class string) {
 	switch n := g.rng.IntN(100); {
 	case n < 25 && slices.Contains([]string{"organizationalUnit", "container"}, class):
 		a.ObjectType, a.Mask = g.schema.Class(groveKinds[g.rng.IntN(6)]).GUID, secdesc.CreateChild
+	case n < 35 && class == "organizationalUnit":
+		a.ObjectType, a.Mask = g.attr("gPLink"), secdesc.WriteProperty
 	case n < 15 && slices.Contains([]string{"user", "inetOrgPerson"}, class):
 		a.ObjectType, a.Mask = right(groveRights[:1]), secdesc.ControlAccess
 	case n < 15 && class == "computer":

@@ -2,6 +2,7 @@ package forest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -178,27 +179,36 @@ func (in *reading) decodeIdentity(d *decoder) error {
 }
 
 func (in *reading) decodeDescriptors(d *decoder) error {
+	return in.decodeDescriptorText(string(d.b[d.at:]))
+}
+
+// decodeDescriptorText cuts the descriptors out of text, which they keep alive.
+func (in *reading) decodeDescriptorText(text string) error {
 	n := in.info.Descriptors
-	if n > len(d.b) {
+	if n > len(text) {
 		return fmt.Errorf("%d descriptors do not fit", n)
 	}
-	sizes := make([]int, n)
-	for i := range sizes {
-		sizes[i] = d.below(math.MaxUint32, "size")
-	}
-	sum := 0
-	for _, size := range sizes {
-		if sum += size; sum > len(d.b) {
-			d.fail("%d bytes are missing", sum-len(d.b))
-			return d.err
-		}
-	}
-	all := string(d.bytes(sum))
+	d := &decoder{b: []byte(text[:min(len(text), n*binary.MaxVarintLen32)])}
 	descs := make([]lazyDescriptor, n)
-	for i, size := range sizes {
+	sizes := make([]uint32, n)
+	sum := 0
+	for i := range sizes {
+		size := d.below(math.MaxUint32, "size")
+		if sum += size; d.err == nil && sum > len(text) {
+			d.fail("%d bytes are missing", sum-len(text))
+		}
 		if d.err != nil {
 			return d.err
 		}
+		sizes[i] = uint32(size)
+	}
+	if sum > len(text)-d.at {
+		d.fail("%d bytes are missing", sum-(len(text)-d.at))
+		return d.err
+	}
+	all := text[d.at : d.at+sum]
+	d = &decoder{b: []byte(text[d.at+sum:])}
+	for i, size := range sizes {
 		descs[i].raw, all = all[:size], all[size:]
 	}
 	desc := make([]uint32, in.objects(d))

@@ -273,16 +273,14 @@ func newWorker() (*worker, error) {
 	return &worker{zip: zip}, nil
 }
 
-// plausibleRatio is up to how many times its size a section is expected to expand:
-// the memory for that is set aside before it is seen to be true.
-const plausibleRatio = 64
-
-// raw returns the content of a section. It is valid until the next call.
+// raw returns the content of a section. It is valid until the next call. Up to what
+// a whole file may expand to in proportion, address space is set aside at once; it
+// becomes memory only as content really comes out.
 func (w *worker) raw(f *frame) ([]byte, error) {
 	if f.codec == codecStored {
 		return f.body, nil
 	}
-	if f.rawLen > plausibleRatio*len(f.body) {
+	if f.rawLen > budgetBase+budgetRatio*len(f.body) {
 		return w.grown(f)
 	}
 	if cap(w.buf) < f.rawLen+1 {
@@ -298,8 +296,30 @@ func (w *worker) raw(f *frame) ([]byte, error) {
 	return out, nil
 }
 
-// grown is raw for content that takes far more memory than the section: it grows
-// with what really comes out, not with what the header promises.
+// text is raw for content of which most is kept.
+func (w *worker) text(f *frame) (string, error) {
+	if f.codec == codecStored {
+		return string(f.body), nil
+	}
+	if err := w.zip.Reset(bytes.NewReader(f.body)); err != nil {
+		return "", f.bad("%v", err)
+	}
+	var out strings.Builder
+	if f.rawLen <= budgetBase+budgetRatio*len(f.body) {
+		out.Grow(f.rawLen)
+	}
+	n, err := io.Copy(&out, io.LimitReader(w.zip, int64(f.rawLen)+1))
+	if err != nil {
+		return "", f.bad("%v", err)
+	}
+	if n != int64(f.rawLen) {
+		return "", f.bad("expands to other than %d bytes", f.rawLen)
+	}
+	return out.String(), nil
+}
+
+// grown is raw for content that takes far more memory than that: it grows with what
+// really comes out, not with what the header promises.
 func (w *worker) grown(f *frame) ([]byte, error) {
 	if err := w.zip.Reset(bytes.NewReader(f.body)); err != nil {
 		return nil, f.bad("%v", err)
@@ -405,6 +425,9 @@ func (in *reading) one(f *frame, w *worker) error {
 	if f.name == secInfo {
 		return nil
 	}
+	if f.name == secDescriptors {
+		return in.descriptorSection(f, w)
+	}
 	raw, err := w.raw(f)
 	if err != nil {
 		return err
@@ -415,14 +438,26 @@ func (in *reading) one(f *frame, w *worker) error {
 	} else {
 		err = in.section(f.name, d)
 	}
+	return f.blame(err)
+}
+
+// descriptorSection reads the largest section of most files, of which nearly all is
+// kept as it comes out.
+func (in *reading) descriptorSection(f *frame, w *worker) error {
+	text, err := w.text(f)
 	if err != nil {
-		var format *FormatError
-		if errors.As(err, &format) {
-			return err
-		}
-		return f.bad("%v", err)
+		return err
 	}
-	return nil
+	return f.blame(in.decodeDescriptorText(text))
+}
+
+// blame says in which section an error was found.
+func (f *frame) blame(err error) error {
+	var format *FormatError
+	if err == nil || errors.As(err, &format) {
+		return err
+	}
+	return f.bad("%v", err)
 }
 
 func (in *reading) section(name string, d *decoder) error {

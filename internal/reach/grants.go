@@ -77,7 +77,8 @@ func compile(d *secdesc.Descriptor, sub subject, rules []rule, isTrusted func(se
 		} else {
 			c.out.unread = true
 		}
-		return &c.out
+		out := c.out
+		return &out
 	}
 	c.ownerSet = slices.ContainsFunc(d.DACL.ACEs, func(a secdesc.ACE) bool {
 		return a.SID == secdesc.OwnerRights && a.InEffect() && (a.IsAllow() || a.IsDeny())
@@ -88,9 +89,10 @@ func compile(d *secdesc.Descriptor, sub subject, rules []rule, isTrusted func(se
 	for _, r := range rules {
 		c.apply(r)
 	}
-	c.out.list = strongest(c.out.list)
 	c.handDown(rules)
-	return &c.out
+	out := c.out // by itself: c keeps the descriptor alive
+	out.list = slices.Clone(strongest(c.out.list))
+	return &out
 }
 
 // handDown finds what explicit denials leave of full control that is inherited.
@@ -313,7 +315,7 @@ func strongest(list []grant) []grant {
 		}
 		out = append(out, g)
 	}
-	return slices.Clip(out)
+	return out
 }
 
 // covers reports whether whoever few stops is stopped by many.

@@ -52,14 +52,14 @@ func (x *Index) descend(group forest.ID, follow func(group, member forest.ID) bo
 	if x.group[group] <= distribution {
 		return nil
 	}
-	seen := map[forest.ID]bool{group: true}
+	seen := newIDSet(x.s.Len())
+	seen.add(group)
 	queue := []forest.ID{group}
 	var out []forest.ID
 	visit := func(m forest.ID) {
-		if seen[m] {
+		if !seen.add(m) {
 			return
 		}
-		seen[m] = true
 		switch {
 		case x.group[m] > distribution:
 			queue = append(queue, m)
@@ -93,6 +93,36 @@ func (x *Index) descend(group forest.ID, follow func(group, member forest.ID) bo
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// An idSet is a set of objects: of a few by themselves, of many as bits.
+type idSet struct {
+	objects int
+	few     map[forest.ID]bool
+	bits    []uint64
+}
+
+func newIDSet(objects int) *idSet { return &idSet{objects: objects, few: map[forest.ID]bool{}} }
+
+// add adds id and reports whether it was not there before.
+func (s *idSet) add(id forest.ID) bool {
+	if s.bits != nil {
+		was := s.bits[id/64]
+		s.bits[id/64] |= 1 << (id % 64)
+		return s.bits[id/64] != was
+	}
+	if s.few[id] {
+		return false
+	}
+	s.few[id] = true
+	if len(s.few) > 64+s.objects/512 {
+		s.bits = make([]uint64, s.objects/64+1)
+		for at := range s.few {
+			s.bits[at/64] |= 1 << (at % 64)
+		}
+		s.few = nil
+	}
+	return true
 }
 
 // standsFor returns the principal that a foreign security principal stands for,

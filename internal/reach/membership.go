@@ -3,6 +3,7 @@ package reach
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/secdesc"
@@ -32,6 +33,7 @@ const (
 type Index struct {
 	s       *forest.Snapshot
 	classes []classBits   // by ClassIndex
+	implied []secdesc.SID // identities: of guests the first two, of domain controllers all, of others but the last
 	group   []groupKind   // by ID
 	domain  []int16       // by ID: index into s.Domains(), or -1
 	primary []forest.ID   // by ID: the primary group, or None
@@ -104,6 +106,7 @@ func New(s *forest.Snapshot) *Index {
 	x := &Index{
 		s:       s,
 		classes: classesOf(s),
+		implied: []secdesc.SID{everyone, network, authenticated, thisOrganization, enterpriseDCs},
 		group:   make([]groupKind, s.Len()),
 		domain:  make([]int16, s.Len()),
 		primary: make([]forest.ID, s.Len()),
@@ -115,6 +118,14 @@ func New(s *forest.Snapshot) *Index {
 		above:   map[forest.ID][]forest.ID{},
 		below:   map[forest.ID][]forest.ID{},
 	}
+	var warm sync.WaitGroup // what will be asked for in any case is made beside
+	warm.Go(func() {
+		s.BySID(everyone)
+		s.With(forest.PrimaryGroupID)
+		s.With(forest.UserAccountControl)
+		s.Lookup("CN=x")
+	})
+	defer warm.Wait()
 	x.placeDomains()
 	for id := range forest.ID(s.Len()) {
 		x.primary[id] = forest.None
@@ -399,21 +410,20 @@ func (x *Index) history(id forest.ID) []secdesc.SID {
 // Implied returns the well-known identities that id holds without any link: all
 // accounts are Everyone and come over the network; all but Guest are
 // authenticated; domain controllers are Enterprise Domain Controllers. Groups and
-// foreign principals have none.
+// foreign principals have none. The caller must not change the list.
 func (x *Index) Implied(id forest.ID) []secdesc.SID {
 	if !x.isAccount(id) {
 		return nil
 	}
 	if rid, _ := x.s.SID(id).RID(); rid == ridGuest {
-		return []secdesc.SID{everyone, network}
+		return x.implied[:2:2]
 	}
-	out := []secdesc.SID{everyone, network, authenticated, thisOrganization}
 	if g := x.primary[id]; g != forest.None {
 		if rid, _ := x.s.SID(g).RID(); rid == ridDomainControllers {
-			out = append(out, enterpriseDCs)
+			return x.implied[:5:5]
 		}
 	}
-	return out
+	return x.implied[:4:4]
 }
 
 // isAccount reports whether id can log on: users, computers, service accounts.

@@ -1,7 +1,10 @@
 package reach
 
 import (
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/gpo"
@@ -52,7 +55,7 @@ type search struct {
 	dense   []step // by node, once sparse became large
 	queue   []node
 	head    int
-	seen    map[uint32]uint8   // by index into Graph.shared: facets whose grants were followed
+	seen    facets             // whose grants were followed
 	links   map[forest.ID]bool // containers whose policies were followed
 	scopes  map[gpo.ScopeID]bool
 	later   []*joint           // looked at again until nothing more comes of them
@@ -63,6 +66,38 @@ type search struct {
 	unread  []forest.ID // objects on the way whose descriptor was not read
 }
 
+// facets are sets of facets by index into Graph.shared.
+type facets struct {
+	few map[uint32]uint8
+	all []uint8 // in place of few, once those became many
+}
+
+// add adds a facet of one of several indexes and reports whether it was not there
+// before.
+func (s *facets) add(i uint32, f facet, of int) bool {
+	if s.all != nil {
+		was := s.all[i]
+		s.all[i] |= 1 << f
+		return s.all[i] != was
+	}
+	was := s.few[i]
+	if was&(1<<f) != 0 {
+		return false
+	}
+	if s.few == nil {
+		s.few = map[uint32]uint8{}
+	}
+	s.few[i] = was | 1<<f
+	if len(s.few) > 256+of/64 {
+		s.all = make([]uint8, of)
+		for at, have := range s.few {
+			s.all[at] = have
+		}
+		s.few = nil
+	}
+	return true
+}
+
 // A solver runs searches until none of them finds more. It is for one goroutine.
 type solver struct {
 	g        *Graph
@@ -70,6 +105,18 @@ type solver struct {
 	searches map[string]*search
 	order    []*search
 	held     map[heldKey]held
+	ahead    sync.WaitGroup
+	done     atomic.Bool // whoever works ahead can stop
+}
+
+// compileAhead makes grants that a wide search will ask for, beside it.
+func (sol *solver) compileAhead() {
+	for i := range sol.g.shared {
+		if sol.done.Load() {
+			return
+		}
+		sol.g.grantsAt(uint32(i))
+	}
 }
 
 func newSolver(g *Graph, possible bool) *solver {
@@ -77,7 +124,7 @@ func newSolver(g *Graph, possible bool) *solver {
 }
 
 func (sol *solver) add(goals []node) *search {
-	q := &search{sol: sol, sparse: map[node]step{}, seen: map[uint32]uint8{}, links: map[forest.ID]bool{}, scopes: map[gpo.ScopeID]bool{}}
+	q := &search{sol: sol, sparse: map[node]step{}, links: map[forest.ID]bool{}, scopes: map[gpo.ScopeID]bool{}}
 	if len(sol.order) > 0 {
 		q.main = sol.order[0]
 	}
@@ -90,6 +137,10 @@ func (sol *solver) add(goals []node) *search {
 
 // run searches until nothing more is found.
 func (sol *solver) run() {
+	defer func() {
+		sol.done.Store(true)
+		sol.ahead.Wait()
+	}()
 	for progress := true; progress; {
 		progress = false
 		for i := 0; i < len(sol.order); i++ {
@@ -123,6 +174,9 @@ func (q *search) set(v node, st step) {
 	}
 	q.sparse[v] = st
 	if n := int(q.sol.g.n); q.dense == nil && len(q.sparse) > 1024+n/32 {
+		if q.main == nil && runtime.GOMAXPROCS(0) > 1 {
+			q.sol.ahead.Go(q.sol.compileAhead)
+		}
 		q.dense = make([]step, n)
 		for at, have := range q.sparse {
 			if int(at) < n {
@@ -374,10 +428,9 @@ func (g *Graph) takesLinks(id forest.ID) bool {
 func (q *search) rights(id forest.ID, f facet, to node) {
 	g := q.sol.g
 	i := g.sharer[id]
-	if q.every == nil && q.seen[i]&(1<<f) != 0 {
+	if !q.seen.add(i, f, len(g.shared)) && q.every == nil {
 		return
 	}
-	q.seen[i] |= 1 << f
 	gr := g.grantsAt(i)
 	if gr.unread && (f == control || f == owning) {
 		q.unread = append(q.unread, id)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/pprof"
 	"syscall"
 	"time"
@@ -54,6 +55,11 @@ func phases(name, profile string) error {
 	n := len(r.Certain())
 	lap("list")
 	if profile != "" {
+		h, _ := os.Create(profile + ".heap")
+		runtime.GC()
+		pprof.Lookup("heap").WriteTo(h, 0)
+		h.Close()
+		runtime.KeepAlive(r)
 		return nil
 	}
 	chokes := g.Chokes(goals, 20)

@@ -2,6 +2,7 @@ package reach_test
 
 import (
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/leastwise/leastwise/internal/forest"
@@ -9,11 +10,15 @@ import (
 	"github.com/leastwise/leastwise/internal/reach"
 )
 
-func TestDraftChokes(t *testing.T) {
+// In the demonstration company three entries on AdminSDHolder, a delegation, an
+// entry on an organizational unit and an owner let others than members into Tier 0;
+// without them nobody else gets there.
+func TestCutOfContoso(t *testing.T) {
 	f, err := os.Open("../../examples/contoso.lws")
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer f.Close()
 	s, err := forest.Read(f)
 	if err != nil {
 		t.Fatal(err)
@@ -21,18 +26,20 @@ func TestDraftChokes(t *testing.T) {
 	x := reach.New(s)
 	g := reach.NewGraph(x, gpo.New(s, x))
 	goals := g.Resolve(reach.TierZero())
-	name := func(id forest.ID) string {
-		if id == forest.None {
-			return "-"
-		}
-		return s.Name(id)
+	var got []string
+	for _, u := range g.SmallestCut(goals).Units {
+		got = append(got, u.Kind.String()+" "+s.Name(u.Object))
 	}
-	for _, c := range g.Chokes(goals, 20) {
-		t.Logf("%d: %s of %s member %s %s %s", c.Principals, c.Kind, name(c.Object), name(c.Member), c.SDDL, c.Detail)
+	slices.Sort(got)
+	want := []string{
+		"add-member AdminSDHolder", "add-member AdminSDHolder", "delegates svc-portal", "full-control AdminSDHolder",
+		"full-control Service Accounts", "owner Lara Brandt (admin)",
 	}
-	cut := g.SmallestCut(goals)
-	t.Logf("stay %d", cut.Stay)
-	for _, c := range cut.Units {
-		t.Logf("cut: %s of %s member %s %s %s", c.Kind, name(c.Object), name(c.Member), c.SDDL, c.Detail)
+	if !slices.Equal(got, want) {
+		t.Errorf("cut by %q, want %q", got, want)
+	}
+	chokes := g.Chokes(goals, 3)
+	if len(chokes) != 3 || chokes[0].Principals != 3 || s.Name(chokes[0].Member) != "Server Admins" {
+		t.Errorf("choke points %v", chokes)
 	}
 }

@@ -411,13 +411,21 @@ func (f *flood) part(w virtual) {
 				f.gain(node(id))
 			}
 		}
+	case w.facet == filtered:
+		for _, a := range g.accounts() {
+			if g.x.domain[a] == g.x.domain[w.object] && g.hasLAPS(a) {
+				f.gain(node(a))
+			}
+		}
 	case w.facet == filing:
 		f.applied(w.object)
 	case w.facet == managing:
 		f.gain(node(w.object))
 	case !f.possible:
-	case w.facet == creating && g.s.Schema().Class("msDS-DelegatedManagedServiceAccount") != nil, w.facet == naming && g.canEnrollUnnamed(w.object):
-		f.gain(node(g.headOf(w.object)))
+	case w.facet == creating && g.succeeds(w.object), w.facet == naming && g.canEnrollUnnamed(w.object):
+		if d := g.headOf(w.object); d != forest.None {
+			f.gain(node(d))
+		}
 	case w.facet == revealing:
 		for _, a := range g.accounts() {
 			if g.x.domain[a] == g.x.domain[w.object] {
@@ -472,7 +480,9 @@ func (f *flood) hasPart(id forest.ID, part facet) bool {
 	case naming:
 		return f.possible && len(g.unnamed) > 0 && g.x.isAccount(id)
 	case creating:
-		return f.possible && (a == containerAspect || a == domainAspect) && !slices.Contains(g.sites, id)
+		return f.possible && g.succeeds(id)
+	case filtered:
+		return g.isHead[id]
 	}
 	return false
 }

@@ -347,6 +347,10 @@ func (g *Graph) nameOf(v node) string {
 		return "files of the policy " + g.s.DN(w.object)
 	case w.facet == enrolling:
 		return "certificates of " + g.s.DN(w.object)
+	case w.facet == filtered:
+		return "filtered attributes of " + g.s.DN(w.object)
+	case w.facet == owning:
+		return g.s.DN(w.object)
 	case w.facet == naming:
 		return "name of " + g.s.DN(w.object)
 	case w.facet == revealing:

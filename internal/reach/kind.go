@@ -22,7 +22,6 @@ const (
 	AddSelf
 	WriteKeyCredential
 	WriteAllowedToAct
-	WriteAllowedToDelegate
 	WriteGMSAReaders
 	WriteAltSecurityIdentities
 	WriteUserPrincipalName
@@ -34,18 +33,16 @@ const (
 	WritePolicy
 	WritePolicyFiles
 	WriteLinks
-	WriteLinkOptions
 	CreateDMSA
 	WriteDMSA
 	ReplicateSecrets
+	ReplicateLAPS
 	MigrateSIDHistory
 	WriteTemplate
-	ManagePKI
 
 	// Links and structure.
 	Membership
 	PrimaryMembership
-	ForeignIdentity
 	WellKnownIdentity
 	SIDHistory
 	Contains
@@ -108,10 +105,6 @@ var kinds = [numKinds]KindInfo{
 		"write-allowed-to-act", "may write msDS-AllowedToActOnBehalfOfOtherIdentity of",
 		"an account with a service principal name", "the host, as any user that may be delegated", removeACE,
 	},
-	WriteAllowedToDelegate: {
-		"write-allowed-to-delegate", "may write msDS-AllowedToDelegateTo of", "SeEnableDelegationPrivilege on domain controllers",
-		"delegation to chosen services", removeACE,
-	},
 	WriteGMSAReaders: {"write-gmsa-readers", "may choose who reads the password of", "", yieldsLogon, removeACE},
 	WriteAltSecurityIdentities: {
 		"write-alt-security-identities", "may map certificates to", "a certificate of a trusted issuer", yieldsLogon, removeACE,
@@ -131,9 +124,6 @@ var kinds = [numKinds]KindInfo{
 	WritePolicy:      {"write-policy", "may change the policy", "", "what the policy reaches", removeACE},
 	WritePolicyFiles: {"write-policy-files", "may change files of the policy", "", "what the policy reaches", "remove the entry from the file"},
 	WriteLinks:       {"write-links", "may link policies to", "a policy of one's own", "computers and users below", removeACE},
-	WriteLinkOptions: {
-		"write-link-options", "may block inheritance of policies to", "protection that comes from policies further out", "", removeACE,
-	},
 	CreateDMSA: {
 		"create-dmsa", "may create delegated managed service accounts in", "a domain controller of Windows Server 2025 without the update of August 2025",
 		"any account of the domain", removeACE,
@@ -143,15 +133,14 @@ var kinds = [numKinds]KindInfo{
 		"the account that it succeeds", removeACE,
 	},
 	ReplicateSecrets: {"replicate-secrets", "may replicate all secrets of", "", "every account of the domain", removeACE},
+	ReplicateLAPS:    {"replicate-laps", "may replicate the filtered attributes of", "", "the local administrators' passwords of its computers", removeACE},
 	MigrateSIDHistory: {
 		"migrate-sid-history", "may write SID history in", "a trust and auditing as DsAddSidHistory demands", "", removeACE,
 	},
 	WriteTemplate: {"write-template", "may change the certificate template", "a certification authority that publishes it", "certificates in any name", removeACE},
-	ManagePKI:     {"manage-pki", "may change trust in certification authorities of", "", "certificates in any name", removeACE},
 
 	Membership:          {"member", "is a member of", "", "membership", "remove the member"},
 	PrimaryMembership:   {"primary-group", "has as primary group", "", "membership", "choose another primary group"},
-	ForeignIdentity:     {"foreign-principal", "is the same principal as", "", "", ""},
 	WellKnownIdentity:   {"identity", "always holds", "", "", ""},
 	SIDHistory:          {"sid-history", "has in its SID history", "", "the other's identity", "clear the SID history"},
 	Contains:            {"contains", "contains", "the object inherits permissions", yieldsObject, "protect the object's DACL or move it"},

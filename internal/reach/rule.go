@@ -1,6 +1,8 @@
 package reach
 
 import (
+	"slices"
+
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
@@ -16,6 +18,7 @@ const (
 	filing                 // the files of a policy
 	enrolling              // certificates of a template, or from a certification authority
 	revealing              // whose secrets a read-only domain controller may hold
+	filtered               // attributes of a domain that read-only controllers lack
 	managing               // who administers a read-only domain controller
 	naming                 // the user principal name or DNS name of an account
 	numFacets
@@ -65,7 +68,7 @@ const (
 	ifLogsOn
 	ifWeakMapping
 	ifCertificate
-	ifDelegationPrivilege
+	ifMigration
 	ifServer2025
 	ifEnabled
 	ifCondition
@@ -85,26 +88,26 @@ const (
 )
 
 var conds = [numConds]string{
-	ifGuessed:             "its password can be guessed",
-	ifLogsOn:              "the user logs on",
-	ifWeakMapping:         "domain controllers map certificates by name (registry, not read)",
-	ifCertificate:         "a certificate of an issuer that domain controllers trust can be had",
-	ifDelegationPrivilege: "it also holds SeEnableDelegationPrivilege on domain controllers",
-	ifServer2025:          "a domain controller of Windows Server 2025 answers that lacks the update of August 2025",
-	ifEnabled:             "the account is enabled for logon with a password",
-	ifCondition:           "the condition of the entry turns out so",
-	ifConnects:            "the other connects to it, or can be made to",
-	ifFilter:              "the policy applies (WMI filter, site or unread data decide)",
-	ifDecryptor:           "it is the principal that the password was encrypted for",
-	ifOnHost:              "it may log on to the host",
-	ifUnpatched:           "the certification authority lacks the update for CVE-2024-49019",
-	ifAgentAllowed:        "the certification authority does not restrict enrollment agents (registry, not read)",
-	ifTrustedRoot:         "the certificate chains to a root that domain controllers trust",
-	ifRevealed:            "it controls the read-only domain controller too",
-	ifDefault:             "domain controllers have Windows' default for the user right (no policy sets it)",
-	ifQuota:               "ms-DS-MachineAccountQuota (not read) is not 0",
-	ifInSite:              "the account or computer is in the site (not known)",
-	ifSpoofed:             "the trust lets the SIDs in its SID history through",
+	ifGuessed:      "its password can be guessed",
+	ifLogsOn:       "the user logs on",
+	ifWeakMapping:  "domain controllers map certificates by name (registry, not read)",
+	ifCertificate:  "a certificate of an issuer that domain controllers trust can be had",
+	ifMigration:    "there is a trust, and auditing, as DsAddSidHistory demands",
+	ifServer2025:   "a domain controller of Windows Server 2025 answers that lacks the update of August 2025",
+	ifEnabled:      "the account is enabled for logon with a password",
+	ifCondition:    "the condition of the entry turns out so",
+	ifConnects:     "the other connects to it, or can be made to",
+	ifFilter:       "the policy applies (WMI filter, site or unread data decide)",
+	ifDecryptor:    "it is the principal that the password was encrypted for",
+	ifOnHost:       "it may log on to the host",
+	ifUnpatched:    "the certification authority lacks the update for CVE-2024-49019",
+	ifAgentAllowed: "the certification authority does not restrict enrollment agents (registry, not read)",
+	ifTrustedRoot:  "the certificate chains to a root that domain controllers trust",
+	ifRevealed:     "it controls the read-only domain controller too",
+	ifDefault:      "domain controllers have Windows' default for the user right (no policy sets it)",
+	ifQuota:        "ms-DS-MachineAccountQuota (not read) is not 0",
+	ifInSite:       "the account or computer is in the site (not known)",
+	ifSpoofed:      "the trust lets the SIDs in its SID history through",
 }
 
 // ruleSet makes the rules of all aspects from the forest's own schema. Attributes
@@ -117,11 +120,12 @@ type ruleMaker struct {
 
 // Rights that are the same in every forest ([MS-ADTS] 5.1.3.2.1).
 var (
-	rightResetPassword  = secdesc.MustGUID("00299570-246d-11d0-a768-00aa006e0529")
-	rightGetChanges     = secdesc.MustGUID("1131f6aa-9c07-11d1-f79f-00c04fc2dcd2")
-	rightGetChangesAll  = secdesc.MustGUID("1131f6ad-9c07-11d1-f79f-00c04fc2dcd2")
-	rightMigrateHistory = secdesc.MustGUID("ba33815a-4f93-4c76-87f3-57574bff8109")
-	validatedMember     = secdesc.MustGUID("bf9679c0-0de6-11d0-a285-00aa003049e2")
+	rightResetPassword      = secdesc.MustGUID("00299570-246d-11d0-a768-00aa006e0529")
+	rightGetChanges         = secdesc.MustGUID("1131f6aa-9c07-11d1-f79f-00c04fc2dcd2")
+	rightGetChangesAll      = secdesc.MustGUID("1131f6ad-9c07-11d1-f79f-00c04fc2dcd2")
+	rightGetChangesFiltered = secdesc.MustGUID("89e95b76-444d-4c62-991a-0facbeda640c")
+	rightMigrateHistory     = secdesc.MustGUID("ba33815a-4f93-4c76-87f3-57574bff8109")
+	validatedMember         = secdesc.MustGUID("bf9679c0-0de6-11d0-a285-00aa003049e2")
 )
 
 func makeRules(schema *forest.Schema) *[numAspects][]rule {
@@ -159,6 +163,7 @@ func (m *ruleMaker) accounts() {
 		m.write(a, "msDS-AllowedToActOnBehalfOfOtherIdentity", rule{kind: WriteAllowedToAct})
 	}
 	m.write(serviceAccountAspect, "msDS-GroupMSAMembership", rule{kind: WriteGMSAReaders})
+	m.succession()
 	m.write(userAspect, "servicePrincipalName", rule{kind: WriteServicePrincipalName, cond: ifGuessed})
 	m.write(userAspect, "userAccountControl", rule{kind: WriteAccountControl, cond: ifGuessed})
 	m.write(userAspect, "scriptPath", rule{kind: WriteLogonScript, cond: ifLogsOn})
@@ -172,6 +177,19 @@ func (m *ruleMaker) accounts() {
 	m.write(computerAspect, "managedBy", rule{kind: ManagesRODC, gives: managing})
 }
 
+// succession adds who can make a delegated managed service account the successor
+// of any account: it takes both attributes.
+func (m *ruleMaker) succession() {
+	before, state := m.schema.Attr("msDS-ManagedAccountPrecededByLink"), m.schema.Attr("msDS-DelegatedMSAState")
+	if before == nil || state == nil {
+		return
+	}
+	m.right(serviceAccountAspect, rule{
+		kind: WriteDMSA, mask: secdesc.WriteProperty, types: typesOf(before), gives: creating, cond: ifServer2025,
+		and: &need{secdesc.WriteProperty, typesOf(state)},
+	})
+}
+
 func (m *ruleMaker) containers() {
 	for _, a := range []aspect{containerAspect, domainAspect} {
 		m.write(a, "gPLink", rule{kind: WriteLinks, gives: linking})
@@ -182,6 +200,13 @@ func (m *ruleMaker) containers() {
 	m.right(domainAspect, rule{
 		kind: ReplicateSecrets, mask: secdesc.ControlAccess, types: []secdesc.GUID{rightGetChanges},
 		and: &need{secdesc.ControlAccess, []secdesc.GUID{rightGetChangesAll}},
+	})
+	m.right(domainAspect, rule{
+		kind: ReplicateLAPS, mask: secdesc.ControlAccess, types: []secdesc.GUID{rightGetChanges}, gives: filtered,
+		and: &need{secdesc.ControlAccess, []secdesc.GUID{rightGetChangesFiltered}},
+	})
+	m.right(domainAspect, rule{
+		kind: MigrateSIDHistory, mask: secdesc.ControlAccess, types: []secdesc.GUID{rightMigrateHistory}, cond: ifMigration,
 	})
 }
 
@@ -218,3 +243,6 @@ func typesOf(def *forest.AttrDef) []secdesc.GUID {
 	}
 	return []secdesc.GUID{def.PropertySet, def.GUID}
 }
+
+// Conditions lists what steps may depend on that snapshots do not tell.
+func Conditions() []string { return slices.Clone(conds[1:]) }

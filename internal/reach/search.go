@@ -330,18 +330,39 @@ func (q *search) revealed(id forest.ID) {
 	}
 }
 
+// succeeds reports whether id is, or may hold, delegated managed service accounts.
+func (g *Graph) succeeds(id forest.ID) bool {
+	if g.s.Schema().Class("msDS-DelegatedManagedServiceAccount") == nil {
+		return false
+	}
+	switch g.classes[g.s.ClassIndex(id)].aspect {
+	case containerAspect, domainAspect:
+		return true
+	case serviceAccountAspect:
+		return g.s.IsA(id, "msDS-DelegatedManagedServiceAccount")
+	}
+	return false
+}
+
+// hasLAPS reports whether a computer keeps its local administrator's password in
+// the directory.
+func (g *Graph) hasLAPS(id forest.ID) bool {
+	return g.has(id, forest.MsMcsAdmPwdExpirationTime) || g.has(id, forest.MsLAPSPasswordExpirationTime)
+}
+
+func (g *Graph) has(id forest.ID, a forest.Attr) bool {
+	_, st := g.s.Int(id, a)
+	return st == forest.Known
+}
+
 // takeovers visits those that may take any account of the domain over by a
 // service account of their own or by a certificate with a name of their choice.
 func (q *search) takeovers(head forest.ID) {
 	g := q.sol.g
 	to := node(head)
 	for i := range g.shared {
-		h := &g.shared[i]
-		switch h.sub.aspect {
-		case containerAspect, domainAspect:
-			if g.s.Schema().Class("msDS-DelegatedManagedServiceAccount") != nil && g.x.domain[h.first] == g.x.domain[head] {
-				q.follow(edge{from: g.facetOf(h.first, creating), to: to, kind: Succeeds, cond: ifServer2025, via: forest.None})
-			}
+		if h := &g.shared[i]; g.succeeds(h.first) && g.x.domain[h.first] == g.x.domain[head] {
+			q.follow(edge{from: g.facetOf(h.first, creating), to: to, kind: Succeeds, cond: ifServer2025, via: forest.None})
 		}
 	}
 	if len(g.unnamed) == 0 {
@@ -405,6 +426,9 @@ func (q *search) controllers(id forest.ID) {
 	q.above(id, to)
 	if !g.x.isAccount(id) {
 		return
+	}
+	if d := g.headOf(id); d != forest.None && g.hasLAPS(id) {
+		q.follow(edge{from: g.facetOf(d, filtered), to: to, kind: ReadLAPS, via: id, text: "filtered attributes"})
 	}
 	q.placed(id)
 	q.hosted(id)

@@ -40,7 +40,7 @@ type PowerWay struct {
 // A PowerStep is one step of a way.
 type PowerStep struct {
 	From     PowerPlace      `json:"from"`
-	Kind     string          `json:"kind"` // see docs/FORMATS.md
+	Kind     string          `json:"kind"` // see docs/paths.md
 	Text     string          `json:"text"` // what From can do to To
 	To       PowerPlace      `json:"to"`
 	Needs    string          `json:"needs,omitempty"`  // what is needed to use it

@@ -336,7 +336,7 @@ func (q *search) takeovers(head forest.ID) {
 	g := q.sol.g
 	to := node(head)
 	for i := range g.shared {
-		h := &g.shared[i]
+		h := g.shared[i]
 		switch h.sub.aspect {
 		case containerAspect, domainAspect:
 			if g.s.Schema().Class("msDS-DelegatedManagedServiceAccount") != nil && g.x.domain[h.first] == g.x.domain[head] {

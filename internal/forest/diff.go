@@ -341,9 +341,9 @@ func (s *Snapshot) valueText(id ID, a Attr) ([]string, State) {
 
 // descriptorText is SDDL, or base64 for bytes that are no descriptor.
 func (s *Snapshot) descriptorText(i uint32) string {
-	d, err := s.descs[i].get()
+	d, err := s.descAt(i).get()
 	if err != nil {
-		return "base64 " + base64.StdEncoding.EncodeToString([]byte(s.descs[i].raw))
+		return "base64 " + base64.StdEncoding.EncodeToString([]byte(s.descAt(i).bytes()))
 	}
 	return d.SDDL(secdesc.SID{})
 }

@@ -22,15 +22,15 @@ func (d *differ) descriptors(old, new ID) *DescriptorChange {
 	}
 	same, seen := d.descs[[2]uint32{i, j}]
 	if !seen {
-		same = d.a.descs[i].raw == d.b.descs[j].raw
+		same = d.a.descAt(i).bytes() == d.b.descAt(j).bytes()
 		d.descs[[2]uint32{i, j}] = same
 	}
 	if same {
 		return nil
 	}
 	out := &DescriptorChange{OldState: descState(d.a, old), NewState: descState(d.b, new)}
-	x, errX := d.a.descs[i].get()
-	y, errY := d.b.descs[j].get()
+	x, errX := d.a.descAt(i).get()
+	y, errY := d.b.descAt(j).get()
 	if errX != nil || errY != nil {
 		return out
 	}

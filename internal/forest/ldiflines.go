@@ -189,7 +189,7 @@ func (l *ldifWriter) object(id ID) {
 		l.line("objectSid", string(sid.Bytes()))
 	}
 	if i, ok := s.DescriptorIndex(id); ok {
-		l.line("nTSecurityDescriptor", s.descs[i].raw)
+		l.line("nTSecurityDescriptor", s.descAt(i).bytes())
 	}
 	for _, a := range byName() {
 		if a.Syntax() == Link {

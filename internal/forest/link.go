@@ -17,6 +17,7 @@ type linkTable struct {
 	any              []ID          // ids and those with links that leave the snapshot
 	outside          []outsideLink // ordered by object and name
 	expiry           []linkExpiry  // time-bound links, ordered
+	edit             *linkEdit     // of a view: what is otherwise
 }
 
 type idPair struct{ from, to ID }
@@ -150,6 +151,13 @@ func (s *Snapshot) Links(id ID, a Attr) ([]ID, State) {
 	if l == nil {
 		return nil, s.missing(id, a)
 	}
+	if l.edit != nil {
+		if to, ok := l.edit.to[id]; ok && len(to) > 0 {
+			return to, s.known(id, a)
+		} else if ok {
+			return nil, s.missing(id, a)
+		}
+	}
 	if i, ok := find(l.ids, l.rank, id); ok {
 		return l.to[l.first[i]:l.first[i+1]], s.known(id, a)
 	}
@@ -191,6 +199,11 @@ func (s *Snapshot) Backlinks(id ID, a Attr) []ID {
 	l := s.links[a]
 	if l == nil {
 		return nil
+	}
+	if l.edit != nil {
+		if from, ok := l.edit.back[id]; ok {
+			return from
+		}
 	}
 	if i, ok := find(l.backIDs, l.backRank, id); ok {
 		return l.back[l.backFirst[i]:l.backFirst[i+1]]

@@ -80,7 +80,11 @@ func (s *Snapshot) Lookup(dn string) ID {
 // hasKey reports whether id has the given key, comparing leaf first.
 func (s *Snapshot) hasKey(id ID, key []byte) bool {
 	var few [256]byte
-	for ; id != None; id = s.up[id] {
+	up := s.up
+	if s.unmoved != nil {
+		up = s.unmoved
+	}
+	for ; id != None; id = up[id] {
 		k, err := appendDNKey(few[:0], s.rel.at(uint32(id)))
 		if err != nil || !bytes.HasSuffix(key, k) {
 			return false

@@ -69,6 +69,10 @@ type Snapshot struct {
 	sid       []secdesc.SID
 	desc      []uint32 // index into descs, or noDesc
 	descs     []lazyDescriptor
+	made      []*lazyDescriptor // of a view: those that the snapshot has not; they are numbered on
+	grafts    map[ID][]ID       // of a view: children from elsewhere
+	unmoved   []ID              // of a view in which something was moved: up, by which objects are named
+	isView    bool
 	cols      [numAttrs]*column
 	parked    [numAttrs]*parked // columns that are in the file's form still; see col
 	links     [numAttrs]*linkTable
@@ -131,6 +135,11 @@ func (s *Snapshot) Children(id ID) func(yield func(ID) bool) {
 				return
 			}
 		}
+		for _, c := range s.grafts[id] {
+			if !yield(c) {
+				return
+			}
+		}
 	}
 }
 
@@ -188,25 +197,25 @@ func (s *Snapshot) Descriptor(id ID) (*secdesc.Descriptor, State) {
 	if i == noDesc {
 		return nil, Unreadable
 	}
-	d, err := s.descs[i].get()
+	d, err := s.descAt(i).get()
 	if err != nil {
 		return nil, Unreadable
 	}
 	return d, Known
 }
 
-// ReadDescriptor is Descriptor for those who look at each distinct descriptor once:
-// what it returns is not kept.
-func (s *Snapshot) ReadDescriptor(id ID) (*secdesc.Descriptor, State) {
-	i := s.desc[id]
-	if i == noDesc {
-		return nil, Unreadable
+// ReadDescriptorAt is DescriptorAt for those who look at each distinct descriptor
+// once: what it returns is not kept, and not to be changed.
+func (s *Snapshot) ReadDescriptorAt(i uint32) *secdesc.Descriptor {
+	l := s.descAt(i)
+	if l.raw == "" {
+		return l.d
 	}
-	d, err := secdesc.ParseString(s.descs[i].raw)
+	d, err := secdesc.ParseString(l.raw)
 	if err != nil {
-		return nil, Unreadable
+		return nil
 	}
-	return d, Known
+	return d
 }
 
 // DescriptorIndex numbers the distinct descriptors: two objects with the same
@@ -216,7 +225,22 @@ func (s *Snapshot) DescriptorIndex(id ID) (i uint32, ok bool) {
 }
 
 // NumDescriptors returns the number of distinct descriptors.
-func (s *Snapshot) NumDescriptors() int { return len(s.descs) }
+func (s *Snapshot) NumDescriptors() int { return len(s.descs) + len(s.made) }
+
+// DescriptorAt returns the descriptor with an index of DescriptorIndex; nil if it is
+// malformed.
+func (s *Snapshot) DescriptorAt(i uint32) *secdesc.Descriptor {
+	d, _ := s.descAt(i).get()
+	return d
+}
+
+// descAt returns the descriptor with index i.
+func (s *Snapshot) descAt(i uint32) *lazyDescriptor {
+	if n := uint32(len(s.descs)); i >= n {
+		return s.made[i-n]
+	}
+	return &s.descs[i]
+}
 
 // DescriptorError says why the descriptor of id is Unreadable although it was
 // collected: its bytes are malformed. It is nil in all other cases.
@@ -224,7 +248,7 @@ func (s *Snapshot) DescriptorError(id ID) error {
 	if s.desc[id] == noDesc {
 		return nil
 	}
-	_, err := s.descs[s.desc[id]].get()
+	_, err := s.descAt(s.desc[id]).get()
 	return err
 }
 
@@ -239,6 +263,14 @@ type lazyDescriptor struct {
 func (l *lazyDescriptor) get() (*secdesc.Descriptor, error) {
 	l.once.Do(func() { l.d, l.err = secdesc.ParseString(l.raw) })
 	return l.d, l.err
+}
+
+// bytes returns the binary form.
+func (l *lazyDescriptor) bytes() string {
+	if l.raw == "" && l.d != nil {
+		return string(l.d.Bytes())
+	}
+	return l.raw
 }
 
 // BySID finds an object by its current SID (not SID history); None if there is

@@ -35,6 +35,9 @@ func (s *Snapshot) Write(w io.Writer) error {
 }
 
 func (s *Snapshot) write(w io.Writer) error {
+	if s.isView {
+		return ErrView
+	}
 	zip, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault))
 	if err != nil {
 		return err

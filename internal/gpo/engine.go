@@ -109,6 +109,21 @@ func New(s *forest.Snapshot, t Tokens, options ...Option) *Engine {
 	return e
 }
 
+// With prepares the answers for another view of the same forest, with the same
+// sites of computers.
+func (e *Engine) With(s *forest.Snapshot, t Tokens) *Engine { return New(s, t, WithSites(e.declared)) }
+
+// Filters reports whether the filter of a linked policy names sid: whether policy
+// depends on who holds it.
+func (e *Engine) Filters(sid secdesc.SID) bool {
+	for _, p := range e.plans {
+		if slices.Contains(p.sids, sid) {
+			return true
+		}
+	}
+	return false
+}
+
 // Scopes returns the number of scopes: their IDs are 0 … Scopes()-1.
 func (e *Engine) Scopes() int { return len(e.scopes) }
 

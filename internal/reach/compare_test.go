@@ -3,20 +3,23 @@ package reach_test
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/forest/forestgen"
 	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/reach"
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // In hundreds of small forests the accounts that can gain Tier 0 are those that
 // the reference finds, surely and possibly. LEASTWISE_FORESTS sets how many
 // forests, LEASTWISE_SEED with which seed to begin.
 func TestReachOfWildForests(t *testing.T) {
-	count, seed := number("LEASTWISE_FORESTS", 60), number("LEASTWISE_SEED", 1)
+	count, seed := number("LEASTWISE_FORESTS", 100), number("LEASTWISE_SEED", 1)
 	var n struct{ accounts, sure, maybe, joint, denied int }
 	for i := range count {
 		f := newWildForest(uint64(seed + i))
@@ -47,6 +50,62 @@ func TestReachOfWildForests(t *testing.T) {
 		count, n.accounts, n.sure, n.maybe, n.denied, n.joint)
 	if n.sure < n.accounts/10 || n.sure > n.accounts*9/10 || n.maybe <= n.sure || n.joint < count/50 || n.denied < count/10 {
 		t.Error("the forests prove too little")
+	}
+}
+
+// In a generated forest the accounts that can gain Tier 0, or one
+// of some groups, are those that the reference finds. The test asks about some
+// accounts; LEASTWISE_WHOLE=1 about all, LEASTWISE_EVERY about one in so many,
+// LEASTWISE_OBJECTS sets the size of the forest.
+func TestReachOfGeneratedForest(t *testing.T) {
+	objects, whole := number("LEASTWISE_OBJECTS", 4000), os.Getenv("LEASTWISE_WHOLE") == "1"
+	s, _ := forestgen.Control(uint64(number("LEASTWISE_SEED", 1)), objects)
+	denials := 0
+	for id := range forest.ID(s.Len()) {
+		if d, st := s.Descriptor(id); st == forest.Known && d.DACL != nil && slices.ContainsFunc(d.DACL.ACEs, secdesc.ACE.IsDeny) {
+			denials++
+		}
+	}
+	g := graphOf(s)
+	targets := [][]forest.ID{g.Resolve(reach.TierZero())}
+	for k := range 6 { // and some other objects, which fewer can gain
+		id := forest.ID(s.Len() * (2*k + 1) / 12)
+		for !s.IsA(id, "group") {
+			id++
+		}
+		targets = append(targets, []forest.ID{id})
+	}
+	yes, no := 0, 0
+	for _, possible := range []bool{false, true} {
+		ref := newReference(s, possible)
+		ref.index()
+		for k, goals := range targets {
+			who := g.WhoCan(goals)
+			ref.proven = map[forest.ID]bool{}
+			for i, a := range ref.accounts {
+				got := who.Has(a) || possible && who.MayHave(a)
+				if !whole && i%number("LEASTWISE_EVERY", 97) != 0 {
+					continue
+				}
+				want := ref.reaches(a, goals)
+				ref.proven[a] = want
+				if want {
+					yes++
+				} else {
+					no++
+				}
+				if got != want {
+					t.Errorf("goal %d, %s, possible %v: reach says %v, the reference %v", k, s.DN(a), possible, got, want)
+					for _, h := range who.Path(a) {
+						t.Log("   ", hopText(h))
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d objects, of which %d deny something: %d times an account can gain a goal, %d times not", s.Len(), denials, yes, no)
+	if yes < 20 || no < 20 || denials == 0 {
+		t.Error("the forest proves too little")
 	}
 }
 

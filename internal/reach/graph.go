@@ -41,7 +41,7 @@ type Graph struct {
 	blockOwner bool
 
 	sharer   []uint32                   // by object: index into shared; objects with equal grants share
-	shared   []sharedGrants             //
+	shared   []*sharedGrants            //
 	gpo      *gpo.Engine                // nil: policy is not looked at
 	sites    []forest.ID                //
 	rodcs    []forest.ID                //
@@ -73,6 +73,7 @@ type classInfo struct {
 type sharedGrants struct {
 	once  sync.Once
 	first forest.ID // one of the objects
+	desc  uint32    // index of their descriptor in the snapshot, or noIndex
 	next  uint32    // 1 + another one of the same descriptor; 0 if there is none
 	sub   subject
 	dom   int16 // of the objects: built-in groups differ from domain to domain
@@ -125,6 +126,9 @@ func NewGraph(x *Index, e *gpo.Engine) *Graph {
 	g.structure()
 	return g
 }
+
+// Snapshot returns the snapshot that g answers for; of a view, with its changes.
+func (g *Graph) Snapshot() *forest.Snapshot { return g.s }
 
 // blocksOwner reads fBlockOwnerImplicitRights of dSHeuristics ([MS-ADTS] 6.1.1.2.4.1.2).
 func blocksOwner(s *forest.Snapshot) bool {
@@ -187,7 +191,7 @@ func (g *Graph) aspectOf(id forest.ID) aspect {
 func (g *Graph) share() {
 	heads := make([]uint32, g.s.NumDescriptors()+1) // 1 + the last one made, by descriptor; then of those without
 	g.sharer = make([]uint32, g.n)
-	g.shared = make([]sharedGrants, 0, len(heads)+len(heads)/8)
+	g.shared = make([]*sharedGrants, 0, len(heads)+len(heads)/8)
 	for id := range forest.ID(g.n) {
 		sub, dom := g.subjectOf(id), g.x.domain[id]
 		d, ok := g.s.DescriptorIndex(id)
@@ -199,7 +203,10 @@ func (g *Graph) share() {
 			i = g.shared[i-1].next
 		}
 		if i == 0 {
-			g.shared = append(g.shared, sharedGrants{sub: sub, dom: dom, first: id, next: heads[d]})
+			g.shared = append(g.shared, &sharedGrants{sub: sub, dom: dom, first: id, desc: d, next: heads[d]})
+			if !ok {
+				g.shared[len(g.shared)-1].desc = noIndex
+			}
 			i = uint32(len(g.shared))
 			heads[d] = i
 		}
@@ -211,10 +218,13 @@ func (g *Graph) share() {
 func (g *Graph) grantsOf(id forest.ID) *grants { return g.grantsAt(g.sharer[id]) }
 
 func (g *Graph) grantsAt(i uint32) *grants {
-	h := &g.shared[i]
+	h := g.shared[i]
 	h.once.Do(func() {
-		d, st := g.s.ReadDescriptor(h.first)
-		if st != forest.Known {
+		var d *secdesc.Descriptor
+		if h.desc != noIndex {
+			d = g.s.ReadDescriptorAt(h.desc)
+		}
+		if d == nil {
 			h.g = &grants{unread: true, missing: true, protected: true}
 			return
 		}

@@ -129,6 +129,10 @@ func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 	}
 	all := deny // of the account itself, before it is given anything
 	for i, p := range chosen {
+		if p.grant.who == secdesc.Everyone && !p.self { // nobody needs to be made a member
+			accounts[i] = q.sol.g.accounts()
+			continue
+		}
 		accounts[i], groups[i] = q.sol.holding(p.grant.who, p.leg.dom)
 		if !p.self {
 			groups[i] = q.sol.passing(groups[i], deny)
@@ -154,8 +158,10 @@ func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 	more := false
 	for i := range chosen {
 		self := q.sol.selfers(groups[i], map[forest.ID]bool{})
-		more = more || len(self) > 0
-		accounts[i] = sortIDs(append(slices.Clone(accounts[i]), self...))
+		if len(self) > 0 {
+			more = true
+			accounts[i] = sortIDs(append(slices.Clone(accounts[i]), self...))
+		}
 	}
 	if more {
 		note(0)
@@ -219,6 +225,9 @@ func (sol *solver) demands(j *joint, given int, accounts, groups [][]forest.ID, 
 			out = append(out, demand{by: sol.helper(groups[i])})
 			continue
 		}
+		if sol.isEverybody(accounts[i]) {
+			continue // does not narrow the others down
+		}
 		if base = intersect(base, accounts[i]); first {
 			base, first = accounts[i], false
 		}
@@ -229,8 +238,11 @@ func (sol *solver) demands(j *joint, given int, accounts, groups [][]forest.ID, 
 	switch {
 	case len(accounts) == 0:
 	case first: // whichever account, if it is not denied
-		if len(deny) > 0 {
+		switch {
+		case len(deny) > 0:
 			out = append(out, demand{anyBut: deny})
+		case len(out) == 0:
+			out = append(out, demand{own: sol.g.accounts()})
 		}
 	default:
 		if base = sol.passing(base, deny); len(base) == 0 {
@@ -239,6 +251,12 @@ func (sol *solver) demands(j *joint, given int, accounts, groups [][]forest.ID, 
 		out = append(out, demand{own: base})
 	}
 	return out
+}
+
+// isEverybody reports whether list is that of all accounts.
+func (sol *solver) isEverybody(list []forest.ID) bool {
+	all := sol.g.accounts()
+	return len(list) > 0 && len(list) == len(all) && &list[0] == &all[0]
 }
 
 // meet visits the accounts that fulfil all demands, if the searches know more than
@@ -250,7 +268,11 @@ func (q *search) meet(m *meeting) {
 			return
 		}
 		m.held = true
-		for _, a := range candidates.own {
+		own := candidates.own
+		if candidates.anyBut != nil {
+			own = q.sol.passing(q.sol.g.accounts(), candidates.anyBut)
+		}
+		for _, a := range own {
 			if !q.has(node(a)) {
 				q.through(node(a), m.st, m.chosen, nil)
 			}

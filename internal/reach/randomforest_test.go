@@ -30,7 +30,8 @@ type wildObject struct {
 	members []string
 	fsps    []secdesc.SID
 	history []secdesc.SID
-	fixed   bool // every forest has it
+	fixed   bool   // every forest has it
+	home    string // name in the forest as it was planned first, if it may be moved
 
 	owner     secdesc.SID
 	null      bool

@@ -22,6 +22,9 @@ type reference struct {
 	up       map[forest.ID][]forest.ID
 	fsps     map[secdesc.SID][]forest.ID // groups that list a foreign security principal
 	guarded  bool                        // BlockOwnerImplicitRights
+	named    map[secdesc.SID][]forest.ID // objects of which an entry names the SID; nil: all are looked at
+	logons   map[forest.ID]bool          // the accounts
+	proven   map[forest.ID]bool          // accounts that were found to reach the goals in question
 	tokens   map[tokenKey]map[secdesc.SID]bool
 }
 
@@ -40,7 +43,7 @@ const (
 
 func newReference(s *forest.Snapshot, possible bool) *reference {
 	r := &reference{
-		s: s, possible: possible, groups: map[forest.ID]bool{}, domain: make([]int, s.Len()),
+		s: s, possible: possible, groups: map[forest.ID]bool{}, logons: map[forest.ID]bool{}, domain: make([]int, s.Len()),
 		up: map[forest.ID][]forest.ID{}, fsps: map[secdesc.SID][]forest.ID{}, tokens: map[tokenKey]map[secdesc.SID]bool{},
 	}
 	for id := range forest.ID(s.Len()) {
@@ -50,6 +53,7 @@ func newReference(s *forest.Snapshot, possible bool) *reference {
 		}
 		if s.IsA(id, "user") && !s.SID(id).IsZero() {
 			r.accounts = append(r.accounts, id)
+			r.logons[id] = true
 		}
 		if t, _ := s.Int(id, forest.GroupType); s.IsA(id, "group") && t&0x80000000 != 0 {
 			r.groups[id] = true
@@ -168,7 +172,10 @@ type hoard struct {
 	writes  map[forest.ID]bool // groups whose members it chooses
 	joins   map[[2]forest.ID]bool
 	links   map[forest.ID]bool // containers whose policy links it writes
+	own     []forest.ID        // accounts of objects
 	grown   bool
+	acting  []forest.ID // those that are asked now
+	actors  actors
 }
 
 // reaches reports whether an attacker with account v gains one of goals: control of
@@ -178,14 +185,102 @@ func (r *reference) reaches(v forest.ID, goals []forest.ID) bool {
 		r: r, objects: map[forest.ID]bool{v: true}, writes: map[forest.ID]bool{},
 		joins: map[[2]forest.ID]bool{}, links: map[forest.ID]bool{}, grown: true,
 	}
+	h.own = append(h.own, v)
+	h.actors = actors{over: map[forest.ID][]forest.ID{}, opened: map[forest.ID]bool{}}
 	for h.grown && !h.has(goals) {
+		if slices.ContainsFunc(h.own, func(a forest.ID) bool { return r.proven[a] }) {
+			return true
+		}
 		h.grown = false
-		for id := range forest.ID(r.s.Len()) {
+		for _, id := range h.candidates() {
 			h.object(id)
 		}
 		h.structure()
 	}
 	return h.has(goals)
+}
+
+// candidates lists the objects over which the attacker may have a right by now: all
+// of them, or, to be faster, those with an entry for a SID that one of its accounts
+// holds or can come to hold, and what is in containers that it controls. Objects
+// are left out while nothing has changed for them.
+func (h *hoard) candidates() []forest.ID {
+	var out []forest.ID
+	if h.r.named == nil {
+		for id := range forest.ID(h.r.s.Len()) {
+			out = append(out, id)
+		}
+		return out
+	}
+	for ; len(h.actors.seen) < len(h.own); h.actors.seen = append(h.actors.seen, nil) {
+	}
+	for i, a := range h.own {
+		for _, e := range h.extras(a) {
+			if slices.Contains(h.actors.seen[i], e) {
+				continue
+			}
+			h.actors.seen[i] = append(h.actors.seen[i], e)
+			for sid := range h.r.token(a, [2]forest.ID{e, forest.None}, h.r.domain[a]) {
+				for _, id := range h.r.named[sid] {
+					h.actors.over[id] = append(h.actors.over[id], a)
+					out = append(out, id)
+				}
+			}
+		}
+	}
+	for id := range h.objects {
+		if h.r.isAccount(id) || h.actors.opened[id] {
+			continue
+		}
+		h.actors.opened[id] = true
+		for c := range h.r.s.Children(id) {
+			if !h.objects[c] {
+				out = append(out, c)
+				h.actors.opened[id] = false // other accounts may do later what these may not
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// actors says who has to be asked about what, in large forests.
+type actors struct {
+	seen   [][]forest.ID // by account of hoard.own: memberships with which it was looked at
+	over   map[forest.ID][]forest.ID
+	opened map[forest.ID]bool // containers whose children were looked at
+}
+
+// index prepares for large forests: it notes which SIDs the entries of each object
+// name that could give power over it.
+func (r *reference) index() {
+	r.named = map[secdesc.SID][]forest.ID{}
+	const power = secdesc.WriteDAC | secdesc.WriteOwner | secdesc.WriteProperty | secdesc.ControlAccess | secdesc.SelfWrite
+	useless := map[secdesc.GUID]bool{ // the commonest entries for everyone
+		secdesc.MustGUID("ab721a53-1e2f-11d0-9819-00aa0040529b"): true, // User-Change-Password
+		secdesc.MustGUID("ab721a55-1e2f-11d0-9819-00aa0040529b"): true, // Send-To
+		secdesc.MustGUID("edacfd8f-ffb3-11d1-b41d-00a0c968f939"): true, // Apply-Group-Policy
+	}
+	for id := range forest.ID(r.s.Len()) {
+		d, st := r.s.Descriptor(id)
+		if st != forest.Known {
+			continue
+		}
+		sids := map[secdesc.SID]bool{d.Owner: true}
+		if d.DACL == nil {
+			sids[secdesc.Everyone] = true
+			r.named[secdesc.Everyone] = append(r.named[secdesc.Everyone], id)
+			continue
+		}
+		for _, a := range d.DACL.ACEs {
+			if a.IsAllow() && a.InEffect() && a.Mask.MapGeneric()&power != 0 && !useless[a.ObjectType] {
+				sids[a.SID] = true
+			}
+		}
+		for sid := range sids {
+			r.named[sid] = append(r.named[sid], id)
+		}
+	}
 }
 
 func (h *hoard) has(goals []forest.ID) bool {
@@ -196,9 +291,9 @@ func (h *hoard) has(goals []forest.ID) bool {
 		if !h.r.groups[g] {
 			continue
 		}
-		for a := range h.objects {
+		for _, a := range h.own {
 			for _, e := range h.extras(a) {
-				if h.r.isAccount(a) && h.r.token(a, [2]forest.ID{e, forest.None}, h.r.domain[g])[h.r.s.SID(g)] {
+				if h.r.token(a, [2]forest.ID{e, forest.None}, h.r.domain[g])[h.r.s.SID(g)] {
 					return true
 				}
 			}
@@ -207,15 +302,20 @@ func (h *hoard) has(goals []forest.ID) bool {
 	return false
 }
 
-func (r *reference) isAccount(id forest.ID) bool { return slices.Contains(r.accounts, id) }
+func (r *reference) isAccount(id forest.ID) bool { return r.logons[id] }
 
 // extras lists the memberships that the attacker can give to account a; None
 // first.
 func (h *hoard) extras(a forest.ID) []forest.ID {
 	out := []forest.ID{forest.None}
-	for g := range h.r.groups {
-		if h.writes[g] || h.joins[[2]forest.ID{a, g}] {
+	for g := range h.writes {
+		if h.r.groups[g] {
 			out = append(out, g)
+		}
+	}
+	for key := range h.joins {
+		if key[0] == a && !h.writes[key[1]] {
+			out = append(out, key[1])
 		}
 	}
 	return out
@@ -225,14 +325,17 @@ func (h *hoard) gain(m map[forest.ID]bool, id forest.ID) {
 	if !m[id] {
 		m[id] = true
 		h.grown = true
+		if h.r.isAccount(id) && h.objects[id] && !slices.Contains(h.own, id) {
+			h.own = append(h.own, id)
+		}
 	}
 }
 
 // anyone reports whether the attacker has an account that, with at most two
 // memberships that it can give it, has all of some rights on id.
 func (h *hoard) anyone(id forest.ID, d *secdesc.Descriptor, want ...secdesc.Request) bool {
-	for _, a := range h.r.accounts {
-		if h.objects[a] && h.account(a, id, d, want...) {
+	for _, a := range h.acting {
+		if h.account(a, id, d, want...) {
 			return true
 		}
 	}
@@ -319,7 +422,13 @@ func (h *hoard) object(id forest.ID) {
 	if st != forest.Known {
 		return
 	}
+	if h.acting = h.own; h.r.named != nil {
+		slices.Sort(h.actors.over[id])
+		h.actors.over[id] = slices.Compact(h.actors.over[id])
+		h.acting = h.actors.over[id]
+	}
 	h.rights(id, d)
+	h.acting = h.own
 	if p := h.r.s.Parent(id); p != forest.None && h.objects[p] && !d.Control.Has(secdesc.DACLProtected) {
 		h.rights(id, handedDown(d))
 	}
@@ -376,9 +485,9 @@ func (h *hoard) group(id forest.ID, d *secdesc.Descriptor) {
 		h.gain(h.writes, id)
 	}
 	self := h.r.on(id, secdesc.SelfWrite, secdesc.MustGUID(refGUIDMember))
-	for _, a := range h.r.accounts {
+	for _, a := range h.acting {
 		key := [2]forest.ID{a, id}
-		if h.objects[a] && !h.joins[key] && h.account(a, id, d, self) {
+		if !h.joins[key] && h.account(a, id, d, self) {
 			h.joins[key] = true
 			h.grown = true
 		}
@@ -429,8 +538,8 @@ func (h *hoard) takes(id forest.ID, d *secdesc.Descriptor) bool {
 		return !h.r.blocked(id, secdesc.SID{})
 	}
 	wants := append(h.r.powers(id), []secdesc.Request{h.r.on(id, secdesc.WriteDAC)})
-	for _, a := range h.r.accounts {
-		if !h.objects[a] || !h.account(a, id, d, take) {
+	for _, a := range h.acting {
+		if !h.account(a, id, d, take) {
 			continue
 		}
 		mine := d.Clone()
@@ -516,7 +625,7 @@ func (h *hoard) structure() {
 				}
 			}
 		}
-		for a := range h.objects {
+		for _, a := range slices.Clone(h.own) {
 			uac, _ := s.Int(a, forest.UserAccountControl)
 			if h.r.possible && h.r.isAccount(a) && h.r.domain[a] == i && uac&0x80000 != 0 && uac&0x2 == 0 {
 				h.control(d.Head) // its domain controllers may be made to connect
@@ -539,6 +648,7 @@ func (h *hoard) structure() {
 			}
 		}
 	}
+	h.acting = h.own
 	for _, id := range s.With(forest.MsDSGroupMSAMembership) {
 		if d, st := s.Desc(id, forest.MsDSGroupMSAMembership); st == forest.Known && h.anyone(id, d, h.r.on(id, secdesc.ReadProperty)) {
 			h.gain(h.objects, id)

@@ -361,7 +361,7 @@ func (q *search) takeovers(head forest.ID) {
 	g := q.sol.g
 	to := node(head)
 	for i := range g.shared {
-		if h := &g.shared[i]; g.succeeds(h.first) && g.x.domain[h.first] == g.x.domain[head] {
+		if h := g.shared[i]; g.succeeds(h.first) && g.x.domain[h.first] == g.x.domain[head] {
 			q.follow(edge{from: g.facetOf(h.first, creating), to: to, kind: Succeeds, cond: ifServer2025, via: forest.None})
 		}
 	}

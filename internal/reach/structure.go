@@ -29,7 +29,9 @@ func (g *Graph) structure() {
 	g.trusts()
 	g.readOnlyControllers()
 	g.newComputers()
-	g.readFiles()
+	if len(g.files) == 0 { // a view has them from its graph
+		g.readFiles()
+	}
 	g.certificates()
 }
 

@@ -241,3 +241,29 @@ func TestRestrictedGroupUnderTwoNames(t *testing.T) {
 		}
 	}
 }
+
+// An entry that counts on its object counts whatever class its inherited object
+// type names ([MS-DTYP] 2.5.3.2): that only says what inherits it.
+func TestFilterInheritedObjectType(t *testing.T) {
+	const (
+		dn      = "CN=PC,CN=Computers," + gappedBase
+		user    = "bf967aba-0de6-11d0-a285-00aa003049e2"
+		applies = "(A;;RP;;;AU)(OA;;CR;edacfd8f-ffb3-11d1-b41d-00a0c968f939;;AU)"
+	)
+	for _, c := range []struct {
+		name, sd string
+		want     gpo.State
+	}{
+		{"allow", "(A;;RP;;;AU)(OA;;CR;edacfd8f-ffb3-11d1-b41d-00a0c968f939;" + user + ";AU)", gpo.Defined},
+		{"deny", "(OD;CI;CR;edacfd8f-ffb3-11d1-b41d-00a0c968f939;" + user + ";AU)" + applies, gpo.NotDefined},
+		{"deny of what inherits alone", "(OD;CIIO;CR;edacfd8f-ffb3-11d1-b41d-00a0c968f939;" + user + ";AU)" + applies, gpo.Defined},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := newGappedForest(t, c.sd)
+			g.computer(dn)
+			if s := g.right(dn); s.State != c.want {
+				t.Errorf("the right is %v, want %v", s.State, c.want)
+			}
+		})
+	}
+}

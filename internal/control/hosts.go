@@ -27,7 +27,7 @@ const (
 // policies.
 type hostSet struct {
 	container forest.ID
-	scope     gpo.ScopeID
+	scope     gpo.ScopeID // one of those that are alike
 	role      string
 	computers []forest.ID
 	tag       string // tells apart the sets of one container
@@ -50,7 +50,7 @@ func (w *world) findHostSets() []*hostSet {
 			if w.kind(c) != "computer" || st == forest.Known && uac&2 != 0 {
 				continue
 			}
-			k := key{w.s.Parent(c), gpo.ScopeID(sc), roles.of(w, c)}
+			k := key{w.s.Parent(c), w.gpo.Alike(gpo.ScopeID(sc)), roles.of(w, c)}
 			if sets[k] == nil {
 				sets[k] = &hostSet{container: k.container, scope: k.scope, role: k.role, doubt: "userAccountControl of " + w.s.DN(c) + ": " + w.s.Why(c, forest.UserAccountControl)}
 			}

@@ -1,6 +1,7 @@
 package gpo
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -63,6 +64,7 @@ type Engine struct {
 	scopes    []*scope
 	scopeOf   map[forest.ID]ScopeID
 	interning map[scopeKey]ScopeID
+	alike     func() []ScopeID
 	unsureOf  map[secdesc.SID]string // only while placing computers
 }
 
@@ -101,6 +103,7 @@ func New(s *forest.Snapshot, t Tokens, options ...Option) *Engine {
 	e.names = newResolver(s)
 	e.findSites()
 	e.placeComputers()
+	e.alike = sync.OnceValue(e.findAlike)
 	for id := range forest.ID(s.Len()) { // those that nothing links, too
 		if s.IsA(id, "groupPolicyContainer") {
 			e.policy(s.DN(id))
@@ -126,6 +129,39 @@ func (e *Engine) ScopeOf(computer forest.ID) (id ScopeID, ok bool) {
 // Result returns the resultant set of policy of a scope. It is computed when it
 // is first asked for.
 func (e *Engine) Result(id ScopeID) *Result { return e.scopes[id].result() }
+
+// Alike returns the first of the scopes with the result of this one: in the same
+// container the same policies apply, or may, under the same conditions. Such scopes
+// differ in their sites, which link nothing that tells them apart, or in why a
+// policy is not applied.
+func (e *Engine) Alike(id ScopeID) ScopeID { return e.alike()[id] }
+
+func (e *Engine) findAlike() []ScopeID {
+	type key struct {
+		container, domain forest.ID
+		dc                bool
+		said              string
+	}
+	first := map[key]ScopeID{}
+	out := make([]ScopeID, len(e.scopes))
+	for id, sc := range e.scopes {
+		var said strings.Builder
+		for _, text := range sc.plan.problems {
+			fmt.Fprintf(&said, "%q\n", text)
+		}
+		for _, x := range sc.plan.entries {
+			if x = e.admit(sc, x); x.rejected == nil {
+				fmt.Fprintf(&said, "%p %+v %q\n", x.policy, x.link, x.when)
+			}
+		}
+		k := key{sc.plan.chain.container(), sc.plan.chain.domain.Head, sc.dc, said.String()}
+		if _, ok := first[k]; !ok {
+			first[k] = ScopeID(id)
+		}
+		out[id] = first[k]
+	}
+	return out
+}
 
 // Policies returns the policies of the snapshot, linked or not, and those that a
 // container of the scopes links without their being there, ordered by

@@ -42,11 +42,18 @@ func Load(ctx context.Context, name, tool string, now time.Time) (*forest.Snapsh
 	return s, nil
 }
 
-// ReadFile is os.ReadFile whose errors leave out the name and the system call,
-// because the caller says what was being read.
+// errUTF16 reports a text file in the form that PowerShell 5 writes by default.
+var errUTF16 = errors.New("it is UTF-16: save it as UTF-8")
+
+// ReadFile reads a file of UTF-8 text that a person wrote, without the byte order
+// mark that some editors put before it. Errors leave out the name and the system
+// call, because the caller says what was being read.
 func ReadFile(name string) ([]byte, error) {
 	data, err := os.ReadFile(name)
-	return data, cause(err)
+	if bytes.HasPrefix(data, []byte{0xFF, 0xFE}) || bytes.HasPrefix(data, []byte{0xFE, 0xFF}) {
+		return nil, errUTF16
+	}
+	return bytes.TrimPrefix(data, []byte("\ufeff")), cause(err)
 }
 
 // cause takes the name of the file and of the system call out of err.

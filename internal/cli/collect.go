@@ -35,6 +35,9 @@ account may not read is stated in the snapshot's coverage.`,
 			if err := checkSnapshotOut(out); err != nil {
 				return err
 			}
+			if err := c.checkInputs(cmd, out); err != nil {
+				return err
+			}
 			cfg, err := c.config(cmd)
 			if err != nil {
 				return err

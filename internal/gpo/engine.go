@@ -37,23 +37,11 @@ const (
 	partialSecretsAccount = 0x4000000
 )
 
-// An Option changes how an Engine sees the forest.
-type Option func(*Engine)
-
-// WithSites declares the sites of computers, which the directory does not tell:
-// site returns the site object of a computer, or forest.None if it is unknown.
-// Sites of domain controllers, and the site of a forest that has only one, are
-// known without it.
-func WithSites(site func(computer forest.ID) forest.ID) Option {
-	return func(e *Engine) { e.declared = site }
-}
-
 // An Engine answers for the computers of one snapshot. It is safe for concurrent
 // use.
 type Engine struct {
 	s        *forest.Snapshot
 	tokens   Tokens
-	declared func(forest.ID) forest.ID
 	names    *resolver
 	policies map[string]*Policy // by lower-case DN as linked, and as stored
 	sites    []forest.ID
@@ -84,7 +72,11 @@ type scopeKey struct {
 }
 
 // New prepares the answers for all computers of s. It panics if t is nil.
-func New(s *forest.Snapshot, t Tokens, options ...Option) *Engine {
+//
+// The directory tells the sites of domain controllers, and that of every computer in
+// a forest that has only one; policies that are linked to a site may or may not apply
+// to the others.
+func New(s *forest.Snapshot, t Tokens) *Engine {
 	if t == nil {
 		panic("gpo.New: nil Tokens")
 	}
@@ -96,9 +88,6 @@ func New(s *forest.Snapshot, t Tokens, options ...Option) *Engine {
 		scopeOf:   map[forest.ID]ScopeID{},
 		interning: map[scopeKey]ScopeID{},
 		unsureOf:  map[secdesc.SID]string{},
-	}
-	for _, o := range options {
-		o(e)
 	}
 	e.names = newResolver(s)
 	e.findSites()

@@ -32,7 +32,7 @@ func Load(ctx context.Context, name, tool string, now time.Time) (*forest.Snapsh
 	stop := context.AfterFunc(ctx, func() { f.Close() })
 	defer stop()
 	r := bufio.NewReaderSize(f, 1<<20)
-	s, err := load(r, name, tool, now)
+	s, err := load(r, size(f), name, tool, now)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, context.Cause(ctx))
 	}
@@ -84,7 +84,16 @@ func openInput(name string) (*os.File, error) {
 	return f, nil
 }
 
-func load(r *bufio.Reader, name, tool string, now time.Time) (*forest.Snapshot, error) {
+// size returns how many bytes a regular file has, 0 for anything else.
+func size(f *os.File) int64 {
+	if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
+		return fi.Size()
+	}
+	return 0
+}
+
+// load reads a file of any form; size is 0 if it is not known.
+func load(r *bufio.Reader, size int64, name, tool string, now time.Time) (*forest.Snapshot, error) {
 	head, err := r.Peek(64)
 	if err != nil && len(head) == 0 {
 		if errors.Is(err, io.EOF) {
@@ -93,6 +102,8 @@ func load(r *bufio.Reader, name, tool string, now time.Time) (*forest.Snapshot, 
 		return nil, err
 	}
 	switch {
+	case forest.IsSnapshot(head) && size > forest.MaxFile:
+		return nil, fmt.Errorf("%w: %d bytes are more than any snapshot has", ErrInput, size)
 	case forest.IsSnapshot(head):
 		return forest.Read(r)
 	case isFixture(name):

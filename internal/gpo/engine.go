@@ -228,17 +228,34 @@ func isHost(classes []string) bool {
 // tokenKey is a plan and what a token holds of the SIDs that its filters name.
 type tokenKey struct {
 	plan *plan
-	dc   bool
+	role hostRole
 	bits string
 }
 
-func (e *Engine) place(id forest.ID, buf *[]byte, memo map[tokenKey]ScopeID) {
-	uac, st := e.s.Int(id, forest.UserAccountControl)
-	dc := uac&(serverTrustAccount|partialSecretsAccount) != 0
-	if st != forest.Known { // a server object of a site refers to it
-		_, dc = e.dcSites[id]
+// hostRole says whether a computer is a domain controller, and whether its token
+// holds Enterprise Domain Controllers, as that of one that is not read-only does.
+type hostRole struct {
+	dc         bool
+	enterprise bool
+	unsure     string // why enterprise may be wrong
+}
+
+// roleOf tells domain controllers by userAccountControl, or else by their primary
+// group, or else by the server object of a site that refers to them.
+func (e *Engine) roleOf(id forest.ID) hostRole {
+	if uac, st := e.s.Int(id, forest.UserAccountControl); st == forest.Known {
+		return hostRole{dc: uac&(serverTrustAccount|partialSecretsAccount) != 0, enterprise: uac&serverTrustAccount != 0}
 	}
-	p := e.planFor(id, dc)
+	if rid, st := e.s.Int(id, forest.PrimaryGroupID); st == forest.Known {
+		return hostRole{dc: rid == 516 || rid == 521, enterprise: rid == 516}
+	}
+	_, dc := e.dcSites[id]
+	return hostRole{dc: dc, unsure: "whether it is a writable domain controller: userAccountControl and primaryGroupID, " + e.s.Why(id, forest.UserAccountControl)}
+}
+
+func (e *Engine) place(id forest.ID, buf *[]byte, memo map[tokenKey]ScopeID) {
+	role := e.roleOf(id)
+	p := e.planFor(id, role.dc)
 	if p == nil {
 		return
 	}
@@ -248,25 +265,25 @@ func (e *Engine) place(id forest.ID, buf *[]byte, memo map[tokenKey]ScopeID) {
 		if i%8 == 0 {
 			bits = append(bits, 0)
 		}
-		if e.holds(id, self, uac, sid) {
+		if e.holds(id, self, role, sid) {
 			bits[i/8] |= 1 << (i % 8)
 		}
 	}
 	*buf = bits
-	sc, ok := memo[tokenKey{p, dc, string(bits)}]
+	sc, ok := memo[tokenKey{p, role, string(bits)}]
 	if !ok {
-		sc = e.intern(p, dc, bits)
-		memo[tokenKey{p, dc, string(bits)}] = sc
+		sc = e.intern(p, role, bits)
+		memo[tokenKey{p, role, string(bits)}] = sc
 	}
 	e.scopeOf[id] = sc
 	e.scopes[sc].computers = append(e.scopes[sc].computers, id)
 }
 
-func (e *Engine) holds(id forest.ID, self secdesc.SID, uac int64, sid secdesc.SID) bool {
+func (e *Engine) holds(id forest.ID, self secdesc.SID, role hostRole, sid secdesc.SID) bool {
 	switch {
 	case everyToken[sid] || sid == self && !self.IsZero():
 		return true
-	case sid == enterpriseDCs && uac&serverTrustAccount != 0:
+	case sid == enterpriseDCs && role.enterprise:
 		return true
 	}
 	return e.tokens.Holds(id, sid)
@@ -283,7 +300,7 @@ func (e *Engine) unsure(sid secdesc.SID) string {
 }
 
 // intern finds or makes the scope for a token.
-func (e *Engine) intern(p *plan, dc bool, bits []byte) ScopeID {
+func (e *Engine) intern(p *plan, role hostRole, bits []byte) ScopeID {
 	held := make(map[secdesc.SID]bool, len(p.sids))
 	for i, sid := range p.sids {
 		held[sid] = bits[i/8]&(1<<(i%8)) != 0
@@ -291,6 +308,9 @@ func (e *Engine) intern(p *plan, dc bool, bits []byte) ScopeID {
 	holds := func(sid secdesc.SID) (Truth, string) {
 		if held[sid] {
 			return Yes, ""
+		}
+		if sid == enterpriseDCs && role.unsure != "" {
+			return Unknown, role.unsure
 		}
 		if why := e.unsure(sid); why != "" {
 			return Unknown, why
@@ -305,12 +325,12 @@ func (e *Engine) intern(p *plan, dc bool, bits []byte) ScopeID {
 		key.WriteByte(byte(v.pass))
 		key.WriteByte(byte(v.reason))
 	}
-	k := scopeKey{p, dc, key.String()}
+	k := scopeKey{p, role.dc, key.String()}
 	if id, ok := e.interning[k]; ok {
 		return id
 	}
 	id := ScopeID(len(e.scopes))
-	sc := &scope{plan: p, dc: dc, verdicts: verdicts}
+	sc := &scope{plan: p, dc: role.dc, verdicts: verdicts}
 	sc.result = sync.OnceValue(func() *Result { return e.compute(id, sc) })
 	e.scopes = append(e.scopes, sc)
 	e.interning[k] = id

@@ -60,6 +60,11 @@ func (g *gappedForest) computer(dn string) {
 // right returns what policy does to R1 of the computer.
 func (g *gappedForest) right(dn string) gpo.Setting {
 	g.t.Helper()
+	return g.result(dn).Right("SeDenyNetworkLogonRight")
+}
+
+func (g *gappedForest) result(dn string) *gpo.Result {
+	g.t.Helper()
 	s, err := g.b.Build()
 	if err != nil {
 		g.t.Fatal(err)
@@ -69,7 +74,7 @@ func (g *gappedForest) right(dn string) gpo.Setting {
 	if !ok {
 		g.t.Fatalf("%s has no scope: it would vanish from every assessment", dn)
 	}
-	return e.Result(scope).Right("SeDenyNetworkLogonRight")
+	return e.Result(scope)
 }
 
 func wantUndecided(t *testing.T, s gpo.Setting, why string) {

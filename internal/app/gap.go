@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/leastwise/leastwise/internal/control"
 	"github.com/leastwise/leastwise/internal/forest"
 )
 
@@ -37,6 +38,11 @@ func coverageChecks(s *forest.Snapshot, account string) []Check {
 		check.State = CheckWarn
 		check.Detail = c.State + ": " + c.Reason
 		objects, single := gapObjects(s, c)
+		if !single && objects != nil && len(objects) == 0 {
+			check.State, check.Detail = CheckOK, "complete but for what every domain hides from ordinary users: nothing to grant"
+			out = append(out, check)
+			continue
+		}
 		if single {
 			key := string(c.Area) + c.State + c.Reason
 			if i, ok := place[key]; ok {
@@ -76,9 +82,15 @@ func gapObjects(s *forest.Snapshot, c forest.Coverage) (objects []string, single
 		if !ok {
 			return nil, false
 		}
-		var out []string
-		for _, id := range s.Flawed(a) {
-			out = append(out, s.DN(id))
+		flawed := s.Flawed(a)
+		if len(flawed) == 0 {
+			return nil, false
+		}
+		out := []string{}
+		for _, id := range flawed {
+			if !control.HiddenByDefault(s, id) {
+				out = append(out, s.DN(id))
+			}
 		}
 		return out, false
 	case forest.AreaContainer, forest.AreaFile, forest.AreaMetadata:
@@ -91,10 +103,18 @@ func gapObjects(s *forest.Snapshot, c forest.Coverage) (objects []string, single
 // ofDirectory tells a gap in the descriptors of objects from one in those of files.
 func ofDirectory(c forest.Coverage) bool { return strings.EqualFold(c.Subject, "nTSecurityDescriptor") }
 
+// objectsWhere names the objects of which is holds, but those that every domain
+// hides; nil if there is none at all.
 func objectsWhere(s *forest.Snapshot, is func(forest.ID) bool) []string {
 	var out []string
 	for id := range forest.ID(s.Len()) {
-		if is(id) {
+		switch {
+		case !is(id):
+		case control.HiddenByDefault(s, id):
+			if out == nil {
+				out = []string{}
+			}
+		default:
 			out = append(out, s.DN(id))
 		}
 	}

@@ -95,3 +95,28 @@ func TestCoverageChecks(t *testing.T) {
 		t.Error("an account that is not known has no place holder in the grant")
 	}
 }
+
+// What every domain hides from ordinary users is not worth a warning or a grant.
+func TestHiddenByDefaultIsNoGap(t *testing.T) {
+	b := forest.NewBuilder(forest.Info{Source: "ldap", Domain: "contoso.test"})
+	empty := []byte{1, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	for dn, class := range map[string]string{"DC=contoso,DC=test": "domainDNS", "CN=Users,DC=contoso,DC=test": "container"} {
+		if err := b.Add(forest.Entry{DN: dn, Attrs: []forest.Values{
+			{Name: "objectClass", Vals: [][]byte{[]byte(class)}}, {Name: "nTSecurityDescriptor", Vals: [][]byte{empty}},
+		}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Add(forest.Entry{DN: "CN=NTDS Quotas,DC=contoso,DC=test"}); err != nil {
+		t.Fatal(err)
+	}
+	b.Cover(forest.Coverage{Area: forest.AreaDescriptor, Subject: "nTSecurityDescriptor", State: "partial", Reason: "no Read permissions", Count: 1})
+	s, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checks := coverageChecks(s, "alice")
+	if len(checks) != 1 || checks[0].State != CheckOK || checks[0].Hint != "" || checks[0].Total != 0 {
+		t.Errorf("%+v", checks)
+	}
+}

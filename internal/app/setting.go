@@ -254,6 +254,9 @@ func (c *Config) Values() []Value {
 	return out
 }
 
+// Value returns a setting with where its value came from.
+func (c *Config) Value(name string) Value { return c.values[name] }
+
 // Text returns the value of a setting as text.
 func (c *Config) Text(name string) string { return c.values[name].Text }
 

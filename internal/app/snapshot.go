@@ -32,7 +32,7 @@ func Load(ctx context.Context, name, tool string, now time.Time) (*forest.Snapsh
 	stop := context.AfterFunc(ctx, func() { f.Close() })
 	defer stop()
 	r := bufio.NewReaderSize(f, 1<<20)
-	s, err := load(r, name, tool, now)
+	s, err := load(r, size(f), name, tool, now)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, context.Cause(ctx))
 	}
@@ -42,11 +42,18 @@ func Load(ctx context.Context, name, tool string, now time.Time) (*forest.Snapsh
 	return s, nil
 }
 
-// ReadFile is os.ReadFile whose errors leave out the name and the system call,
-// because the caller says what was being read.
+// errUTF16 reports a text file in the form that PowerShell 5 writes by default.
+var errUTF16 = errors.New("it is UTF-16: save it as UTF-8")
+
+// ReadFile reads a file of UTF-8 text that a person wrote, without the byte order
+// mark that some editors put before it. Errors leave out the name and the system
+// call, because the caller says what was being read.
 func ReadFile(name string) ([]byte, error) {
 	data, err := os.ReadFile(name)
-	return data, cause(err)
+	if bytes.HasPrefix(data, []byte{0xFF, 0xFE}) || bytes.HasPrefix(data, []byte{0xFE, 0xFF}) {
+		return nil, errUTF16
+	}
+	return bytes.TrimPrefix(data, []byte("\ufeff")), cause(err)
 }
 
 // cause takes the name of the file and of the system call out of err.
@@ -77,7 +84,16 @@ func openInput(name string) (*os.File, error) {
 	return f, nil
 }
 
-func load(r *bufio.Reader, name, tool string, now time.Time) (*forest.Snapshot, error) {
+// size returns how many bytes a regular file has, 0 for anything else.
+func size(f *os.File) int64 {
+	if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
+		return fi.Size()
+	}
+	return 0
+}
+
+// load reads a file of any form; size is 0 if it is not known.
+func load(r *bufio.Reader, size int64, name, tool string, now time.Time) (*forest.Snapshot, error) {
 	head, err := r.Peek(64)
 	if err != nil && len(head) == 0 {
 		if errors.Is(err, io.EOF) {
@@ -86,6 +102,8 @@ func load(r *bufio.Reader, name, tool string, now time.Time) (*forest.Snapshot, 
 		return nil, err
 	}
 	switch {
+	case forest.IsSnapshot(head) && size > forest.MaxFile:
+		return nil, fmt.Errorf("%w: %d bytes are more than any snapshot has", ErrInput, size)
 	case forest.IsSnapshot(head):
 		return forest.Read(r)
 	case isFixture(name):

@@ -49,6 +49,9 @@ gives a report of what is missing, and exit code 3.`,
 			if err := f.settle(files); err != nil {
 				return err
 			}
+			if err := checkSeverity(cmd, f.failOn); err != nil {
+				return err
+			}
 			return c.assess(cmd, &f)
 		},
 	}
@@ -68,7 +71,7 @@ func (f *assessFlags) settle(files []string) error {
 		}
 		f.snapshot = files[0]
 	}
-	return checkSeverity(f.failOn)
+	return nil
 }
 
 func (c *command) assess(cmd *cobra.Command, f *assessFlags) error {
@@ -132,9 +135,10 @@ func (c *command) render(w io.Writer, a *control.Assessment, f *assessFlags) err
 	return report.Text(w, a, screen)
 }
 
-// checkSeverity refuses a --fail-on that is no severity.
-func checkSeverity(level string) error {
-	if level != "" && !slices.Contains(severities, level) {
+// checkSeverity refuses a --fail-on that is no severity; an empty one, too, which
+// would be a gate that never closes.
+func checkSeverity(cmd *cobra.Command, level string) error {
+	if cmd.Flags().Changed("fail-on") && !slices.Contains(severities, level) {
 		return usagef("use one of "+strings.Join(severities, ", "), "--fail-on: there is no severity %q", level)
 	}
 	return nil

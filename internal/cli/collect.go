@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +34,9 @@ account may not read is stated in the snapshot's coverage.`,
 		Example: collectExample, Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkSnapshotOut(out); err != nil {
+				return err
+			}
+			if err := c.checkInputs(cmd, out); err != nil {
 				return err
 			}
 			cfg, err := c.config(cmd)
@@ -108,6 +112,9 @@ func (c *command) tool() string { return "leastwise " + c.env.Version }
 func (c *command) snapshot(ctx context.Context, cfg *app.Config, file string) (*forest.Snapshot, error) {
 	if file == "" {
 		return c.scan(ctx, cfg)
+	}
+	if v := cfg.Value("domain"); strings.HasPrefix(v.Source, "flag ") {
+		return nil, usagef("leave one of the two out", "--domain asks for a scan of %s, and %s is a file to read instead", v.Text, file)
 	}
 	return app.Load(ctx, file, c.tool(), c.env.Now().UTC())
 }

@@ -47,17 +47,22 @@ func (c *command) mergeConfig(cmd *cobra.Command) (*app.Config, error) {
 	return cfg, nil
 }
 
+// configName returns the name of the configuration file, and whether somebody gave
+// it.
+func (c *command) configName() (name string, given bool) {
+	if name = c.configFile; name == "" {
+		name = c.env.getenv(configVariable)
+	}
+	if name == "" {
+		return defaultConfigFile, false
+	}
+	return name, true
+}
+
 // readConfigFile reads the file that was named, which must exist, or the default
 // one, which need not.
 func (c *command) readConfigFile(cfg *app.Config) error {
-	name := c.configFile
-	if name == "" {
-		name = c.env.getenv(configVariable)
-	}
-	named := name != ""
-	if !named {
-		name = defaultConfigFile
-	}
+	name, named := c.configName()
 	data, err := app.ReadFile(name)
 	switch {
 	case !named && errors.Is(err, fs.ErrNotExist):

@@ -31,7 +31,7 @@ A finding has grown if it is a failure that was unknown or accepted before, is m
 severe, or is about another account, entry or computer than before.`,
 		Example: diffExample, Args: args(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			if err := checkSeverity(level); err != nil {
+			if err := checkSeverity(cmd, level); err != nil {
 				return err
 			}
 			if err := c.checkOutput(cmd, &o); err != nil {

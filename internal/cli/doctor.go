@@ -97,7 +97,7 @@ func (c *command) caller() app.Caller {
 // showCheck writes one line; below it the objects that it is about, and the hint.
 func showCheck(w io.Writer, v app.Check) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-8s %-13s %s: %s\n", v.State, v.Area, v.Name, report.Visible(oneLine(v.Detail)))
+	fmt.Fprintf(&b, "%-8s %-13s %s: %s\n", v.State, v.Area, report.Visible(v.Name), report.Visible(oneLine(v.Detail)))
 	const indent = "                      "
 	if v.Total > 0 {
 		fmt.Fprintf(&b, "%s %d not readable:\n", indent, v.Total)

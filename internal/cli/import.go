@@ -26,7 +26,7 @@ attributes that were not exported) is stated as coverage and never taken for abs
 			if err := checkSnapshotOut(out); err != nil {
 				return err
 			}
-			if err := checkInputs(cmd, out); err != nil {
+			if err := c.checkInputs(cmd, out); err != nil {
 				return err
 			}
 			if err := app.CheckWritable(out); err != nil {
@@ -39,7 +39,7 @@ attributes that were not exported) is stated as coverage and never taken for abs
 			if err := app.SaveSnapshot(cmd.Context(), out, s); err != nil {
 				return err
 			}
-			c.note("%s: %d objects, %d distinct descriptors, %d policy files", out, s.Len(), s.NumDescriptors(), len(s.Files()))
+			c.note("%s: %d objects, %d distinct descriptors, %d policy files", out, s.Len(), s.NumDescriptors(), filesRead(s))
 			c.noteGaps(s)
 			return nil
 		},

@@ -52,24 +52,34 @@ func (c *command) checkOutput(cmd *cobra.Command, o *output) error {
 	if !o.toFile() {
 		return nil
 	}
-	if err := checkInputs(cmd, o.file); err != nil {
+	if err := c.checkInputs(cmd, o.file); err != nil {
 		return err
 	}
 	return app.CheckWritable(o.file)
 }
 
-// checkInputs refuses to write the result over a file that the command reads.
-func checkInputs(cmd *cobra.Command, out string) error {
+// checkInputs refuses to write the result over a file that the command reads,
+// whether an argument, a flag, the environment or the configuration names it.
+func (c *command) checkInputs(cmd *cobra.Command, out string) error {
 	to, _ := os.Stat(out)
 	if to == nil || !to.Mode().IsRegular() {
 		return nil // nothing there that could be lost, or CheckWritable says what is wrong
 	}
-	inputs := cmd.Flags().Args()
+	config, _ := c.configName()
+	inputs := append(cmd.Flags().Args(), config)
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if f.Name != "out" {
 			inputs = append(inputs, f.Value.String())
 		}
 	})
+	if cfg, err := c.mergeConfig(cmd); err == nil { // else the command says what is wrong with it
+		for _, v := range cfg.Values() {
+			inputs = append(inputs, v.Text)
+			if v.Setting.Kind == app.List {
+				inputs = append(inputs, cfg.List(v.Setting.Name)...)
+			}
+		}
+	}
 	for _, name := range inputs {
 		if in, err := os.Stat(name); err == nil && os.SameFile(in, to) {
 			return usagef("name another file with --out", "%s is read and would be overwritten", name)

@@ -103,7 +103,7 @@ func line(v collect.Progress) string {
 	if v.Done {
 		state = "done"
 	}
-	return fmt.Sprintf("%8d  %s %s", v.Count, v.Phase, state)
+	return fmt.Sprintf("%8d  %s %s", v.Count, report.Visible(v.Phase), state)
 }
 
 // close stops drawing and waits for the terminal; what was drawn stays. It may be

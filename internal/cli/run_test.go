@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -64,7 +65,7 @@ func TestRun(t *testing.T) {
 			if code := cli.Run(t.Context(), args, env); code != 3 {
 				t.Errorf("output that takes nothing: exit code %d", code)
 			}
-			if want := "leastwise: writing standard output: no room\n"; !strings.HasPrefix(errs.String(), want) {
+			if want := "leastwise: writing standard output: no room\n"; !strings.Contains(errs.String(), want) {
 				t.Errorf("output that takes nothing: %q, want %q", errs.String(), want)
 			}
 		})
@@ -75,3 +76,50 @@ func TestRun(t *testing.T) {
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("no room") }
+
+// A result never goes over a file that the command reads, whatever names that file.
+func TestResultOverInput(t *testing.T) {
+	t.Parallel()
+	small, err := filepath.Abs(filepath.Join("..", "..", "examples", "small.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	input := func(text string) string {
+		name := filepath.Join(t.TempDir(), "input")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	const none = "controls: []\n"
+	for name, run := range map[string]func(file string) (args, environ []string){
+		"collect, keytab": func(file string) ([]string, []string) {
+			return []string{"collect", "--server", "127.0.0.2", "--user", "a", "--keytab", file, "--out", file}, nil
+		},
+		"assess, first of several catalogues": func(file string) ([]string, []string) {
+			return []string{"assess", small, "--catalogue", file, "--catalogue", input(none), "--out", file}, nil
+		},
+		"assess, environment": func(file string) ([]string, []string) {
+			return []string{"assess", small, "--out", file}, []string{"LEASTWISE_CATALOGUE=" + file}
+		},
+		"assess, setting of a file": func(file string) ([]string, []string) {
+			return []string{"assess", small, "--config", input("catalogue: " + file + "\n"), "--out", file}, nil
+		},
+		"assess, configuration": func(file string) ([]string, []string) {
+			return []string{"assess", small, "--out", file}, []string{"LEASTWISE_CONFIG=" + file}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := input(none)
+			args, environ := run(file)
+			var out, errs bytes.Buffer
+			code := cli.Run(t.Context(), args, cli.Environment{Version: "test", In: strings.NewReader(""), Out: &out, Err: &errs, Environ: environ, Now: time.Now})
+			if code != 2 || !strings.Contains(errs.String(), "is read and would be overwritten") {
+				t.Errorf("exit code %d: %s", code, errs.String())
+			}
+			if text, err := os.ReadFile(file); string(text) != none {
+				t.Errorf("the file now holds %.40q, %v", text, err)
+			}
+		})
+	}
+}

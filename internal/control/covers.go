@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
@@ -130,6 +131,9 @@ func (w *world) coverUnread(s gpo.Setting) string {
 		lists = append(lists, o.Principals)
 	}
 	for _, p := range slices.Concat(lists...) {
+		if why := w.nameless(p); why != "" {
+			return why
+		}
 		if p.SID.IsZero() || p.SID.Domain() == builtinDomain {
 			continue
 		}
@@ -138,6 +142,32 @@ func (w *world) coverUnread(s gpo.Setting) string {
 		}
 	}
 	return ""
+}
+
+// nameless says why a name in a policy that means nothing to the snapshot may be that
+// of a principal of the forest; "" if it cannot be, and of what is no such name.
+func (w *world) nameless(p gpo.Principal) string {
+	if p.Kind != gpo.UnresolvedName || strings.HasPrefix(p.Raw, "*") || strings.HasPrefix(p.Raw, `.\`) {
+		return ""
+	}
+	why := ""
+	if flawed := w.s.Flawed(forest.NETBIOSName); len(flawed) > 0 {
+		why = "nETBIOSName of " + w.s.DN(flawed[0]) + ": " + w.s.Why(flawed[0], forest.NETBIOSName)
+	}
+	domain, _, qualified := strings.Cut(p.Raw, `\`)
+	for d, dom := range w.domains {
+		if qualified && !strings.EqualFold(domain, dom.NetBIOS) && !strings.EqualFold(domain, dom.DNS) {
+			continue
+		}
+		why = cmp.Or(why, w.namesUnread())
+		if gaps := w.listing().accounts[d]; len(gaps) > 0 {
+			why = cmp.Or(why, gaps[0])
+		}
+	}
+	if why == "" {
+		return ""
+	}
+	return "whose name " + p.Raw + " is; what would tell was not read: " + why
 }
 
 // sawCover records through what a right concerns a principal that it does not name.

@@ -27,7 +27,7 @@ const (
 // policies.
 type hostSet struct {
 	container forest.ID
-	scope     gpo.ScopeID
+	scope     gpo.ScopeID // one of those that are alike
 	role      string
 	computers []forest.ID
 	tag       string // tells apart the sets of one container
@@ -50,7 +50,7 @@ func (w *world) findHostSets() []*hostSet {
 			if w.kind(c) != "computer" || st == forest.Known && uac&2 != 0 {
 				continue
 			}
-			k := key{w.s.Parent(c), gpo.ScopeID(sc), roles.of(w, c)}
+			k := key{w.s.Parent(c), w.gpo.Alike(gpo.ScopeID(sc)), roles.of(w, c)}
 			if sets[k] == nil {
 				sets[k] = &hostSet{container: k.container, scope: k.scope, role: k.role, doubt: "userAccountControl of " + w.s.DN(c) + ": " + w.s.Why(c, forest.UserAccountControl)}
 			}
@@ -218,7 +218,15 @@ func rightMethods() []method {
 				return r.ev.unknown("members", o.why)
 			}
 			sid := r.ev.w.s.SID(o.id)
-			return r.truth(func(p gpo.Principal) bool { return p.Is(sid) })
+			why := ""
+			v := r.truth(func(p gpo.Principal) bool {
+				why = cmp.Or(why, r.ev.w.nameless(p))
+				return p.Is(sid)
+			})
+			if v == types.False && why != "" {
+				return r.ev.unknown("members", why)
+			}
+			return v
 		}},
 	}
 }
@@ -292,9 +300,15 @@ func holderMethods() []method {
 			if why := h.ev.w.mayBeHidden(h.p.SID); why != "" {
 				return h.ev.unknown("members", why)
 			}
+			if why := h.ev.w.nameless(h.p); why != "" {
+				return h.ev.unknown("members", why)
+			}
 			return types.Bool(h.ev.w.kind(h.p.ID) == "user")
 		}),
 		onHolder("isPrincipal", one(cel.StringType), cel.BoolType, "the principal of that name, of any domain", func(h holder, args []ref.Val) ref.Val {
+			if why := h.ev.w.nameless(h.p); why != "" {
+				return h.ev.unknown("members", why)
+			}
 			if h.p.SID.IsZero() {
 				return types.False
 			}
@@ -302,7 +316,7 @@ func holderMethods() []method {
 		}),
 		onHolder("privileged", none(), cel.BoolType, "a protected account or group, or an effective member of one", func(h holder, _ []ref.Val) ref.Val {
 			if h.p.ID == forest.None {
-				if why := h.ev.w.mayBeHidden(h.p.SID); why != "" {
+				if why := cmp.Or(h.ev.w.mayBeHidden(h.p.SID), h.ev.w.nameless(h.p)); why != "" {
 					return h.ev.unknown("members", why)
 				}
 				return types.False
@@ -344,7 +358,11 @@ func groupHolds(g localGroup, o object) ref.Val {
 		return g.ev.unknown("members", o.why)
 	}
 	sid := g.ev.w.s.SID(o.id)
+	unread := ""
 	for _, m := range g.group.Members {
+		if m.In != gpo.No {
+			unread = cmp.Or(unread, g.ev.w.nameless(m.Principal))
+		}
 		if m.Is(sid) {
 			g.ev.sawMember(g.group, m)
 			if m.In == gpo.Unknown {
@@ -355,6 +373,9 @@ func groupHolds(g localGroup, o object) ref.Val {
 	}
 	if len(g.group.Problems) > 0 {
 		return g.ev.unknown("local-groups", reasons(g.group.Problems))
+	}
+	if unread != "" {
+		return g.ev.unknown("members", unread)
 	}
 	return types.False
 }

@@ -93,16 +93,20 @@ func (l *listing) add(w *world, dn, text string) {
 	}
 }
 
-// hiddenByDefault reports whether the object of domain d is one that every domain
-// hides from ordinary users, and no account: it stands where the directory itself
-// put it. Without this no ordinary user could scan a domain to the end.
-func (w *world) hiddenByDefault(id forest.ID, d int) bool {
-	name, ok := strings.CutSuffix(w.s.DN(id), ","+w.domains[d].DN)
+// HiddenByDefault reports whether id is one of the objects that every domain hides
+// from ordinary users, and no account: it stands where the directory itself put it.
+// Without this no ordinary user could scan a domain to the end.
+func HiddenByDefault(s *forest.Snapshot, id forest.ID) bool {
+	d, ok := s.DomainOf(id)
+	if !ok {
+		return s.Name(id) == "NTDS Quotas" // that of the configuration partition
+	}
+	name, ok := strings.CutSuffix(s.DN(id), ","+d.DN)
 	if !ok {
 		return false
 	}
 	switch name {
-	case "CN=NTDS Quotas", "CN=MicrosoftDNS,CN=System", "CN=Password Settings Container,CN=System":
+	case "CN=NTDS Quotas", "CN=NTDS Quotas,CN=Configuration", "CN=MicrosoftDNS,CN=System", "CN=Password Settings Container,CN=System":
 		return true
 	}
 	rdn, found := strings.CutSuffix(name, ",CN=IP Security,CN=System")
@@ -117,7 +121,7 @@ func (w *world) addClassless(l *listing) {
 		if kind != "" || len(w.s.Classes(forest.ID(id))) > 0 {
 			continue
 		}
-		if d := w.domainIndex(forest.ID(id)); d >= 0 && !w.hiddenByDefault(forest.ID(id), d) {
+		if d := w.domainIndex(forest.ID(id)); d >= 0 && !HiddenByDefault(w.s, forest.ID(id)) {
 			if count[d]++; count[d] == 1 {
 				first[d] = forest.ID(id)
 			}

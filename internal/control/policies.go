@@ -52,7 +52,7 @@ func (w *world) policyLinks() map[forest.ID][]link {
 		text, _ := w.s.Str(c, forest.GPLink)
 		entries, err := gpo.ParseLinks(text)
 		if err != nil {
-			continue // the scope of the container reports it
+			continue // linkGaps names it
 		}
 		for _, e := range entries {
 			if p := w.s.Lookup(e.DN); p != forest.None {
@@ -63,14 +63,20 @@ func (w *world) policyLinks() map[forest.ID][]link {
 	return out
 }
 
-// linkGaps says why links of policies may be missing.
-func (w *world) linkGaps() []string {
+// findLinkGaps says why links of policies may be missing.
+func (w *world) findLinkGaps() []string {
 	var out []string
 	if !w.s.Collected(forest.GPLink) {
 		out = append(out, "gPLink is not part of this snapshot")
 	}
 	if flawed := w.s.Flawed(forest.GPLink); len(flawed) > 0 {
 		out = append(out, "gPLink of "+counted(len(flawed), w.s.DN(flawed[0]), "containers")+": "+w.s.Why(flawed[0], forest.GPLink))
+	}
+	for _, c := range w.s.With(forest.GPLink) {
+		text, _ := w.s.Str(c, forest.GPLink)
+		if _, err := gpo.ParseLinks(text); err != nil {
+			out = append(out, "the links of "+w.s.DN(c)+": "+err.Error())
+		}
 	}
 	for _, texts := range w.listing().accounts {
 		out = append(out, texts...)
@@ -145,8 +151,14 @@ func (f *policyFacts) readPasswords(w *world) {
 }
 
 // passwordLines returns the lines of elements with a non-empty cpassword. Values
-// are not kept. A file that is not XML is searched as text.
+// are not kept. A file that is not XML is searched as text, one in UTF-16 as what it
+// says.
 func passwordLines(data []byte) []int {
+	if text, err := gpo.Text(data); err == nil {
+		data = []byte(text)
+	} else {
+		data = bytes.ReplaceAll(data, []byte{0}, nil) // UTF-16 that was cut short
+	}
 	if !bytes.Contains(bytes.ToLower(data), []byte("cpassword")) {
 		return nil
 	}

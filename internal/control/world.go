@@ -41,6 +41,7 @@ type world struct {
 	upns         func() *nameIndex
 	baseline     func() []baselineEntry
 	policies     func() []*policyFacts
+	linkGaps     func() []string // why links of policies may be missing
 	listing      func() *listing
 	protectedGap func() string // why an object that is known in no protected group may be in one
 	namesUnread  func() string // why an account may have a name that is not known
@@ -85,6 +86,7 @@ func newWorld(in Input) *world {
 	w.upns = sync.OnceValue(w.indexNames)
 	w.baseline = sync.OnceValue(w.readBaseline)
 	w.policies = sync.OnceValue(w.readPolicies)
+	w.linkGaps = sync.OnceValue(w.findLinkGaps)
 	w.listing = sync.OnceValue(w.findListing)
 	w.protectedGap = sync.OnceValue(w.findProtectedGap)
 	w.namesUnread = sync.OnceValue(w.findNamesUnread)

@@ -56,7 +56,6 @@ func (e *FormatError) Unwrap() error { return e.Kind }
 // Limits of a file, against hostile ones. The budget bounds what sections may
 // expand to: budgetBase + budgetRatio × stored bytes.
 const (
-	maxFile     = 16 << 30
 	maxSections = 4096
 	maxName     = 128
 	budgetBase  = 16 << 20

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // ErrLDIF reports text that is not LDIF (RFC 2849), or LDIF that describes
@@ -446,6 +447,9 @@ func (p *ldifParser) value(l ldifLine) (name string, val []byte, err error) {
 			return "", nil, fmt.Errorf("%w: value of %s is not base64", ErrLDIF, clip(name))
 		}
 		return name, val[:n], nil
+	}
+	if !utf8.Valid(rest) { // Latin-1 and the like: names would come out as other names
+		return "", nil, fmt.Errorf("%w: value of %s is not UTF-8; convert the file, or export it again", ErrLDIF, clip(name))
 	}
 	return name, bytes.TrimLeft(rest, " "), nil
 }

@@ -97,6 +97,8 @@ func TestLDIFErrors(t *testing.T) {
 		"modify":            {"\ndn: CN=a,DC=x\nchangetype: modify\nreplace: x\n", ErrLDIF, "line 3"},
 		"url":               {"dn: CN=a,DC=x\ndescription:< file:///etc/passwd\n", ErrLDIF, "line 2: not LDIF of objects: value of \"description\" is a URL"},
 		"base64":            {"dn: CN=a,DC=x\ndescription:: !!\n", ErrLDIF, "line 2"},
+		"Latin-1":           {"dn: CN=a,DC=x\ndescription: J\xfcrgen\n", ErrLDIF, "line 2: not LDIF of objects: value of \"description\" is not UTF-8"},
+		"Latin-1 name":      {"dn: CN=J\xfcrgen,DC=x\n", ErrLDIF, "line 1"},
 		"no colon":          {"dn: CN=a,DC=x\ndescription\n", ErrLDIF, "line 2"},
 		"no dn":             {"sAMAccountName: joe\n", ErrLDIF, "line 1"},
 		"two dn":            {entry + "dn: CN=b,DC=x\n", ErrLDIF, "line 3"},

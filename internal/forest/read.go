@@ -25,12 +25,12 @@ import (
 // waits for them.
 func Read(r io.Reader) (*Snapshot, error) {
 	buf := bytes.NewBuffer(make([]byte, 0, sizeOf(r)))
-	n, err := buf.ReadFrom(io.LimitReader(r, maxFile+1))
+	n, err := buf.ReadFrom(io.LimitReader(r, MaxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading snapshot: %w", err)
 	}
-	if n > maxFile {
-		return nil, &FormatError{ErrCorrupt, "", maxFile, "larger than any snapshot"}
+	if n > MaxFile {
+		return nil, &FormatError{ErrCorrupt, "", MaxFile, "larger than any snapshot"}
 	}
 	return decode(buf.Bytes())
 }
@@ -47,8 +47,12 @@ func sizeOf(r io.Reader) int {
 	case interface{ Len() int }:
 		size = int64(v.Len())
 	}
-	return int(min(max(size, 0), maxFile)) + bytes.MinRead
+	return int(min(max(size, 0), MaxFile)) + bytes.MinRead
 }
+
+// MaxFile is the largest size of a snapshot file, in bytes. A million objects need
+// less than a tenth of it.
+const MaxFile = 4 << 30
 
 // A frame is a section as it stands in the file.
 type frame struct {
@@ -172,7 +176,7 @@ func (c *cursor) section(at int) (frame, error) {
 		return f, err
 	}
 	rawLen, bodyLen := binary.LittleEndian.Uint64(sizes), binary.LittleEndian.Uint64(sizes[8:])
-	if len(name) == 0 || len(name) > maxName || rawLen > maxFile || bodyLen > maxFile || f.codec > codecZstd {
+	if len(name) == 0 || len(name) > maxName || rawLen > MaxFile || bodyLen > MaxFile || f.codec > codecZstd {
 		return f, f.bad("malformed header")
 	}
 	f.rawLen = int(rawLen)

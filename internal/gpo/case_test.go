@@ -211,7 +211,7 @@ func TestCases(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newCaseForest(c, "contoso.test", secdesc.MustSID("S-1-5-21-1-2-3"))
 			s := w.snapshot(t)
-			e := gpo.New(s, reach.New(s), w.siteOption(s)...)
+			e := gpo.New(s, reach.New(s))
 			c.check(t, s, e, w)
 		})
 	}

@@ -98,7 +98,9 @@ func (p *Policy) load(s *forest.Snapshot) {
 		}
 		if err := c.parse(p, f, file.Data); err != nil {
 			p.problem(err.Error())
-			c.unread[f] = fmt.Sprintf("%s of policy %s: %v", policyFiles[f].path, p, err)
+			if c.ignored[f] == "" { // else it does not matter what it says
+				c.unread[f] = fmt.Sprintf("%s of policy %s: %v", policyFiles[f].path, p, err)
+			}
 		}
 	}
 }

@@ -32,6 +32,13 @@ func (e Encoding) String() string {
 // maxFile is the largest policy file that is parsed, in bytes.
 const maxFile = 16 << 20
 
+// Text returns what a policy file says, whatever Encoding it is in, without its byte
+// order mark.
+func Text(raw []byte) (string, error) {
+	text, _, err := decodeText(raw)
+	return text, err
+}
+
 // decodeText returns the text of a policy file, without its byte order mark.
 func decodeText(raw []byte) (string, Encoding, error) {
 	if len(raw) > maxFile {

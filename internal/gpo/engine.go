@@ -1,6 +1,7 @@
 package gpo
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -36,23 +37,11 @@ const (
 	partialSecretsAccount = 0x4000000
 )
 
-// An Option changes how an Engine sees the forest.
-type Option func(*Engine)
-
-// WithSites declares the sites of computers, which the directory does not tell:
-// site returns the site object of a computer, or forest.None if it is unknown.
-// Sites of domain controllers, and the site of a forest that has only one, are
-// known without it.
-func WithSites(site func(computer forest.ID) forest.ID) Option {
-	return func(e *Engine) { e.declared = site }
-}
-
 // An Engine answers for the computers of one snapshot. It is safe for concurrent
 // use.
 type Engine struct {
 	s        *forest.Snapshot
 	tokens   Tokens
-	declared func(forest.ID) forest.ID
 	names    *resolver
 	policies map[string]*Policy // by lower-case DN as linked, and as stored
 	sites    []forest.ID
@@ -63,6 +52,7 @@ type Engine struct {
 	scopes    []*scope
 	scopeOf   map[forest.ID]ScopeID
 	interning map[scopeKey]ScopeID
+	alike     func() []ScopeID
 	unsureOf  map[secdesc.SID]string // only while placing computers
 }
 
@@ -82,7 +72,11 @@ type scopeKey struct {
 }
 
 // New prepares the answers for all computers of s. It panics if t is nil.
-func New(s *forest.Snapshot, t Tokens, options ...Option) *Engine {
+//
+// The directory tells the sites of domain controllers, and that of every computer in
+// a forest that has only one; policies that are linked to a site may or may not apply
+// to the others.
+func New(s *forest.Snapshot, t Tokens) *Engine {
 	if t == nil {
 		panic("gpo.New: nil Tokens")
 	}
@@ -95,12 +89,10 @@ func New(s *forest.Snapshot, t Tokens, options ...Option) *Engine {
 		interning: map[scopeKey]ScopeID{},
 		unsureOf:  map[secdesc.SID]string{},
 	}
-	for _, o := range options {
-		o(e)
-	}
 	e.names = newResolver(s)
 	e.findSites()
 	e.placeComputers()
+	e.alike = sync.OnceValue(e.findAlike)
 	for id := range forest.ID(s.Len()) { // those that nothing links, too
 		if s.IsA(id, "groupPolicyContainer") {
 			e.policy(s.DN(id))
@@ -108,10 +100,6 @@ func New(s *forest.Snapshot, t Tokens, options ...Option) *Engine {
 	}
 	return e
 }
-
-// With prepares the answers for another view of the same forest, with the same
-// sites of computers.
-func (e *Engine) With(s *forest.Snapshot, t Tokens) *Engine { return New(s, t, WithSites(e.declared)) }
 
 // Filters reports whether the filter of a linked policy names sid: whether policy
 // depends on who holds it.
@@ -141,6 +129,39 @@ func (e *Engine) ScopeOf(computer forest.ID) (id ScopeID, ok bool) {
 // Result returns the resultant set of policy of a scope. It is computed when it
 // is first asked for.
 func (e *Engine) Result(id ScopeID) *Result { return e.scopes[id].result() }
+
+// Alike returns the first of the scopes with the result of this one: in the same
+// container the same policies apply, or may, under the same conditions. Such scopes
+// differ in their sites, which link nothing that tells them apart, or in why a
+// policy is not applied.
+func (e *Engine) Alike(id ScopeID) ScopeID { return e.alike()[id] }
+
+func (e *Engine) findAlike() []ScopeID {
+	type key struct {
+		container, domain forest.ID
+		dc                bool
+		said              string
+	}
+	first := map[key]ScopeID{}
+	out := make([]ScopeID, len(e.scopes))
+	for id, sc := range e.scopes {
+		var said strings.Builder
+		for _, text := range sc.plan.problems {
+			fmt.Fprintf(&said, "%q\n", text)
+		}
+		for _, x := range sc.plan.entries {
+			if x = e.admit(sc, x); x.rejected == nil {
+				fmt.Fprintf(&said, "%p %+v %q\n", x.policy, x.link, x.when)
+			}
+		}
+		k := key{sc.plan.chain.container(), sc.plan.chain.domain.Head, sc.dc, said.String()}
+		if _, ok := first[k]; !ok {
+			first[k] = ScopeID(id)
+		}
+		out[id] = first[k]
+	}
+	return out
+}
 
 // Policies returns the policies of the snapshot, linked or not, and those that a
 // container of the scopes links without their being there, ordered by
@@ -218,17 +239,34 @@ func isHost(classes []string) bool {
 // tokenKey is a plan and what a token holds of the SIDs that its filters name.
 type tokenKey struct {
 	plan *plan
-	dc   bool
+	role hostRole
 	bits string
 }
 
-func (e *Engine) place(id forest.ID, buf *[]byte, memo map[tokenKey]ScopeID) {
-	uac, st := e.s.Int(id, forest.UserAccountControl)
-	dc := uac&(serverTrustAccount|partialSecretsAccount) != 0
-	if st != forest.Known { // a server object of a site refers to it
-		_, dc = e.dcSites[id]
+// hostRole says whether a computer is a domain controller, and whether its token
+// holds Enterprise Domain Controllers, as that of one that is not read-only does.
+type hostRole struct {
+	dc         bool
+	enterprise bool
+	unsure     string // why enterprise may be wrong
+}
+
+// roleOf tells domain controllers by userAccountControl, or else by their primary
+// group, or else by the server object of a site that refers to them.
+func (e *Engine) roleOf(id forest.ID) hostRole {
+	if uac, st := e.s.Int(id, forest.UserAccountControl); st == forest.Known {
+		return hostRole{dc: uac&(serverTrustAccount|partialSecretsAccount) != 0, enterprise: uac&serverTrustAccount != 0}
 	}
-	p := e.planFor(id, dc)
+	if rid, st := e.s.Int(id, forest.PrimaryGroupID); st == forest.Known {
+		return hostRole{dc: rid == 516 || rid == 521, enterprise: rid == 516}
+	}
+	_, dc := e.dcSites[id]
+	return hostRole{dc: dc, unsure: "whether it is a writable domain controller: userAccountControl and primaryGroupID, " + e.s.Why(id, forest.UserAccountControl)}
+}
+
+func (e *Engine) place(id forest.ID, buf *[]byte, memo map[tokenKey]ScopeID) {
+	role := e.roleOf(id)
+	p := e.planFor(id, role.dc)
 	if p == nil {
 		return
 	}
@@ -238,25 +276,25 @@ func (e *Engine) place(id forest.ID, buf *[]byte, memo map[tokenKey]ScopeID) {
 		if i%8 == 0 {
 			bits = append(bits, 0)
 		}
-		if e.holds(id, self, uac, sid) {
+		if e.holds(id, self, role, sid) {
 			bits[i/8] |= 1 << (i % 8)
 		}
 	}
 	*buf = bits
-	sc, ok := memo[tokenKey{p, dc, string(bits)}]
+	sc, ok := memo[tokenKey{p, role, string(bits)}]
 	if !ok {
-		sc = e.intern(p, dc, bits)
-		memo[tokenKey{p, dc, string(bits)}] = sc
+		sc = e.intern(p, role, bits)
+		memo[tokenKey{p, role, string(bits)}] = sc
 	}
 	e.scopeOf[id] = sc
 	e.scopes[sc].computers = append(e.scopes[sc].computers, id)
 }
 
-func (e *Engine) holds(id forest.ID, self secdesc.SID, uac int64, sid secdesc.SID) bool {
+func (e *Engine) holds(id forest.ID, self secdesc.SID, role hostRole, sid secdesc.SID) bool {
 	switch {
 	case everyToken[sid] || sid == self && !self.IsZero():
 		return true
-	case sid == enterpriseDCs && uac&serverTrustAccount != 0:
+	case sid == enterpriseDCs && role.enterprise:
 		return true
 	}
 	return e.tokens.Holds(id, sid)
@@ -273,7 +311,7 @@ func (e *Engine) unsure(sid secdesc.SID) string {
 }
 
 // intern finds or makes the scope for a token.
-func (e *Engine) intern(p *plan, dc bool, bits []byte) ScopeID {
+func (e *Engine) intern(p *plan, role hostRole, bits []byte) ScopeID {
 	held := make(map[secdesc.SID]bool, len(p.sids))
 	for i, sid := range p.sids {
 		held[sid] = bits[i/8]&(1<<(i%8)) != 0
@@ -281,6 +319,9 @@ func (e *Engine) intern(p *plan, dc bool, bits []byte) ScopeID {
 	holds := func(sid secdesc.SID) (Truth, string) {
 		if held[sid] {
 			return Yes, ""
+		}
+		if sid == enterpriseDCs && role.unsure != "" {
+			return Unknown, role.unsure
 		}
 		if why := e.unsure(sid); why != "" {
 			return Unknown, why
@@ -295,12 +336,12 @@ func (e *Engine) intern(p *plan, dc bool, bits []byte) ScopeID {
 		key.WriteByte(byte(v.pass))
 		key.WriteByte(byte(v.reason))
 	}
-	k := scopeKey{p, dc, key.String()}
+	k := scopeKey{p, role.dc, key.String()}
 	if id, ok := e.interning[k]; ok {
 		return id
 	}
 	id := ScopeID(len(e.scopes))
-	sc := &scope{plan: p, dc: dc, verdicts: verdicts}
+	sc := &scope{plan: p, dc: role.dc, verdicts: verdicts}
 	sc.result = sync.OnceValue(func() *Result { return e.compute(id, sc) })
 	e.scopes = append(e.scopes, sc)
 	e.interning[k] = id

@@ -7,12 +7,10 @@ import (
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
-// Rights and classes that security filtering looks at.
+// The right and the class that security filtering looks at.
 var (
 	applyGroupPolicy = secdesc.MustGUID("edacfd8f-ffb3-11d1-b41d-00a0c968f939")
 	classGPC         = secdesc.MustGUID("f30e3bc2-9ff0-11d1-b603-0000f80367c1")
-	classContainer   = secdesc.MustGUID("bf967a8b-0de6-11d0-a285-00aa003049e2")
-	classTop         = secdesc.MustGUID("bf967ab7-0de6-11d0-a285-00aa003049e2")
 )
 
 // filter is the security filter of a policy ([MS-GPOL] 3.2.5.1.6): what its
@@ -31,7 +29,8 @@ type filterStep struct {
 	conditional bool // callback entry: its condition is not evaluated
 }
 
-// newFilter picks out the entries of d that count.
+// newFilter picks out the entries of d that count. One that is not for heirs alone
+// counts whatever class of heirs it names ([MS-DTYP] 2.5.3.2).
 func newFilter(d *secdesc.Descriptor) *filter {
 	if d.DACL == nil {
 		return &filter{everyone: true}
@@ -39,9 +38,6 @@ func newFilter(d *secdesc.Descriptor) *filter {
 	f := &filter{}
 	for i, a := range d.DACL.ACEs {
 		if !a.Type.IsAllow() && !a.Type.IsDeny() || a.Flags.Has(secdesc.InheritOnly) {
-			continue
-		}
-		if t := a.InheritedObjectType; !t.IsZero() && t != classGPC && t != classContainer && t != classTop {
 			continue
 		}
 		m := a.Mask.MapGeneric()

@@ -28,7 +28,6 @@ type caseForest struct {
 	dn        map[string]string // by name in the case
 	sids      map[string]secdesc.SID
 	guid      map[string]string // of policies
-	siteOf    map[string]string
 }
 
 type caseObject struct {
@@ -53,7 +52,7 @@ func newCaseForest(c *policyCase, dns string, sid secdesc.SID) *caseForest {
 	w := &caseForest{
 		c: c, dns: dns, base: "DC=" + strings.ReplaceAll(dns, ".", ",DC="), domainSID: sid,
 		files: map[string][]byte{}, unreadF: map[string]string{}, dn: map[string]string{},
-		sids: map[string]secdesc.SID{}, guid: map[string]string{}, siteOf: map[string]string{},
+		sids: map[string]secdesc.SID{}, guid: map[string]string{},
 	}
 	w.dn["domain"] = w.base
 	for i, p := range c.pols {
@@ -124,9 +123,6 @@ func (w *caseForest) accounts() {
 		}})
 		for _, g := range h.groups {
 			member[g] = append(member[g], dn)
-		}
-		if h.site != "" {
-			w.siteOf[dn] = h.site
 		}
 	}
 	for _, g := range w.c.groups {
@@ -440,16 +436,4 @@ func (w *caseForest) addTo(t testing.TB, b *forest.Builder, o caseObject) {
 			b.MarkUnreadable(a, "access denied")
 		}
 	}
-}
-
-// siteOption declares the sites that the case gives its member computers.
-func (w *caseForest) siteOption(s *forest.Snapshot) []gpo.Option {
-	return []gpo.Option{gpo.WithSites(func(id forest.ID) forest.ID {
-		for dn, site := range w.siteOf {
-			if uac, _ := s.Int(id, forest.UserAccountControl); uac&0x2000 == 0 && s.Lookup(dn) == id {
-				return s.Lookup(w.dn[site])
-			}
-		}
-		return forest.None
-	})}
 }

@@ -150,7 +150,7 @@ func (x *labCases) run(t *testing.T, c *policyCase) {
 	}
 	x.writeFiles(t, w)
 	s := x.snapshot(t, w, slices.Clone(made))
-	c.check(t, s, gpo.New(s, reach.New(s), w.siteOption(s)...), w)
+	c.check(t, s, gpo.New(s, reach.New(s)), w)
 }
 
 func (x *labCases) add(t *testing.T, w *caseForest, o caseObject) {

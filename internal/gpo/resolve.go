@@ -18,7 +18,12 @@ func (e *Engine) compute(id ScopeID, sc *scope) *Result {
 		settings: map[string]*Setting{}, names: map[section][]string{},
 	}
 	for _, x := range sc.plan.entries {
-		e.admit(r, sc, x)
+		if x = e.admit(sc, x); x.rejected != nil {
+			r.Rejected = append(r.Rejected, *x.rejected)
+			continue
+		}
+		r.entries = append(r.entries, x)
+		r.Policies = append(r.Policies, Applied{Policy: x.policy, Link: x.link, When: x.when})
 	}
 	h := host{domain: c.domain, dc: sc.dc}
 	r.resolveAll(systemSection, nil)
@@ -35,23 +40,20 @@ func (e *Engine) compute(id ScopeID, sc *scope) *Result {
 	return r
 }
 
-// admit puts a link of the plan among the applied or the rejected ones.
-func (e *Engine) admit(r *Result, sc *scope, x entry) {
-	if x.rejected == nil && x.policy != nil {
-		v := sc.verdicts[slices.Index(sc.plan.filtered, x.policy)]
-		switch v.pass {
-		case No:
-			x.rejected = &Rejected{Policy: x.policy, Link: x.link, Reason: v.reason, ACE: v.ace, Text: e.filterText(v)}
-		case Unknown:
-			x.when = append(slices.Clone(x.when), fmt.Sprintf("the security filter of policy %s lets the computer in (%s)", x.policy, v.text))
-		}
+// admit says of a link of the plan whether the security filter of its policy lets
+// the computers of the scope in.
+func (e *Engine) admit(sc *scope, x entry) entry {
+	if x.rejected != nil || x.policy == nil {
+		return x
 	}
-	if x.rejected != nil {
-		r.Rejected = append(r.Rejected, *x.rejected)
-		return
+	v := sc.verdicts[slices.Index(sc.plan.filtered, x.policy)]
+	switch v.pass {
+	case No:
+		x.rejected = &Rejected{Policy: x.policy, Link: x.link, Reason: v.reason, ACE: v.ace, Text: e.filterText(v)}
+	case Unknown:
+		x.when = append(slices.Clone(x.when), fmt.Sprintf("the security filter of policy %s lets the computer in (%s)", x.policy, v.text))
 	}
-	r.entries = append(r.entries, x)
-	r.Policies = append(r.Policies, Applied{Policy: x.policy, Link: x.link, When: x.when})
+	return x
 }
 
 func (e *Engine) filterText(v verdict) string {

@@ -180,7 +180,7 @@ type Setting struct {
 	Principals []Principal // Defined rights: who holds it; empty means nobody
 	Winner     Source      // Defined
 	Losers     []Loser     // highest precedence first; also of undecided settings
-	Outcomes   []Outcome   // highest precedence first; one if the setting is decided
+	Outcomes   []Outcome   // highest precedence first; of a decided setting all have its value
 	Reasons    []string    // Undecided: what would have to be known
 }
 

@@ -302,11 +302,6 @@ func (e *Engine) findSites() {
 
 // siteOf returns the site of a computer if it is known, or forest.None.
 func (e *Engine) siteOf(id forest.ID, dc bool) forest.ID {
-	if e.declared != nil {
-		if site := e.declared(id); site != forest.None {
-			return site
-		}
-	}
 	if dc {
 		if site, ok := e.dcSites[id]; ok {
 			return site

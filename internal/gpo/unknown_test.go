@@ -60,6 +60,11 @@ func (g *gappedForest) computer(dn string) {
 // right returns what policy does to R1 of the computer.
 func (g *gappedForest) right(dn string) gpo.Setting {
 	g.t.Helper()
+	return g.result(dn).Right("SeDenyNetworkLogonRight")
+}
+
+func (g *gappedForest) result(dn string) *gpo.Result {
+	g.t.Helper()
 	s, err := g.b.Build()
 	if err != nil {
 		g.t.Fatal(err)
@@ -69,7 +74,7 @@ func (g *gappedForest) right(dn string) gpo.Setting {
 	if !ok {
 		g.t.Fatalf("%s has no scope: it would vanish from every assessment", dn)
 	}
-	return e.Result(scope).Right("SeDenyNetworkLogonRight")
+	return e.Result(scope)
 }
 
 func wantUndecided(t *testing.T, s gpo.Setting, why string) {
@@ -239,5 +244,31 @@ func TestRestrictedGroupUnderTwoNames(t *testing.T) {
 		if _, in := group.Contains(func(p gpo.Principal) bool { return p.Is(w.domainSID.Child(rid)) }); in != want {
 			t.Errorf("membership of %d is %v, want %v: the inner policy wins", rid, in, want)
 		}
+	}
+}
+
+// An entry that counts on its object counts whatever class its inherited object
+// type names ([MS-DTYP] 2.5.3.2): that only says what inherits it.
+func TestFilterInheritedObjectType(t *testing.T) {
+	const (
+		dn      = "CN=PC,CN=Computers," + gappedBase
+		user    = "bf967aba-0de6-11d0-a285-00aa003049e2"
+		applies = "(A;;RP;;;AU)(OA;;CR;edacfd8f-ffb3-11d1-b41d-00a0c968f939;;AU)"
+	)
+	for _, c := range []struct {
+		name, sd string
+		want     gpo.State
+	}{
+		{"allow", "(A;;RP;;;AU)(OA;;CR;edacfd8f-ffb3-11d1-b41d-00a0c968f939;" + user + ";AU)", gpo.Defined},
+		{"deny", "(OD;CI;CR;edacfd8f-ffb3-11d1-b41d-00a0c968f939;" + user + ";AU)" + applies, gpo.NotDefined},
+		{"deny of what inherits alone", "(OD;CIIO;CR;edacfd8f-ffb3-11d1-b41d-00a0c968f939;" + user + ";AU)" + applies, gpo.Defined},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := newGappedForest(t, c.sd)
+			g.computer(dn)
+			if s := g.right(dn); s.State != c.want {
+				t.Errorf("the right is %v, want %v", s.State, c.want)
+			}
+		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
@@ -261,7 +262,7 @@ func (b *bend) graph() *Graph {
 		bySID:    map[secdesc.SID]node{},
 	}
 	if g.gpo != nil && (b.linked || b.filters || b.filtered(n.x)) {
-		n.gpo = g.gpo.With(v, n.x)
+		n.gpo = gpo.New(v, n.x)
 	}
 	n.structure()
 	return n

@@ -87,7 +87,7 @@ func (p *page) coverageChanges(changes []forest.CoverageChange) {
 			p.heading(p.ink(yellow, "The two readings did not cover the same"))
 			first = false
 		}
-		p.line("  %s %s: %s → %s", c.Area, visible(c.Subject), before, after)
+		p.line("  %s %s: %s → %s", visible(string(c.Area)), visible(c.Subject), before, after)
 	}
 }
 
@@ -96,9 +96,9 @@ func coverageWords(c *forest.Coverage) string {
 	case c == nil:
 		return "nothing said"
 	case c.Reason != "":
-		return c.State + " (" + visible(c.Reason) + ")"
+		return visible(c.State) + " (" + visible(c.Reason) + ")"
 	default:
-		return c.State
+		return visible(c.State)
 	}
 }
 

@@ -418,3 +418,35 @@ func TestKey(t *testing.T) {
 		seen[report.Key(f)] = f
 	}
 }
+
+// What a snapshot file says of its own reading is foreign text, too.
+func TestTextObeysNothing(t *testing.T) {
+	a := sample()
+	a.Run.Source = "scan\x1b[2J"
+	a.Run.Coverage[0].State = "partial\x1b[3J"
+	a.Run.Coverage[0].Area = "file\x1b[4J"
+	var text bytes.Buffer
+	if err := report.Text(&text, a, report.Screen{Width: 120}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsRune(text.String(), '\x1b') {
+		t.Errorf("text reaches the terminal as it is:\n%.600q", text.String())
+	}
+}
+
+// An account of which it could not be read whether it is disabled is not shown as
+// disabled.
+func TestHTMLUnsureMember(t *testing.T) {
+	a := sample()
+	m := &a.Population[0].Members[0]
+	m.Name, m.Enabled, m.Unsure = "unsure-member", false, true
+	var page bytes.Buffer
+	if err := report.HTML(&page, a); err != nil {
+		t.Fatal(err)
+	}
+	_, row, _ := strings.Cut(page.String(), `<th scope="row"><bdi>unsure-member</bdi></th>`)
+	row, _, _ = strings.Cut(row, "</tr>")
+	if strings.Contains(row, "disabled") || !strings.Contains(row, "unknown") {
+		t.Errorf("its row is %q, want a state that is unknown", row)
+	}
+}

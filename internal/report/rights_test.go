@@ -138,3 +138,17 @@ func TestRightsOutput(t *testing.T) {
 		t.Error("a writer that fails is not reported")
 	}
 }
+
+// Names of rights stand in policy files, which anybody may write who can write one
+// policy: a terminal shows them and does not obey them.
+func TestRightsTextObeysNothing(t *testing.T) {
+	r := webRights(t)
+	r.Rights[0].Name = "Se\x1b[2J"
+	var text bytes.Buffer
+	if err := r.Text(&text, report.Screen{Width: 120}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsRune(text.String(), '\x1b') || !strings.Contains(text.String(), "Se<U+001B>[2J") {
+		t.Errorf("the name of a right reaches the terminal as it is:\n%q", text.String())
+	}
+}

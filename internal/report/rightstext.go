@@ -49,7 +49,7 @@ func (p *page) rights(r *Rights) {
 		default:
 			winner = visible(st.Winner.Policy)
 		}
-		rows = append(rows, []cellInk{{st.Name, ""}, holders, {winner, ""}, {strconv.Itoa(len(st.Losers)), ""}})
+		rows = append(rows, []cellInk{{visible(st.Name), ""}, holders, {winner, ""}, {strconv.Itoa(len(st.Losers)), ""}})
 	}
 	p.grid([]string{"Right", "Holders", "Set by", "Overridden"}, rows)
 	for _, st := range r.Rights {
@@ -61,7 +61,7 @@ func (p *page) rights(r *Rights) {
 
 // setting writes how one right came about.
 func (p *page) setting(st RightsSetting) {
-	p.heading(st.Name + ": " + st.State)
+	p.heading(visible(st.Name) + ": " + st.State)
 	if st.Winner != nil {
 		p.line("  %s %s", p.ink(green, "set by"), st.Winner.where())
 		p.line("      %s", names(st.Principals))

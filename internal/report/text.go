@@ -26,7 +26,7 @@ func Text(w io.Writer, a *control.Assessment, s Screen) error {
 func (p *page) assessmentHead(a *control.Assessment) {
 	r, s := a.Run, a.Summary
 	p.line("%s", p.strong("Least-privilege assessment of "+forestName(a)))
-	source := r.Source
+	source := visible(r.Source)
 	if r.Reader != "" {
 		source += " by " + visible(r.Reader)
 	}
@@ -59,7 +59,7 @@ func (p *page) coverage(a *control.Assessment) {
 	var rows [][]cellInk
 	for _, c := range a.Run.Coverage {
 		if !c.Complete() {
-			rows = append(rows, append([]cellInk{{c.State, yellow}}, plain(string(c.Area), visible(c.Subject), strconv.Itoa(c.Count), visible(c.Reason))...))
+			rows = append(rows, append([]cellInk{{visible(c.State), yellow}}, plain(visible(string(c.Area)), visible(c.Subject), strconv.Itoa(c.Count), visible(c.Reason))...))
 		}
 	}
 	if len(rows) == 0 {

@@ -43,9 +43,9 @@ func (c *Catalogue) Assess(in Input) (*Assessment, error) {
 	a := &Assessment{Version: FormatVersion}
 	var side sync.WaitGroup
 	if w.workers > 1 {
-		side.Go(func() { a.Run, a.Population = w.run(in, c), w.population() })
+		side.Go(func() { a.Run, a.Population, a.Paths = w.run(in, c), w.population(), w.controlPaths() })
 	} else {
-		a.Run, a.Population = w.run(in, c), w.population()
+		a.Run, a.Population, a.Paths = w.run(in, c), w.population(), w.controlPaths()
 	}
 	results, err := c.evaluate(w)
 	side.Wait()

@@ -37,6 +37,7 @@ type Assessment struct {
 	Run        Run             `json:"run"`
 	Summary    Summary         `json:"summary"`
 	Population []Population    `json:"population"`
+	Paths      ControlPaths    `json:"control_paths"`
 	Matrix     []MatrixRow     `json:"matrix"`
 	Controls   []ControlResult `json:"controls"`
 	Findings   []Finding       `json:"findings"`   // fail and unknown, worst first; passes are counted in Controls
@@ -85,16 +86,17 @@ type Tally struct {
 
 // Population is the membership of one privileged group.
 type Population struct {
-	Group     string   `json:"group"` // name
-	DN        string   `json:"dn"`
-	SID       string   `json:"sid"`
-	Domain    string   `json:"domain"`
-	Direct    int      `json:"direct"`            // direct members of any kind
-	Effective int      `json:"effective"`         // distinct accounts, nesting resolved
-	Standing  int      `json:"standing"`          // of Effective: not only by time-bound links
-	Temporary int      `json:"temporary"`         // of Effective: only by time-bound links
-	Members   []Member `json:"members"`           // of Effective, ordered by name
-	Unknown   []string `json:"unknown,omitempty"` // why the numbers may be too small
+	Group     string       `json:"group"` // name
+	DN        string       `json:"dn"`
+	SID       string       `json:"sid"`
+	Domain    string       `json:"domain"`
+	Direct    int          `json:"direct"`            // direct members of any kind
+	Effective int          `json:"effective"`         // distinct accounts, nesting resolved
+	Standing  int          `json:"standing"`          // of Effective: not only by time-bound links
+	Temporary int          `json:"temporary"`         // of Effective: only by time-bound links
+	Control   GroupControl `json:"control"`           // who is no member and can become one
+	Members   []Member     `json:"members"`           // of Effective, ordered by name
+	Unknown   []string     `json:"unknown,omitempty"` // why the numbers may be too small
 }
 
 // A Member is an effective member of a privileged group and the chain that proves it.

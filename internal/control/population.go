@@ -36,7 +36,7 @@ func (w *world) populationOf(g forest.ID) Population {
 	p := Population{
 		Group: w.accountName(g), DN: w.s.DN(g), SID: w.s.SID(g).String(), Domain: w.domainDNS(g),
 		Direct: len(w.reach.DirectMembers(g)), Effective: len(members), Standing: len(w.reach.Standing(g)),
-		Members: []Member{}, Unknown: w.memberGaps(g),
+		Control: w.groupControl(g), Members: []Member{}, Unknown: w.memberGaps(g),
 	}
 	p.Temporary = p.Effective - p.Standing
 	for _, m := range members {

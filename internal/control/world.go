@@ -35,6 +35,8 @@ type world struct {
 	builtins     []map[uint32]forest.ID // by domain: RID → object of CN=Builtin
 	kindOf       []string               // by object
 
+	graph        func() *reach.Graph
+	tierZero     func() *tierZero
 	privilege    func() *privilege
 	hostSets     func() []*hostSet
 	management   func() *management
@@ -80,6 +82,8 @@ func newWorld(in Input) *world {
 		}
 		w.builtins[i] = w.readBuiltins(d)
 	}
+	w.graph = sync.OnceValue(func() *reach.Graph { return reach.NewGraph(w.reach, w.gpo) })
+	w.tierZero = sync.OnceValue(w.findTierZero)
 	w.privilege = sync.OnceValue(w.findPrivilege)
 	w.hostSets = sync.OnceValue(w.findHostSets)
 	w.management = sync.OnceValue(w.findManagement)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/leastwise/leastwise/internal/control"
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/reach"
 )
@@ -15,10 +16,10 @@ import (
 // one with NewExtent.
 type Extent struct {
 	Version   int           `json:"version"` // 1; grows when a field changes its meaning or goes away
-	Principal PowerPlace    `json:"principal"`
+	Principal control.Place `json:"principal"`
 	Direct    []ExtentRight `json:"direct"`    // in one step, by the principal's own token
 	Gains     []ExtentClass `json:"gains"`     // by any number of steps
-	TierZero  *PowerWay     `json:"tier_zero"` // a way to Tier 0; null if there is none
+	TierZero  *control.Way  `json:"tier_zero"` // a way to Tier 0; null if there is none
 	Unread    int           `json:"unread"`    // objects whose permissions were not read: more may be possible
 }
 
@@ -42,9 +43,9 @@ type ExtentClass struct {
 
 // NewExtent puts into words what id can gain.
 func NewExtent(s *forest.Snapshot, g *reach.Graph, id forest.ID) *Extent {
-	n := powerNames{s}
+	n := control.WayNames{Snapshot: s}
 	zone := g.Resolve(reach.TierZero())
-	out := &Extent{Version: 1, Principal: n.object(id), Direct: []ExtentRight{}, Gains: []ExtentClass{}}
+	out := &Extent{Version: 1, Principal: n.Object(id), Direct: []ExtentRight{}, Gains: []ExtentClass{}}
 	for _, h := range g.Holdings(id, zone) {
 		out.Direct = append(out.Direct, ExtentRight{h.Kind.String(), h.Kind.Info().Text, h.Class, h.Count, h.InZone, h.If})
 	}
@@ -76,7 +77,7 @@ func NewExtent(s *forest.Snapshot, g *reach.Graph, id forest.ID) *Extent {
 	})
 	r := g.WhoCan(zone)
 	if p := r.Path(id); p != nil {
-		way := n.way(id, p)
+		way := control.Way{Principal: n.Object(id), Steps: n.Steps(p)}
 		out.TierZero = &way
 	}
 	out.Unread = len(g.Unread())

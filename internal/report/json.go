@@ -157,6 +157,9 @@ func complete(a *control.Assessment) *control.Assessment {
 			p.Members[j].Chain = list(p.Members[j].Chain)
 		}
 	}
+	p := &c.Paths
+	p.Goals, p.Certain, p.Possible, p.Unread = list(p.Goals), list(p.Certain), list(p.Possible), list(p.Unread)
+	p.Chokes, p.Cut.Removals = list(p.Chokes), list(p.Cut.Removals)
 	c.Matrix = list(c.Matrix)
 	c.Controls = list(c.Controls)
 	c.Findings = list(c.Findings)

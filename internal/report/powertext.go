@@ -5,6 +5,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/leastwise/leastwise/internal/control"
 )
 
 // Text writes the answer for reading in a terminal.
@@ -18,7 +20,7 @@ func (p *Power) Text(w io.Writer, s Screen) error {
 	if len(p.Unread) > 0 {
 		g.heading(g.ink(yellow, plural(len(p.Unread), "object was", "objects were")+" not read: more may be possible"))
 		for _, u := range p.Unread {
-			g.line("  - %s", visible(u.label()))
+			g.line("  - %s", visible(u.Label()))
 		}
 	}
 	return g.flush(w, "the paths")
@@ -29,7 +31,7 @@ func (g *page) whoCan(p *Power) {
 	g.line("%s for certain, %s under conditions", plural(len(p.Certain), "principal", "principals"), strconv.Itoa(len(p.Possible)))
 	for _, part := range []struct {
 		title string
-		ways  []PowerWay
+		ways  []control.Way
 	}{{"For certain", p.Certain}, {"Possible, if a condition holds", p.Possible}} {
 		if len(part.ways) == 0 {
 			continue
@@ -57,7 +59,7 @@ func (g *page) whoCan(p *Power) {
 }
 
 // conditions lists what must hold for steps.
-func conditions(steps []PowerStep) []string {
+func conditions(steps []control.WayStep) []string {
 	var out []string
 	for _, st := range steps {
 		if st.If != "" {
@@ -84,7 +86,7 @@ func (g *page) explain(p *Power) {
 	}
 }
 
-func (g *page) way(way PowerWay) {
+func (g *page) way(way control.Way) {
 	title := visible(way.Principal.Name)
 	if c := conditions(way.Steps); len(c) > 0 {
 		title += g.ink(yellow, " (possible, if "+strings.Join(c, " and ")+")")
@@ -96,15 +98,15 @@ func (g *page) way(way PowerWay) {
 	g.steps(way.Steps, "  ")
 }
 
-func (g *page) steps(steps []PowerStep, indent string) {
+func (g *page) steps(steps []control.WayStep, indent string) {
 	for i, st := range steps {
 		for _, f := range st.First {
 			g.line("%sfirst:", indent)
 			g.steps(f, indent+"    ")
 		}
-		g.line("%s%d. %s %s %s", indent, i+1, visible(st.From.label()), g.strong(st.Text), visible(st.To.label()))
+		g.line("%s%d. %s %s %s", indent, i+1, visible(st.From.Label()), g.strong(st.Text), visible(st.To.Label()))
 		for _, e := range st.Evidence {
-			g.line("%s   %s", indent, g.ink(gray, e.words()))
+			g.line("%s   %s", indent, g.ink(gray, evidenceWords(e)))
 		}
 		if st.If != "" {
 			g.line("%s   %s", indent, g.ink(yellow, "if "+st.If))
@@ -115,15 +117,8 @@ func (g *page) steps(steps []PowerStep, indent string) {
 	}
 }
 
-// label names a place: with the distinguished name if it has one.
-func (p PowerPlace) label() string {
-	if p.DN != "" {
-		return p.DN
-	}
-	return p.Name
-}
-
-func (e PowerEvidence) words() string {
+// evidenceWords puts the evidence of a step into words.
+func evidenceWords(e control.StepEvidence) string {
 	var b strings.Builder
 	if e.Entry != nil {
 		fmt.Fprintf(&b, "entry %d of %s: %s", *e.Entry, visible(e.Object), visible(e.SDDL))

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/leastwise/leastwise/internal/control"
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/secdesc"
@@ -183,20 +184,7 @@ func (n rightsNames) principal(p gpo.Principal) RightsPrincipal {
 }
 
 // account is the name of an object as Windows shows it: domain\name.
-func (n rightsNames) account(id forest.ID) string {
-	name, st := n.s.Str(id, forest.SAMAccountName)
-	if st != forest.Known {
-		name = n.s.Name(id)
-	}
-	sid := n.s.SID(id)
-	if known, ok := secdesc.WellKnownName(sid); ok && !strings.HasPrefix(sid.String(), "S-1-5-21-") {
-		return known
-	}
-	if d, ok := n.s.DomainOf(id); ok && d.NetBIOS != "" {
-		return d.NetBIOS + `\` + name
-	}
-	return name
-}
+func (n rightsNames) account(id forest.ID) string { return control.WayNames{Snapshot: n.s}.Account(id) }
 
 func (n rightsNames) principals(list []gpo.Principal) []RightsPrincipal {
 	out := make([]RightsPrincipal, len(list))

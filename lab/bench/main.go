@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,7 +41,7 @@ type bench struct {
 	runs    int
 	objects int // of the live domain
 	keep    bool
-	only    string // "live" or "synthetic"; both if empty
+	only    string // "live", "synthetic" or "control"; all if empty
 	began   time.Time
 	table   table
 }
@@ -52,12 +53,8 @@ func run(ctx context.Context, args []string) int {
 	if len(args) == 3 && args[0] == "generate-control" {
 		return code(generateControl(args[1], args[2]))
 	}
-	if len(args) >= 2 && args[0] == "control" {
-		profile := ""
-		if len(args) == 3 {
-			profile = args[2]
-		}
-		return code(phases(args[1], profile))
+	if len(args) > 1 && args[0] == "control" {
+		return code(controlOf(args[1:]))
 	}
 	if len(args) > 1 && args[0] == "measure" {
 		return code(measure(ctx, args[1:]))
@@ -71,7 +68,7 @@ func run(ctx context.Context, args []string) int {
 	fs.IntVar(&b.runs, "runs", 5, "how often to run what is measured")
 	fs.IntVar(&b.objects, "objects", 20_000, "objects of the live domain")
 	fs.BoolVar(&b.keep, "keep", false, "leave the lab running, for another try")
-	fs.StringVar(&b.only, "only", "", "live or synthetic: measure only that")
+	fs.StringVar(&b.only, "only", "", "live, synthetic or control: measure only that")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
@@ -99,8 +96,8 @@ func (b *bench) check(more []string) error {
 		return fmt.Errorf("--runs %d: at least 1", b.runs)
 	case b.objects < 100:
 		return fmt.Errorf("--objects %d: at least 100", b.objects)
-	case b.only != "" && b.only != "live" && b.only != "synthetic":
-		return fmt.Errorf("--only %q: live or synthetic", b.only)
+	case !slices.Contains([]string{"", "live", "synthetic", "control"}, b.only):
+		return fmt.Errorf("--only %q: live, synthetic or control", b.only)
 	}
 	return nil
 }
@@ -132,12 +129,17 @@ func (b *bench) measure(ctx context.Context) error {
 		*p = abs
 	}
 	b.table.head = b.machine()
-	if b.only != "live" {
+	if b.only == "" || b.only == "synthetic" {
 		if err := b.synthetic(ctx); err != nil {
 			return err
 		}
 	}
-	if b.only == "synthetic" {
+	if b.only == "" || b.only == "control" {
+		if err := b.control(ctx); err != nil {
+			return err
+		}
+	}
+	if b.only == "synthetic" || b.only == "control" {
 		return nil
 	}
 	switch err := samba.Available(); {

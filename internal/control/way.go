@@ -1,0 +1,137 @@
+package control
+
+import (
+	"strings"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/reach"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// A Place is an object, or an identity or part of an object.
+type Place struct {
+	Name  string `json:"name"`
+	DN    string `json:"dn,omitempty"`
+	SID   string `json:"sid,omitempty"`
+	Class string `json:"class,omitempty"`
+}
+
+// Label names a place: by its distinguished name if it has one.
+func (p Place) Label() string {
+	if p.DN != "" {
+		return p.DN
+	}
+	return p.Name
+}
+
+// A Way is how one principal comes to a goal.
+type Way struct {
+	Principal Place     `json:"principal"`
+	Steps     []WayStep `json:"steps"` // empty for a goal itself
+}
+
+// A WayStep is one step of a way.
+type WayStep struct {
+	From     Place          `json:"from"`
+	Kind     string         `json:"kind"` // see docs/paths.md
+	Text     string         `json:"text"` // what From can do to To
+	To       Place          `json:"to"`
+	Needs    string         `json:"needs,omitempty"`  // what is needed to use it
+	Yields   string         `json:"yields,omitempty"` // what it gives
+	If       string         `json:"if,omitempty"`     // what must hold besides and is not known
+	Evidence []StepEvidence `json:"evidence"`
+	Remove   string         `json:"remove,omitempty"` // how to take it away
+	First    [][]WayStep    `json:"first,omitempty"`  // what must be gained first
+}
+
+// A StepEvidence is an entry or attribute that makes a step.
+type StepEvidence struct {
+	Object        string `json:"object,omitempty"`
+	Entry         *int   `json:"entry,omitempty"` // index in the DACL, from 0
+	SDDL          string `json:"sddl,omitempty"`
+	InheritedFrom string `json:"inherited_from,omitempty"`
+	Detail        string `json:"detail,omitempty"`
+}
+
+// WayNames puts paths through a snapshot into words.
+type WayNames struct{ Snapshot *forest.Snapshot }
+
+// Account is the name of an object as Windows shows it: domain\name.
+func (n WayNames) Account(id forest.ID) string {
+	s := n.Snapshot
+	name, st := s.Str(id, forest.SAMAccountName)
+	if st != forest.Known {
+		name = s.Name(id)
+	}
+	sid := s.SID(id)
+	if known, ok := secdesc.WellKnownName(sid); ok && !strings.HasPrefix(sid.String(), "S-1-5-21-") {
+		return known
+	}
+	if d, ok := s.DomainOf(id); ok && d.NetBIOS != "" {
+		return d.NetBIOS + `\` + name
+	}
+	return name
+}
+
+// Object is the place of an object.
+func (n WayNames) Object(id forest.ID) Place {
+	out := Place{Name: n.Account(id), DN: n.Snapshot.DN(id), Class: n.Snapshot.Class(id)}
+	if sid := n.Snapshot.SID(id); !sid.IsZero() {
+		out.SID = sid.String()
+	}
+	return out
+}
+
+// Identity is the place of a principal without an object.
+func (n WayNames) Identity(sid secdesc.SID) Place {
+	out := Place{Name: sid.String(), SID: sid.String(), Class: "identity"}
+	if name, ok := secdesc.WellKnownName(sid); ok {
+		out.Name = name
+	}
+	return out
+}
+
+func (n WayNames) place(p reach.Place) Place {
+	if p.ID != forest.None && p.Name == n.Snapshot.DN(p.ID) {
+		return n.Object(p.ID)
+	}
+	out := Place{Name: p.Name}
+	if !p.SID.IsZero() {
+		out.SID = p.SID.String()
+	}
+	return out
+}
+
+// Steps are those of a path.
+func (n WayNames) Steps(p reach.Path) []WayStep {
+	out := []WayStep{}
+	for _, h := range p {
+		info := h.Kind.Info()
+		st := WayStep{
+			From: n.place(h.From), Kind: h.Kind.String(), Text: info.Text, To: n.place(h.To),
+			Needs: info.Needs, Yields: info.Yields, If: h.If, Remove: info.Remove, Evidence: []StepEvidence{},
+		}
+		for _, e := range h.Evidence {
+			st.Evidence = append(st.Evidence, n.evidence(e))
+		}
+		for _, f := range h.First {
+			st.First = append(st.First, n.Steps(f))
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+func (n WayNames) evidence(e reach.Evidence) StepEvidence {
+	out := StepEvidence{SDDL: e.SDDL, Detail: e.Detail}
+	if e.Over != forest.None {
+		out.Object = n.Snapshot.DN(e.Over)
+	}
+	if e.ACE >= 0 {
+		out.Entry = &e.ACE
+	}
+	if e.Origin != forest.None {
+		out.InheritedFrom = n.Snapshot.DN(e.Origin)
+	}
+	return out
+}

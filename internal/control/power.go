@@ -152,7 +152,7 @@ func (w *world) powerGaps(t *tierZero) []string {
 		}
 		n, first := 0, forest.None
 		for _, id := range w.s.Flawed(a) {
-			if d := w.domainIndex(id); d >= 0 && w.hiddenByDefault(id, d) {
+			if d := w.domainIndex(id); d >= 0 && HiddenByDefault(w.s, id) {
 				continue
 			}
 			if n++; n == 1 {

@@ -66,15 +66,22 @@ type GroupControl struct {
 // A tierZero is the answer to who can gain Tier 0.
 type tierZero struct {
 	reach   *reach.Reach
-	inside  map[forest.ID]bool // members of its groups and of protected ones, and what runs the domains
-	foreign map[secdesc.SID]bool
-	gaps    []string // why more may gain it
-	members string   // why somebody may be a member who is not known to be one; "" if nobody
+	inside  map[forest.ID]bool   // members of its groups and of protected ones, and what runs the domains
+	foreign map[secdesc.SID]bool // identities among them
+	gaps    []string             // why more may gain it
+	members string               // why somebody may be a member who is not known to be one; "" if nobody
 }
+
+// enterpriseControllers is the identity of every domain controller of the forest
+// ([MS-DTYP] 2.4.2.4), which replicates secrets because it runs the domains.
+var enterpriseControllers = secdesc.MustSID("S-1-5-9")
 
 func (w *world) findTierZero() *tierZero {
 	g := w.graph()
-	t := &tierZero{reach: g.WhoCan(g.Resolve(reach.TierZero())), inside: map[forest.ID]bool{}, foreign: map[secdesc.SID]bool{}}
+	t := &tierZero{
+		reach: g.WhoCan(g.Resolve(reach.TierZero())), inside: map[forest.ID]bool{},
+		foreign: map[secdesc.SID]bool{enterpriseControllers: true},
+	}
 	goals := t.reach.Goals()
 	for _, id := range sorted(goals, w.privilege().groups) {
 		t.inside[id] = true

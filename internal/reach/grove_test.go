@@ -336,6 +336,9 @@ func (g *grove) aim(a *secdesc.ACE, class string) {
 		a.ObjectType, a.Mask = right(groveWrites), secdesc.SelfWrite
 	case n < 90: // the class of the object itself: the root of its tree of types
 		a.ObjectType, a.Mask = g.schema.Class(class).GUID, secdesc.WriteProperty|secdesc.WriteDAC|secdesc.WriteOwner
+		if g.rng.IntN(2) == 0 { // of rights that are checked by their own GUID, it says nothing
+			a.Mask = secdesc.ControlAccess | secdesc.SelfWrite | secdesc.CreateChild
+		}
 	case n < 92:
 		a.ObjectType, a.Mask = g.schema.Attr("nTSecurityDescriptor").GUID, secdesc.WriteDAC|secdesc.WriteProperty
 	default: // all that the rights cover, for heirs of one class

@@ -276,8 +276,16 @@ func (c *compiler) concerns(a *secdesc.ACE, mask secdesc.Mask, types []secdesc.G
 	if !a.InEffect() || a.Mask.MapGeneric()&mask == 0 || !a.IsAllow() && !a.IsDeny() {
 		return false
 	}
-	return !a.IsObject() || a.ObjectType == c.sub.class || slices.Contains(types, a.ObjectType)
+	if !a.IsObject() || slices.Contains(types, a.ObjectType) {
+		return true
+	}
+	return a.ObjectType == c.sub.class && mask&byItself == 0
 }
+
+// byItself are the rights for which the object's class does not stand in the tree
+// of types: extended rights, validated writes and creating children are granted by
+// their own GUID or by none ([MS-ADTS] 5.1.3.3.3, 5.1.3.3.4).
+const byItself = secdesc.ControlAccess | secdesc.SelfWrite | secdesc.CreateChild
 
 // become turns a grant to owners into grants to who can take ownership.
 func (c *compiler) become(g grant) []grant {

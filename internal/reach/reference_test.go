@@ -389,7 +389,8 @@ func (h *hoard) allowed(token map[secdesc.SID]bool, id, a forest.ID, d *secdesc.
 // on is a request for rights on a property, an extended right and the like.
 func (r *reference) on(id forest.ID, mask secdesc.Mask, types ...secdesc.GUID) secdesc.Request {
 	q := secdesc.Request{Mask: mask}
-	if c := r.s.Schema().Class(r.s.Class(id)); c != nil {
+	const ownTypeOnly = secdesc.ControlAccess | secdesc.SelfWrite | secdesc.CreateChild // [MS-ADTS] 5.1.3.3.3, 5.1.3.3.4
+	if c := r.s.Schema().Class(r.s.Class(id)); c != nil && mask&ownTypeOnly == 0 {
 		q.Types = append(q.Types, c.GUID)
 	}
 	q.Types = append(q.Types, types...)

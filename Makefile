@@ -30,6 +30,9 @@ oracle: setup ## effective rights against a real directory in full: 24,000 pairs
 bench: setup ## the measurements of docs/BENCHMARKS.md
 	@scripts/bench
 
+mutate: ## break each rule of effective control in turn: the tests must notice
+	@scripts/mutate
+
 lint: ## format, vet, staticcheck, golangci-lint, tidy
 	@scripts/lint
 

@@ -60,6 +60,7 @@ type Graph struct {
 	bySID    map[secdesc.SID]node
 	everyID  []forest.ID // accounts
 
+	changes   *bend // of a view: what was changed
 	byWhoOnce sync.Once
 	byWho     *trustees // by the principals that hold them
 }

@@ -101,18 +101,19 @@ func withID(list []forest.ID, id forest.ID, there bool) []forest.ID {
 
 // A bend prepares a view of a graph.
 type bend struct {
-	g       *Graph
-	e       *forest.Edit
-	v       *forest.Snapshot
-	sharer  []uint32 // the graph's own until something changes
-	shared  []*sharedGrants
-	handed  map[handKey]handed
-	left    map[uint32]bool // shared grants whose first object has others now
-	pairs   []memberPair
-	linked  bool               // links of policies changed
-	filters bool               // permissions of policies, or places of hosts
-	changed map[forest.ID]bool // descriptors
-	unread  int                // objects whose own permissions would change, and were not read
+	g         *Graph
+	e         *forest.Edit
+	v         *forest.Snapshot
+	sharer    []uint32 // the graph's own until something changes
+	shared    []*sharedGrants
+	handed    map[handKey]handed
+	left      map[uint32]bool // shared grants whose first object has others now
+	pairs     []memberPair
+	linked    bool               // links of policies changed
+	filters   bool               // permissions of policies, or places of hosts
+	changed   map[forest.ID]bool // descriptors
+	described []forest.ID        // objects whose own descriptor was changed
+	unread    int                // objects whose own permissions would change, and were not read
 }
 
 // handKey says what an object takes from its container: descriptors of that before
@@ -247,9 +248,10 @@ func (b *bend) judge(id forest.ID) {
 func (b *bend) graph() *Graph {
 	g, v := b.g, b.e.View()
 	b.lead()
+	b.described = sortIDs(b.described)
 	n := &Graph{
 		s: v, x: g.x.with(v, b.pairs), n: g.n, rules: g.rules, classes: g.classes,
-		isHead: g.isHead, blockOwner: g.blockOwner, sharer: b.sharer, shared: b.shared,
+		changes: b, isHead: g.isHead, blockOwner: g.blockOwner, sharer: b.sharer, shared: b.shared,
 		sites: g.sites, files: g.files, everyID: g.accounts(), gpo: g.gpo,
 		past:     map[secdesc.SID]node{},
 		local:    map[forest.ID][]forest.ID{},
@@ -288,7 +290,13 @@ func (b *bend) lead() {
 // filtered reports whether memberships that changed may decide which policies a
 // computer applies.
 func (b *bend) filtered(x *Index) bool {
+	host := func(id forest.ID) bool {
+		return b.g.classes[b.v.ClassIndex(id)].aspect == computerAspect || b.g.x.is(id, hasForeign)
+	}
 	for _, p := range b.pairs {
+		if !host(p.member) && !slices.ContainsFunc(b.g.x.Members(p.member), host) && !slices.ContainsFunc(x.Members(p.member), host) {
+			continue
+		}
 		for _, at := range []*Index{b.g.x, x} {
 			for _, group := range append(at.GroupsOf(p.group), p.group) {
 				if b.g.gpo.Filters(at.s.SID(group)) {

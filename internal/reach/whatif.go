@@ -279,6 +279,7 @@ func (b *bend) isInherited(id forest.ID, at int) error {
 
 // redescribe gives an object another descriptor, and what follows from that.
 func (b *bend) redescribe(id forest.ID, was, now *secdesc.Descriptor) {
+	b.described = append(b.described, id)
 	b.describe(id, now)
 	for _, holder := range b.g.stamp {
 		if holder == id {
@@ -300,6 +301,7 @@ func (b *bend) own(id forest.ID, owner secdesc.SID) error {
 	}
 	next := d.Clone()
 	next.Owner = owner
+	b.described = append(b.described, id)
 	b.describe(id, next)
 	return nil
 }
@@ -390,6 +392,7 @@ func (b *bend) move(id, to forest.ID) error {
 		}
 	}
 	before, after := b.index(from), b.index(to)
+	b.described = append(b.described, id)
 	b.e.Move(id, to)
 	for o := id; o < b.v.SubtreeEnd(id); o++ {
 		b.filters = b.filters || b.g.classes[b.v.ClassIndex(o)].aspect == computerAspect

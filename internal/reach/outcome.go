@@ -1,0 +1,274 @@
+package reach
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// A Standing says whether a principal can gain the goals.
+type Standing string
+
+// Standings.
+const (
+	CannotGain Standing = "no"
+	MayGain    Standing = "possible" // if something holds that the snapshot does not tell
+	CanGain    Standing = "certain"
+)
+
+// A Turn is a principal whose standing changes.
+type Turn struct {
+	ID            forest.ID   // None for an identity without an object
+	SID           secdesc.SID // of an identity
+	Before, After Standing
+}
+
+// A RightTurn is a right over an object, or a membership in it, that somebody
+// named in the changes loses or gains directly.
+type RightTurn struct {
+	Who    secdesc.SID
+	Object forest.ID
+	Kind   Kind
+	If     string // what must hold besides; "" if nothing
+	Lost   bool
+}
+
+// A LockOut is an object that nobody could administer any longer.
+type LockOut struct {
+	Object forest.ID
+	Why    string
+	Unsure string // why somebody may be left nevertheless; "" if nobody is
+}
+
+// An Outcome is what changes bring about.
+type Outcome struct {
+	Goals    []forest.ID
+	Closed   []Turn // those who could gain the goals, or might have, and now cannot, or only might
+	Opened   []Turn // the other way round
+	Rights   []RightTurn
+	LockOuts []LockOut
+	Changed  int // objects whose permissions are others
+	Unread   int // objects that inherit from these, and whose own permissions were not read
+}
+
+// Compare says what changes bring about: after is before with them, made by
+// [Graph.With]. It panics if it is not.
+func Compare(before, after *Graph, goals []forest.ID) *Outcome {
+	if after.changes == nil || after.changes.g != before {
+		panic("reach.Compare: the second graph is not a view of the first")
+	}
+	b := after.changes
+	out := &Outcome{Goals: sortIDs(slices.Clone(goals)), Changed: len(b.changed), Unread: b.unread}
+	was, now := before.standings(goals), after.standings(goals)
+	for t := range was {
+		if _, ok := now[t]; !ok {
+			now[t] = CannotGain
+		}
+	}
+	for who, then := range now {
+		first := cmp.Or(was[who], CannotGain)
+		t := Turn{ID: who.ID, SID: who.SID, Before: first, After: then}
+		switch c := cmp.Compare(then.rank(), first.rank()); {
+		case c < 0:
+			out.Closed = append(out.Closed, t)
+		case c > 0:
+			out.Opened = append(out.Opened, t)
+		}
+	}
+	sortTurns(out.Closed)
+	sortTurns(out.Opened)
+	out.Rights = rightTurns(before, after, b)
+	out.LockOuts = lockOuts(before, after, b)
+	return out
+}
+
+func (s Standing) rank() int {
+	return slices.Index([]Standing{CannotGain, MayGain, CanGain}, s)
+}
+
+func sortTurns(list []Turn) {
+	slices.SortFunc(list, func(a, b Turn) int { return cmp.Or(cmp.Compare(a.ID, b.ID), a.SID.Compare(b.SID)) })
+}
+
+// standings returns those who can or may gain the goals.
+func (g *Graph) standings(goals []forest.ID) map[Turn]Standing {
+	r := g.WhoCan(goals)
+	out := map[Turn]Standing{}
+	for _, id := range r.Possible() {
+		out[Turn{ID: id}] = MayGain
+	}
+	for _, id := range r.Certain() {
+		out[Turn{ID: id}] = CanGain
+	}
+	sure, possible := r.Identities()
+	for _, sid := range possible {
+		out[Turn{ID: forest.None, SID: sid}] = MayGain
+	}
+	for _, sid := range sure {
+		out[Turn{ID: forest.None, SID: sid}] = CanGain
+	}
+	maps.DeleteFunc(out, func(t Turn, _ Standing) bool { return neverHeld(t.SID) }) // the operating system itself
+	return out
+}
+
+// rightTurns compares the rights on the objects that were changed themselves, and
+// the groups of the members.
+func rightTurns(before, after *Graph, b *bend) []RightTurn {
+	type right struct {
+		who  secdesc.SID
+		kind Kind
+		cond cond
+	}
+	rights := func(g *Graph, id forest.ID) map[right]bool {
+		out := map[right]bool{}
+		for _, one := range g.grantsOf(id).list {
+			out[right{one.who, one.kind, one.cond}] = true
+		}
+		return out
+	}
+	var out []RightTurn
+	for _, id := range b.described {
+		was, now := rights(before, id), rights(after, id)
+		for r := range was {
+			if !now[r] {
+				out = append(out, RightTurn{r.who, id, r.kind, conds[r.cond], true})
+			}
+		}
+		for r := range now {
+			if !was[r] {
+				out = append(out, RightTurn{r.who, id, r.kind, conds[r.cond], false})
+			}
+		}
+	}
+	for _, p := range b.pairs {
+		was, now := before.x.GroupsOf(p.member), after.x.GroupsOf(p.member)
+		turn := func(from, to []forest.ID, lost bool) {
+			for _, g := range from {
+				if _, ok := slices.BinarySearch(to, g); !ok {
+					out = append(out, RightTurn{Who: after.s.SID(p.member), Object: g, Kind: Membership, Lost: lost})
+				}
+			}
+		}
+		turn(was, now, true)
+		turn(now, was, false)
+	}
+	slices.SortFunc(out, func(a, b RightTurn) int {
+		lost := map[bool]int{true: 0, false: 1}
+		return cmp.Or(cmp.Compare(lost[a.Lost], lost[b.Lost]), cmp.Compare(a.Object, b.Object), a.Who.Compare(b.Who), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.If, b.If))
+	})
+	return slices.Compact(out)
+}
+
+// A crew is who can act for somebody: how many accounts that are enabled, and why
+// there may be more.
+type crew struct {
+	some   bool
+	unsure string
+}
+
+// lockOuts finds what nobody could administer any longer: a domain, or an object
+// that was changed.
+func lockOuts(before, after *Graph, b *bend) []LockOut {
+	var out []LockOut
+	note := func(id forest.ID, why string, was, now crew) {
+		if was.some && !now.some {
+			out = append(out, LockOut{id, why, now.unsure})
+		}
+	}
+	for i, d := range after.s.Domains() {
+		groups := []forest.ID{after.s.BySID(d.SID.Child(secdesc.RIDDomainAdmins))}
+		for _, id := range after.x.groups[secdesc.Administrators] {
+			if after.x.domain[id] == int16(i) {
+				groups = append(groups, id)
+			}
+		}
+		for _, id := range groups {
+			if id != forest.None {
+				note(id, "no enabled account is a member any longer", before.crewOf(id), after.crewOf(id))
+			}
+		}
+	}
+	for _, id := range b.described {
+		note(id, "nobody but the operating system, and who may take ownership by privilege, could change its permissions", before.keepers(id), after.keepers(id))
+	}
+	return out
+}
+
+// crewOf returns who can act as id: itself, or the members of a group.
+func (g *Graph) crewOf(id forest.ID) crew {
+	if g.x.group[id] == notGroup {
+		return g.crewAmong([]forest.ID{id})
+	}
+	c := g.crewAmong(g.x.Members(id))
+	if gaps := g.x.Gaps(id); !c.some && len(gaps) > 0 {
+		c.unsure = cmp.Or(c.unsure, gaps[0].Why)
+	}
+	return c
+}
+
+func (g *Graph) crewAmong(accounts []forest.ID) crew {
+	var c crew
+	for _, id := range accounts {
+		uac, st := g.s.Int(id, forest.UserAccountControl)
+		switch {
+		case !g.x.isAccount(id):
+			c.unsure = fmt.Sprintf("%s may stand for an account", g.s.DN(id))
+		case st != forest.Known:
+			c.unsure = fmt.Sprintf("it is not known whether %s is enabled", g.s.DN(id))
+		case uac&uacDisabled == 0:
+			return crew{some: true}
+		}
+	}
+	return c
+}
+
+// keepers returns who can change the permissions of id: by an entry, or as owner.
+func (g *Graph) keepers(id forest.ID) crew {
+	d, st := g.s.Descriptor(id)
+	if st != forest.Known {
+		return crew{unsure: "its permissions were not read"}
+	}
+	h := g.shared[g.sharer[id]]
+	list := compile(d, h.sub, []rule{{kind: WriteDAC, mask: secdesc.WriteDAC}}, g.isTrustedOwner).list
+	var out crew
+	for _, one := range list {
+		if one.gives != h.sub.owned || neverHeld(one.who) {
+			continue
+		}
+		c := g.crewBy(one, h.dom)
+		if c.some && one.cond == certain {
+			return c
+		}
+		if c.some {
+			c.unsure = "it depends on whether " + conds[one.cond]
+		}
+		out.unsure = cmp.Or(out.unsure, c.unsure)
+	}
+	return out
+}
+
+// crewBy returns who can use a grant.
+func (g *Graph) crewBy(one grant, dom int16) crew {
+	var out crew
+	deny := denials(one.deny, dom)
+	g.holders(one.who, dom, func(v node) {
+		var c crew
+		switch w, virtual := g.what(v); {
+		case virtual && isIdentity(w.sid):
+			c = g.crewAmong(g.passing(g.accounts(), deny))
+		case virtual:
+			c.unsure = fmt.Sprintf("%s may be somebody", g.nameOf(v))
+		case g.x.group[v] == notGroup:
+			c = g.crewAmong(g.passing([]forest.ID{forest.ID(v)}, deny))
+		default:
+			c = g.crewAmong(g.passing(g.x.Members(forest.ID(v)), deny))
+		}
+		out.some = out.some || c.some
+		out.unsure = cmp.Or(out.unsure, c.unsure)
+	})
+	return out
+}

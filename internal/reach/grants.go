@@ -166,15 +166,12 @@ func (c *compiler) apply(r rule) {
 		return
 	}
 	// Whoever holds both by one SID needs no pairing.
-	var rest []grant
 	for _, l := range left {
 		i := slices.IndexFunc(right, func(x grant) bool { return x.who == l.who && len(x.deny) == 0 })
 		if i >= 0 {
 			l.cond = max(l.cond, right[i].cond)
 			c.out.list = append(c.out.list, l)
-			continue
 		}
-		rest = append(rest, l)
 	}
 	c.out.pairs = append(c.out.pairs, pairing{kind: r.kind, gives: r.gives, cond: r.cond, left: left, right: right})
 }

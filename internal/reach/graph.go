@@ -19,11 +19,10 @@ const noNode = ^node(0)
 
 // A virtual node is an identity without an object, or a facet of an object.
 type virtual struct {
-	sid     secdesc.SID // identity, if not zero
-	object  forest.ID   // the object of which it is a facet
-	facet   facet
-	members []forest.ID // a set: what is gained with it
-	text    string
+	sid    secdesc.SID // identity, if not zero
+	object forest.ID   // the object of which it is a facet
+	facet  facet
+	text   string
 }
 
 // A Graph answers who can become or control what in a snapshot. It is safe for

@@ -119,6 +119,16 @@ func (c *command) snapshot(ctx context.Context, cfg *app.Config, file string) (*
 	return app.Load(ctx, file, c.tool(), c.env.Now().UTC())
 }
 
+// input returns the snapshot that a question is asked of: that of file, or of a
+// scan if there is none.
+func (c *command) input(cmd *cobra.Command, file string) (*forest.Snapshot, error) {
+	cfg, err := c.config(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return c.snapshot(cmd.Context(), cfg, file)
+}
+
 // checkSnapshotOut refuses a command line that names no file for a snapshot.
 func checkSnapshotOut(out string) error {
 	switch out {

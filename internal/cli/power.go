@@ -129,11 +129,7 @@ func findGoals(s *forest.Snapshot, name string) (func(*reach.Graph) []forest.ID,
 
 // power answers a question about effective control and writes the answer.
 func (c *command) power(cmd *cobra.Command, file string, o *output, ask func(*forest.Snapshot) (*report.Power, error)) error {
-	cfg, err := c.config(cmd)
-	if err != nil {
-		return err
-	}
-	s, err := c.snapshot(cmd.Context(), cfg, file)
+	s, err := c.input(cmd, file)
 	if err != nil {
 		return err
 	}
@@ -166,11 +162,7 @@ number of steps, how much of it is in Tier 0, and a way there if there is one.`,
 			if err := c.checkOutput(cmd, &o); err != nil {
 				return err
 			}
-			cfg, err := c.config(cmd)
-			if err != nil {
-				return err
-			}
-			s, err := c.snapshot(cmd.Context(), cfg, file)
+			s, err := c.input(cmd, file)
 			if err != nil {
 				return err
 			}

@@ -43,11 +43,7 @@ domain, with or without $), a DNS name, a SID or a distinguished name.`,
 }
 
 func (c *command) rights(cmd *cobra.Command, name, file string, o *output) error {
-	cfg, err := c.config(cmd)
-	if err != nil {
-		return err
-	}
-	s, err := c.snapshot(cmd.Context(), cfg, file)
+	s, err := c.input(cmd, file)
 	if err != nil {
 		return err
 	}

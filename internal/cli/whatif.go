@@ -96,11 +96,7 @@ func flagWords() string {
 }
 
 func (c *command) whatIf(cmd *cobra.Command, file string, o *output, target string, list []wantedChange) error {
-	cfg, err := c.config(cmd)
-	if err != nil {
-		return err
-	}
-	s, err := c.snapshot(cmd.Context(), cfg, file)
+	s, err := c.input(cmd, file)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,9 @@
 package reach_test
 
 import (
-	"os"
 	"slices"
 	"testing"
 
-	"github.com/leastwise/leastwise/internal/forest"
-	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/reach"
 )
 
@@ -14,17 +11,7 @@ import (
 // entry on an organizational unit and an owner let others than members into Tier 0;
 // without them nobody else gets there.
 func TestCutOfContoso(t *testing.T) {
-	f, err := os.Open("../../examples/contoso.lws")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	s, err := forest.Read(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := reach.New(s)
-	g := reach.NewGraph(x, gpo.New(s, x))
+	s, g := contosoGraph(t)
 	goals := g.Resolve(reach.TierZero())
 	var got []string
 	for _, u := range g.SmallestCut(goals).Units {

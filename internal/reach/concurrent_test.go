@@ -1,28 +1,15 @@
 package reach_test
 
 import (
-	"os"
 	"sync"
 	"testing"
 
-	"github.com/leastwise/leastwise/internal/forest"
-	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/reach"
 )
 
 // One graph answers several at once; the race detector watches.
 func TestConcurrentAnswers(t *testing.T) {
-	f, err := os.Open("../../examples/contoso.lws")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	s, err := forest.Read(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := reach.New(s)
-	g := reach.NewGraph(x, gpo.New(s, x))
+	_, g := contosoGraph(t)
 	goals := g.Resolve(reach.TierZero())
 	want := len(g.WhoCan(goals).Certain())
 	var wg sync.WaitGroup

@@ -1,28 +1,16 @@
 package reach_test
 
 import (
-	"os"
 	"testing"
 
 	"github.com/leastwise/leastwise/internal/forest"
-	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/reach"
 )
 
 // What a principal gains forwards agrees with who gains a goal backwards, over the
 // whole demonstration company.
 func TestGainsAgreeWithWhoCan(t *testing.T) {
-	f, err := os.Open("../../examples/contoso.lws")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	s, err := forest.Read(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := reach.New(s)
-	g := reach.NewGraph(x, gpo.New(s, x))
+	s, g := contosoGraph(t)
 	goals := g.Resolve(reach.TierZero())
 	r := g.WhoCan(goals)
 	compared := 0

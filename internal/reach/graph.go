@@ -2,7 +2,6 @@ package reach
 
 import (
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/leastwise/leastwise/internal/forest"
@@ -351,24 +350,18 @@ func (g *Graph) nameOf(v node) string {
 		return w.sid.String()
 	case w.text != "":
 		return w.text
-	case w.facet == linking:
-		return "policies of " + g.s.DN(w.object)
-	case w.facet == filing:
-		return "files of the policy " + g.s.DN(w.object)
-	case w.facet == enrolling:
-		return "certificates of " + g.s.DN(w.object)
-	case w.facet == filtered:
-		return "filtered attributes of " + g.s.DN(w.object)
-	case w.facet == owning:
-		return g.s.DN(w.object)
-	case w.facet == naming:
-		return "name of " + g.s.DN(w.object)
-	case w.facet == revealing:
-		return "replicated secrets of " + g.s.DN(w.object)
-	case w.facet == managing:
-		return "administrators of " + g.s.DN(w.object)
-	case w.facet == creating:
-		return "new service accounts in " + g.s.DN(w.object)
 	}
-	return strings.TrimSpace(g.s.DN(w.object))
+	return facetNames[w.facet] + g.s.DN(w.object)
+}
+
+// facetNames stand before the name of the object that a facet is of.
+var facetNames = [numFacets]string{
+	linking:   "policies of ",
+	filing:    "files of the policy ",
+	enrolling: "certificates of ",
+	filtered:  "filtered attributes of ",
+	naming:    "name of ",
+	revealing: "replicated secrets of ",
+	managing:  "administrators of ",
+	creating:  "new service accounts in ",
 }

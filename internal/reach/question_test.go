@@ -1,6 +1,7 @@
 package reach_test
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/forest/fixture"
-	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/reach"
 )
 
@@ -28,8 +28,7 @@ const (
 func ask(t *testing.T, text string, questions ...question) {
 	t.Helper()
 	s := offline(t, text)
-	x := reach.New(s)
-	g := reach.NewGraph(x, gpo.New(s, x))
+	g := graphOf(s)
 	for _, q := range questions {
 		from := named(t, s, q.from)
 		goals := g.Resolve(reach.TierZero())
@@ -94,3 +93,18 @@ func named(t *testing.T, s *forest.Snapshot, name string) forest.ID {
 }
 
 func replace(text, old, by string) string { return strings.ReplaceAll(text, old, by) }
+
+// contosoGraph reads the demonstration company.
+func contosoGraph(t *testing.T) (*forest.Snapshot, *reach.Graph) {
+	t.Helper()
+	f, err := os.Open("../../examples/contoso.lws")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s, err := forest.Read(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, graphOf(s)
+}

@@ -283,6 +283,9 @@ func (c *compiler) concerns(a *secdesc.ACE, mask secdesc.Mask, types []secdesc.G
 func (c *compiler) become(g grant) []grant {
 	var out []grant
 	for _, t := range c.takers {
+		if g.kind == AddSelf { // as the owner, and still only oneself
+			t.kind = AddSelf
+		}
 		t.gives, t.cond, t.deny = g.gives, max(t.cond, g.cond), append(slices.Clone(t.deny), g.deny...)
 		out = append(out, t)
 	}

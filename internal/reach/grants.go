@@ -168,9 +168,10 @@ func (c *compiler) apply(r rule) {
 	// Whoever holds both by one SID needs no pairing.
 	var rest []grant
 	for _, l := range left {
-		i := slices.IndexFunc(right, func(x grant) bool { return x.who == l.who && len(x.deny) == 0 })
+		i := slices.IndexFunc(right, func(x grant) bool { return x.who == l.who })
 		if i >= 0 {
 			l.cond = max(l.cond, right[i].cond)
+			l.deny = append(slices.Clone(l.deny), right[i].deny...)
 			c.out.list = append(c.out.list, l)
 			continue
 		}

@@ -71,7 +71,7 @@ func TestReachOfGeneratedForest(t *testing.T) {
 	for k := range 6 { // and some other objects, which fewer can gain
 		id := forest.ID(s.Len() * (2*k + 1) / 12)
 		for !s.IsA(id, "group") {
-			id++
+			id = (id + 1) % forest.ID(s.Len())
 		}
 		targets = append(targets, []forest.ID{id})
 	}

@@ -167,9 +167,10 @@ func (c *compiler) apply(r rule) {
 	}
 	// Whoever holds both by one SID needs no pairing.
 	for _, l := range left {
-		i := slices.IndexFunc(right, func(x grant) bool { return x.who == l.who && len(x.deny) == 0 })
+		i := slices.IndexFunc(right, func(x grant) bool { return x.who == l.who })
 		if i >= 0 {
 			l.cond = max(l.cond, right[i].cond)
+			l.deny = append(slices.Clone(l.deny), right[i].deny...)
 			c.out.list = append(c.out.list, l)
 		}
 	}
@@ -288,6 +289,9 @@ const byItself = secdesc.ControlAccess | secdesc.SelfWrite | secdesc.CreateChild
 func (c *compiler) become(g grant) []grant {
 	var out []grant
 	for _, t := range c.takers {
+		if g.kind == AddSelf { // as the owner, and still only oneself
+			t.kind = AddSelf
+		}
 		t.gives, t.cond, t.deny = g.gives, max(t.cond, g.cond), append(slices.Clone(t.deny), g.deny...)
 		out = append(out, t)
 	}

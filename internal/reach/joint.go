@@ -164,6 +164,9 @@ func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 		}
 	}
 	if more {
+		if q.sol.possible {
+			st.cond = max(st.cond, ifCondition) // perhaps of an entry by which they add themselves
+		}
 		note(0)
 	}
 }
@@ -200,13 +203,21 @@ func (q *search) selfGiven(t *task, i int, groups []forest.ID, chosen, proof []p
 		list := g.grantsOf(id).list
 		for k := range list {
 			one := &list[k]
-			if one.kind != AddSelf || one.cond != certain && !q.sol.possible || slices.ContainsFunc(proof, func(p picked) bool { return p.grant == one }) {
+			if one.kind != AddSelf || one.cond != certain && !q.sol.possible {
 				continue
+			}
+			used := slices.ContainsFunc(proof, func(p picked) bool { return p.grant == one })
+			if used && (chosen[i].self || !slices.ContainsFunc(chosen, func(p picked) bool { return p.grant == one })) {
+				continue // but the same membership may serve for two legs
 			}
 			with := picked{&leg{id: id, dom: g.x.domain[id], grants: list[k : k+1]}, one, true}
 			instead := slices.Clone(chosen)
 			instead[i] = with
-			q.combine(t, instead, append(proof[:len(proof):len(proof)], with), deny)
+			more := proof
+			if !used {
+				more = append(proof[:len(proof):len(proof)], with)
+			}
+			q.combine(t, instead, more, deny)
 		}
 	}
 }

@@ -488,7 +488,15 @@ func (h *hoard) group(id forest.ID, d *secdesc.Descriptor) {
 	self := h.r.on(id, secdesc.SelfWrite, secdesc.MustGUID(refGUIDMember))
 	for _, a := range h.acting {
 		key := [2]forest.ID{a, id}
-		if !h.joins[key] && h.account(a, id, d, self) {
+		mine := d
+		if d.DACL != nil && limitsOwners(d) && h.account(a, id, d, h.r.on(id, secdesc.WriteOwner)) {
+			mine = d.Clone()
+			mine.Owner = h.r.s.SID(a) // it may do what owners may
+			if w, ok := h.r.write(id, "member"); ok && h.account(a, id, mine, w) {
+				h.gain(h.writes, id)
+			}
+		}
+		if !h.joins[key] && (h.account(a, id, d, self) || h.account(a, id, mine, self)) {
 			h.joins[key] = true
 			h.grown = true
 		}

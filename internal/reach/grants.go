@@ -71,7 +71,7 @@ func compile(d *secdesc.Descriptor, sub subject, rules []rule, isTrusted func(se
 	if d.DACL == nil {
 		if d.HasNullDACL() {
 			c.out.handed = []grant{{who: secdesc.Everyone, kind: Contains, ace: implicit}}
-			for f := range facet(numFacets) {
+			for f := range numFacets {
 				c.out.list = append(c.out.list, grant{who: secdesc.Everyone, kind: NullDACL, gives: f, ace: implicit})
 			}
 		} else {

@@ -271,7 +271,7 @@ func (g *generator) nestedGroups() {
 			"objectSid", wire(g.nextSID()), "sAMAccountName", "group" + strconv.Itoa(i),
 			"groupType", []string{globalGroup, domainLocalGroup, universalGroup}[i%3], "sAMAccountType", "268435456", "instanceType", "4",
 		}
-		size := 0
+		var size int
 		if g.power != nil {
 			size = g.power.sizes[ranks[i]]
 		} else {

@@ -115,6 +115,7 @@ type flood struct {
 	t        *trustees
 	possible bool
 	got      map[node]bool
+	static   map[node]bool // groups among them that gained accounts are members of, and that nobody can be added to so far
 	queue    []node
 	accounts []forest.ID          // gained ones: any of them may act
 	joinable map[forest.ID]bool   // groups that any gained account can be made a member of
@@ -127,7 +128,7 @@ type flood struct {
 // With possible it follows edges that hold only if a condition does.
 func (g *Graph) Gains(id forest.ID, possible bool) []forest.ID {
 	f := &flood{
-		g: g, t: g.byTrustee(), possible: possible, got: map[node]bool{}, joinable: map[forest.ID]bool{},
+		g: g, t: g.byTrustee(), possible: possible, got: map[node]bool{}, static: map[node]bool{}, joinable: map[forest.ID]bool{},
 		held: map[secdesc.SID]bool{},
 	}
 	f.addJoints()
@@ -173,9 +174,10 @@ func (f *flood) addJoints() {
 }
 
 func (f *flood) gain(v node) bool {
-	if f.got[v] {
+	if f.got[v] && !f.static[v] {
 		return false
 	}
+	delete(f.static, v)
 	f.got[v] = true
 	f.queue = append(f.queue, v)
 	return true
@@ -241,7 +243,21 @@ func (f *flood) account(id forest.ID) {
 	for _, group := range g.x.GroupsOf(id) { // those of other domains, too
 		if g.x.group[group] > distribution {
 			f.hold(g.s.SID(group))
-			f.gain(node(group))
+			f.member(node(group))
+		}
+	}
+}
+
+// member notes a membership that a gained account has: unlike one that can be
+// given, it brings nothing to other accounts.
+func (f *flood) member(group node) {
+	if f.got[group] {
+		return
+	}
+	f.got[group], f.static[group] = true, true
+	for _, e := range f.g.outward[group] {
+		if f.allows(e.cond) {
+			f.gain(e.to)
 		}
 	}
 }
@@ -364,7 +380,7 @@ func (f *flood) walks(a forest.ID, j *joint) bool {
 // below adds the children that inherit permissions from a controlled container.
 func (f *flood) below(id forest.ID) {
 	for c := range f.g.s.Children(id) {
-		if f.g.protected(c) {
+		if f.g.protected(c) || f.g.isPartition(c) {
 			continue
 		}
 		handed := f.g.grantsOf(c).handed

@@ -44,3 +44,36 @@ func hasAny(got, goals []forest.ID) bool {
 	}
 	return false
 }
+
+// A member of a group cannot add others to it: where a denial stops the member,
+// another account that it controls does not help.
+func TestGainsBehindDenial(t *testing.T) {
+	ask(t, `
+ous: [{name: Staff}]
+users:
+  - {name: eve, in: Staff}
+  - {name: puppet, in: Staff, permissions: [allow eve full-control]}
+  - {name: boss, in: Staff, permissions: [deny eve full-control, allow Helpers full-control]}
+groups: [{name: Helpers, in: Staff, members: [eve]}]`,
+		question{"eve", "puppet", "certain", "full-control"},
+		question{"eve", "boss", "none", ""})
+	ask(t, `
+ous: [{name: Staff}]
+users:
+  - {name: eve, in: Staff}
+  - {name: puppet, in: Staff, permissions: [allow eve full-control]}
+  - {name: boss, in: Staff, permissions: [deny eve full-control, allow Helpers full-control]}
+groups: [{name: Helpers, in: Staff, members: [eve], permissions: [allow eve manage-members]}]`,
+		question{"eve", "boss", "certain", "full-control"})
+}
+
+// A partition inherits nothing from the one above it: the way to the configuration
+// leads through an account that has rights there.
+func TestPartitionsInheritNothing(t *testing.T) {
+	ask(t, `
+ous: [{name: Staff}]
+users: [{name: eve, in: Staff}]
+permissions: [{on: domain, lines: [allow eve write-permissions]}]`,
+		question{"eve", fixtureBase, "certain", "write-dac"},
+		question{"eve", "CN=Configuration", "certain", "write-dac domain member full-control"})
+}

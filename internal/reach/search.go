@@ -276,12 +276,19 @@ func (g *Graph) wholeOf(id forest.ID) node {
 // permissions it inherits, and its domain.
 func (q *search) above(id forest.ID, to node) {
 	g := q.sol.g
-	if p := g.s.Parent(id); p != forest.None && !g.protected(id) {
+	if p := g.s.Parent(id); p != forest.None && !g.protected(id) && !g.isPartition(id) {
 		q.handedDown(id, p, to)
 	}
 	if d := g.headOf(id); d != forest.None && g.x.isAccount(id) {
 		q.visit(node(d), step{next: to, kind: DomainOf, ace: implicit, via: forest.None, aux: -1})
 	}
+}
+
+// isPartition reports whether id is the head of a naming context, which inherits
+// nothing from the object above it ([MS-ADTS] 3.1.1.1.5).
+func (g *Graph) isPartition(id forest.ID) bool {
+	kind, _ := g.s.Int(id, forest.InstanceType)
+	return g.isHead[id] || kind&1 != 0
 }
 
 // handedDown visits those that control the container of id: they can let it hand

@@ -21,6 +21,7 @@ type Extent struct {
 	Gains     []ExtentClass `json:"gains"`     // by any number of steps
 	TierZero  *control.Way  `json:"tier_zero"` // a way to Tier 0; null if there is none
 	Unread    int           `json:"unread"`    // objects whose permissions were not read: more may be possible
+	Missing   []string      `json:"missing"`   // what else the snapshot lacks that may hold further ways
 }
 
 // ExtentRight counts the objects of a class that one right gives.
@@ -80,7 +81,7 @@ func NewExtent(s *forest.Snapshot, g *reach.Graph, id forest.ID) *Extent {
 		way := control.Way{Principal: n.Object(id), Steps: n.Steps(p)}
 		out.TierZero = &way
 	}
-	out.Unread = len(g.Unread())
+	out.Unread, out.Missing = len(g.Unread()), missingEvidence(s)
 	return out
 }
 
@@ -108,15 +109,19 @@ func (e *Extent) Text(w io.Writer, s Screen) error {
 		rows = append(rows, []cellInk{{c.Class, ""}, {strconv.Itoa(c.Certain), ""}, {strconv.Itoa(c.Possible), yellow}, tierCell(c.TierZero)})
 	}
 	p.rowsOr([]string{"Class", "For certain", "Possible", "In Tier 0"}, rows, "Nothing.")
-	if e.TierZero == nil {
+	switch {
+	case e.TierZero == nil && e.Unread+len(e.Missing) > 0:
+		p.heading(p.ink(yellow, "Tier 0: "+noWay(e.Unread+len(e.Missing))))
+	case e.TierZero == nil:
 		p.heading(p.ink(green, "There is no way to Tier 0."))
-	} else {
+	default:
 		p.heading(p.ink(red, "A way to Tier 0"))
 		p.way(*e.TierZero)
 	}
 	if e.Unread > 0 {
 		p.heading(p.ink(yellow, plural(e.Unread, "object's permissions were", "objects' permissions were")+" not read: more may be possible"))
 	}
+	p.missing(e.Missing)
 	return p.flush(w, "what a principal can gain")
 }
 

@@ -20,6 +20,7 @@ type Power struct {
 	Certain  []control.Way   `json:"certain"`
 	Possible []control.Way   `json:"possible"` // ways that depend on what the snapshot does not tell
 	Unread   []control.Place `json:"unread"`   // objects on the way whose permissions or links were not read: more may reach the goals
+	Missing  []string        `json:"missing"`  // what else the snapshot lacks that may hold further ways
 	Paths    bool            `json:"-"`        // Text writes every step
 }
 
@@ -63,7 +64,7 @@ func NewPaths(s *forest.Snapshot, target string, from forest.ID, goals []forest.
 }
 
 func newPower(s *forest.Snapshot, target string, goals, unread []forest.ID) *Power {
-	out := &Power{Version: 1, Target: target, Goals: []control.Place{}, Certain: []control.Way{}, Possible: []control.Way{}, Unread: []control.Place{}}
+	out := &Power{Version: 1, Target: target, Goals: []control.Place{}, Certain: []control.Way{}, Possible: []control.Way{}, Unread: []control.Place{}, Missing: missingEvidence(s)}
 	n := control.WayNames{Snapshot: s}
 	for _, id := range goals {
 		out.Goals = append(out.Goals, n.Object(id))

@@ -23,6 +23,7 @@ func (p *Power) Text(w io.Writer, s Screen) error {
 			g.line("  - %s", visible(u.Label()))
 		}
 	}
+	g.missing(p.Missing)
 	return g.flush(w, "the paths")
 }
 
@@ -75,7 +76,7 @@ func conditions(steps []control.WayStep) []string {
 func (g *page) explain(p *Power) {
 	g.line("%s", g.strong("How "+visible(p.From.Name)+" can gain "+visible(p.Target)))
 	if len(p.Certain)+len(p.Possible) == 0 {
-		g.line("There is no way.")
+		g.line("%s", noWay(len(p.Unread)+len(p.Missing)))
 		return
 	}
 	for _, way := range p.Certain {
@@ -84,6 +85,14 @@ func (g *page) explain(p *Power) {
 	for _, way := range p.Possible {
 		g.way(way)
 	}
+}
+
+// noWay says that none was found, and no more than that where something is not read.
+func noWay(unread int) string {
+	if unread > 0 {
+		return "No way was found in what was read."
+	}
+	return "There is no way."
 }
 
 func (g *page) way(way control.Way) {

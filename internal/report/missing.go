@@ -1,0 +1,39 @@
+package report
+
+import (
+	"github.com/leastwise/leastwise/internal/forest"
+)
+
+// missingEvidence lists what a snapshot lacks that may hold further ways to power:
+// all that a scan could not read or did not ask for, but audit entries and
+// replication metadata, which give nobody anything.
+func missingEvidence(s *forest.Snapshot) []string {
+	out := []string{}
+	for _, c := range s.Coverage() {
+		if c.Complete() || c.Area == forest.AreaSACL || c.Area == forest.AreaMetadata {
+			continue
+		}
+		text := string(c.Area) + " " + c.Subject + ": " + c.State
+		if c.Reason != "" {
+			text += " (" + c.Reason + ")"
+		}
+		out = append(out, text)
+	}
+	for _, a := range []forest.Attr{forest.Member, forest.PrimaryGroupID, forest.GroupType, forest.UserAccountControl, forest.GPLink} {
+		if !s.Collected(a) {
+			out = append(out, "attribute "+a.String()+": not collected")
+		}
+	}
+	return out
+}
+
+// missing writes what may hold further ways, if anything.
+func (p *page) missing(list []string) {
+	if len(list) == 0 {
+		return
+	}
+	p.heading(p.ink(yellow, "Not everything was read: more may be possible"))
+	for _, m := range list {
+		p.line("  - %s", visible(m))
+	}
+}

@@ -1,6 +1,7 @@
 package forest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -161,13 +162,59 @@ func (b *Builder) Len() int { return len(b.name) }
 // is an error (ErrDN), as is more than a snapshot can hold (ErrTooLarge); the
 // entry is then not part of the snapshot, or only in part.
 func (b *Builder) Add(e Entry) error {
-	if e.DN == "" {
+	values := make([]slotValues, len(e.Attrs))
+	for i, v := range e.Attrs {
+		values[i] = slotValues{slotOf(v.Name), v.Vals}
+	}
+	return b.add([]byte(e.DN), values)
+}
+
+// A slot says where the values of an attribute go: the Attr, or one of the others.
+type slot int
+
+// What every object has is not an Attr.
+const (
+	noSlot slot = -iota - 1
+	classSlot
+	guidSlot
+	sidSlot
+	descriptorSlot
+)
+
+// slotOf returns where the values of an attribute go.
+func slotOf(name string) slot {
+	if a, ok := AttrByName(name); ok {
+		return slot(a)
+	}
+	switch strings.ToLower(name) {
+	case "objectclass":
+		return classSlot
+	case "objectguid":
+		return guidSlot
+	case "objectsid":
+		return sidSlot
+	case "ntsecuritydescriptor":
+		return descriptorSlot
+	}
+	return noSlot
+}
+
+// slotValues are the values of an attribute, as they came.
+type slotValues struct {
+	slot slot
+	vals [][]byte
+}
+
+// add is Add for an entry whose attributes were looked up. It keeps nothing of dn
+// and values.
+func (b *Builder) add(dn []byte, values []slotValues) error {
+	if len(dn) == 0 {
 		return fmt.Errorf("%w: empty", ErrDN)
 	}
 	if len(b.name) >= maxObjects {
 		return fmt.Errorf("%w: more than %d objects", ErrTooLarge, maxObjects)
 	}
-	name, err := b.internName(e.DN)
+	name, err := b.internName(dn)
 	if err != nil {
 		return err
 	}
@@ -177,51 +224,55 @@ func (b *Builder) Add(e Entry) error {
 	b.guid = append(b.guid, secdesc.GUID{})
 	b.sid = append(b.sid, secdesc.SID{})
 	b.desc = append(b.desc, noDesc)
-	for _, v := range e.Attrs {
+	for _, v := range values {
 		if err := b.addValues(row, v); err != nil {
-			return fmt.Errorf("%s: %w", e.DN, err)
+			return fmt.Errorf("%s: %w", dn, err)
 		}
 	}
 	return nil
 }
 
 // addValues returns an error only if the snapshot cannot hold the values.
-func (b *Builder) addValues(row uint32, v Values) error {
-	if len(v.Vals) == 0 {
-		return nil
-	}
-	if a, ok := AttrByName(v.Name); ok {
-		b.collected[a] = true
-		for _, raw := range v.Vals {
-			err := b.addValue(row, a, raw)
-			if errors.Is(err, ErrTooLarge) {
-				return err
-			}
-			if err != nil {
-				b.problems[problemCell{row, a}] = "malformed value: " + err.Error()
-			}
-		}
+func (b *Builder) addValues(row uint32, v slotValues) error {
+	if len(v.vals) == 0 {
 		return nil
 	}
 	var err error
-	switch strings.ToLower(v.Name) {
-	case "objectclass":
-		b.class[row], err = b.internClass(v.Vals)
-	case "objectguid":
-		b.guid[row], _ = secdesc.GUIDFromBytes(v.Vals[0]) // malformed is "no GUID"
-	case "objectsid":
-		b.sid[row] = b.internSID(v.Vals[0])
-	case "ntsecuritydescriptor":
-		b.desc[row] = b.internDescriptor(v.Vals[0])
+	switch v.slot {
+	case noSlot:
+	case classSlot:
+		b.class[row], err = b.internClass(v.vals)
+	case guidSlot:
+		b.guid[row], _ = secdesc.GUIDFromBytes(v.vals[0]) // malformed is "no GUID"
+	case sidSlot:
+		b.sid[row] = b.internSID(v.vals[0])
+	case descriptorSlot:
+		b.desc[row] = b.internDescriptor(v.vals[0])
+	default:
+		return b.addAttr(row, Attr(v.slot), v.vals)
 	}
 	return err
+}
+
+func (b *Builder) addAttr(row uint32, a Attr, vals [][]byte) error {
+	b.collected[a] = true
+	for _, raw := range vals {
+		err := b.addValue(row, a, raw)
+		if errors.Is(err, ErrTooLarge) {
+			return err
+		}
+		if err != nil {
+			b.problems[problemCell{row, a}] = "malformed value: " + err.Error()
+		}
+	}
+	return nil
 }
 
 func (b *Builder) addValue(row uint32, a Attr, raw []byte) error {
 	c := &b.cells[a]
 	switch a.Syntax() {
 	case Link:
-		return b.addLink(row, a, string(raw))
+		return b.addLink(row, a, raw)
 	case Descriptor:
 		c.ints = append(c.ints, int64(b.internDescriptor(raw)))
 	case Text, Octets:
@@ -243,45 +294,80 @@ func (b *Builder) addValue(row uint32, a Attr, raw []byte) error {
 
 // parseNumber reads the LDAP string form of a value that is stored as a number.
 func parseNumber(s Syntax, raw []byte) (int64, error) {
-	text := string(raw)
 	switch s {
 	case Boolean:
-		switch strings.ToUpper(text) {
+		switch text := strings.ToUpper(string(raw)); text {
 		case "TRUE":
 			return 1, nil
 		case "FALSE":
 			return 0, nil
 		}
-		return 0, fmt.Errorf("%s is not TRUE or FALSE", clip(text))
+		return 0, fmt.Errorf("%s is not TRUE or FALSE", clip(string(raw)))
 	case Time:
+		if t, ok := parseTime(raw); ok {
+			return t, nil
+		}
 		for _, layout := range []string{"20060102150405.0Z", "20060102150405Z", "20060102150405.999999Z"} {
-			if t, err := time.Parse(layout, text); err == nil {
+			if t, err := time.Parse(layout, string(raw)); err == nil {
 				return t.Unix(), nil
 			}
 		}
-		return 0, fmt.Errorf("%s is not a generalized time", clip(text))
+		return 0, fmt.Errorf("%s is not a generalized time", clip(string(raw)))
 	default:
-		n, err := strconv.ParseInt(text, 10, 64)
+		if n, ok := parseDigits(raw); ok {
+			return n, nil
+		}
+		n, err := strconv.ParseInt(string(raw), 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("%s is not an integer", clip(text))
+			return 0, fmt.Errorf("%s is not an integer", clip(string(raw)))
 		}
 		return n, nil
 	}
 }
 
+// parseDigits reads up to 18 digits and nothing else.
+func parseDigits(raw []byte) (n int64, ok bool) {
+	if len(raw) == 0 || len(raw) > 18 {
+		return 0, false
+	}
+	for _, c := range raw {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = 10*n + int64(c-'0')
+	}
+	return n, true
+}
+
+// parseTime reads a generalized time as domain controllers write it, within what
+// every month has.
+func parseTime(raw []byte) (unix int64, ok bool) {
+	digits, ok := bytes.CutSuffix(raw, []byte(".0Z"))
+	n, isNumber := parseDigits(digits)
+	if !ok || !isNumber || len(digits) != 14 {
+		return 0, false
+	}
+	year, month, day, clock := int(n/1e10), time.Month(n/1e8%100), int(n/1e6%100), n%1e6
+	hour, minute, second := clock/1e4, clock/100%100, clock%100
+	if month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || second > 59 {
+		return 0, false
+	}
+	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Unix() + hour*3600 + minute*60 + second, true
+}
+
 // addLink takes a distinguished name, with the <TTL=n>, prefix of time-bound
 // links ([MS-ADTS] 3.1.1.3.4.1.28; n seconds from Info.Started).
-func (b *Builder) addLink(row uint32, a Attr, dn string) error {
+func (b *Builder) addLink(row uint32, a Attr, dn []byte) error {
 	var expires int64
-	if rest, ok := strings.CutPrefix(dn, "<TTL="); ok {
-		n, tail, ok := strings.Cut(rest, ">,")
-		secs, err := strconv.ParseInt(n, 10, 40)
+	if rest, ok := bytes.CutPrefix(dn, []byte("<TTL=")); ok {
+		n, tail, ok := bytes.Cut(rest, []byte(">,"))
+		secs, err := strconv.ParseInt(string(n), 10, 40)
 		if !ok || err != nil || secs < 0 {
-			return fmt.Errorf("time to live of %s", clip(dn))
+			return fmt.Errorf("time to live of %s", clip(string(dn)))
 		}
 		dn, expires = tail, b.info.Started.Unix()+secs
 	}
-	if dn == "" {
+	if len(dn) == 0 {
 		return fmt.Errorf("%w: empty", ErrDN)
 	}
 	to, err := b.internName(dn)
@@ -300,11 +386,11 @@ func (b *Builder) addLink(row uint32, a Attr, dn string) error {
 	return nil
 }
 
-func (b *Builder) internName(dn string) (uint32, error) {
-	if i, ok := b.nameIdx[dn]; ok {
+func (b *Builder) internName(raw []byte) (uint32, error) {
+	if i, ok := b.nameIdx[string(raw)]; ok {
 		return i, nil
 	}
-	key, err := appendDNKey(b.scratch[:0], dn)
+	key, err := appendDNKey(b.scratch[:0], string(raw))
 	b.scratch = key
 	if err != nil {
 		return 0, err
@@ -313,26 +399,32 @@ func (b *Builder) internName(dn string) (uint32, error) {
 		return 0, fmt.Errorf("%w: more than %d names", ErrTooLarge, maxObjects)
 	}
 	i := uint32(len(b.names))
-	r := nameRec{dn: b.text.add([]byte(dn)), key: b.text.add(key)}
+	r := nameRec{dn: b.text.add(raw), key: b.text.add(key)}
 	b.names = append(b.names, r)
 	b.nameIdx[r.dn] = i
 	return i, nil
 }
 
 func (b *Builder) internClass(vals [][]byte) (uint16, error) {
-	names := make([]string, len(vals))
+	b.scratch = b.scratch[:0]
 	for i, v := range vals {
-		names[i] = string(v)
+		if i > 0 {
+			b.scratch = append(b.scratch, 0)
+		}
+		b.scratch = append(b.scratch, v...)
 	}
-	key := strings.Join(names, "\x00")
-	i, ok := b.classIdx[key]
+	i, ok := b.classIdx[string(b.scratch)]
 	if !ok {
 		if len(b.classes) > maxClassLists {
 			return 0, fmt.Errorf("%w: more than %d combinations of object classes", ErrTooLarge, maxClassLists)
 		}
 		i = uint16(len(b.classes))
+		names := make([]string, len(vals))
+		for i, v := range vals {
+			names[i] = string(v)
+		}
 		b.classes = append(b.classes, names)
-		b.classIdx[key] = i
+		b.classIdx[string(b.scratch)] = i
 	}
 	return i, nil
 }
@@ -378,7 +470,7 @@ func (b *Builder) Changed(a Attr, c Change) {
 // LinkChanged records replication metadata of one link value of the entry added
 // last. It is dropped by Build if the target is not part of the snapshot.
 func (b *Builder) LinkChanged(a Attr, target string, c Change) error {
-	to, err := b.internName(target)
+	to, err := b.internName([]byte(target))
 	if n := len(b.name); err == nil && n > 0 {
 		b.metaLinks = append(b.metaLinks, metaLinkCell{uint32(n - 1), to, b.dsas.link(a, c)})
 	}

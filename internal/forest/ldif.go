@@ -1,16 +1,13 @@
 package forest
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+	"sync"
 )
 
 // ErrLDIF reports text that is not LDIF (RFC 2849), or LDIF that describes
@@ -46,6 +43,8 @@ const (
 // and that ldapsearch's header does not say were asked for (Unreadable, not
 // Absent), missing descriptors, partitions to which the server referred, a missing head of
 // the domain, and files in which nothing proves that they are whole.
+//
+// r is read ahead in a goroutine, for which ReadLDIF waits.
 func ReadLDIF(r io.Reader, b *Builder) error {
 	src, err := decodeText(r)
 	if err != nil {
@@ -56,7 +55,16 @@ func ReadLDIF(r io.Reader, b *Builder) error {
 	}
 	b.beginPart()
 	defer b.endPart()
-	p := &ldifParser{b: b, lines: lineReader{r: bufio.NewReaderSize(src, 1<<16)}}
+	return parseLDIF(newLDIFScanner(src, ldifPart0), b)
+}
+
+// parseLDIF gives b the entries of a file that is scanned beside.
+func parseLDIF(scan *ldifScanner, b *Builder) error {
+	var scanning sync.WaitGroup
+	scanning.Go(scan.run)
+	defer scanning.Wait()
+	defer close(scan.stop)
+	p := &ldifParser{b: b, scan: scan}
 	if err := p.run(); err != nil {
 		return fmt.Errorf("reading LDIF: line %d: %w", p.at, err)
 	}
@@ -161,7 +169,9 @@ func (b *Builder) hasEntry(dn string, o *ordering) bool {
 // ldifParser reads one file.
 type ldifParser struct {
 	b       *Builder
-	lines   lineReader
+	scan    *ldifScanner
+	end     int  // physical lines of the file, once it was read
+	open    bool // the last of them has no line break
 	at      int  // line for errors
 	started bool // something other than a comment was read
 	header  bool // ldapsearch began: a result must follow
@@ -173,73 +183,71 @@ type ldifParser struct {
 	title   bool // a comment of ldapsearch came since the last record
 	gap     int  // empty lines since that comment
 	ldifde  bool // the last entry has changetype add, as ldifde writes it
-	entry   Entry
-	index   map[string]int // lower-case name → position in entry.Attrs
-	ranges  map[string][]valueRange
+	record  []ldifLine
+
+	dn      []byte
+	values  []slotValues // those of the entry
+	entries uint64
+	index   map[string]int // of attributes that are not known: position in values
+	ranges  map[string]*rangedValues
 }
 
 func (p *ldifParser) run() error {
-	for {
-		more, err := p.record()
-		if err != nil {
+	for batch := range p.scan.out {
+		if err := p.part(batch); err != nil {
 			return err
 		}
-		if !more {
-			break
+		if batch.err != nil {
+			p.at, p.end, p.open = batch.n, batch.n, batch.open
+			if !errors.Is(batch.err, io.EOF) {
+				return batch.err
+			}
 		}
+		p.scan.free <- batch
+	}
+	if err := p.final(p.record); err != nil {
+		return err
 	}
 	if !p.header {
 		p.b.ldif.unproven += p.count
 	}
-	if p.header && !p.done {
-		p.at = p.lines.n
+	p.at = p.end
+	switch {
+	case p.header && !p.done:
 		return fmt.Errorf("%w: the search's result is missing at the end", ErrTruncated)
-	}
-	if p.more {
-		p.at = p.lines.n
+	case p.more:
 		return fmt.Errorf("%w: the last page announces another one", ErrTruncated)
 	}
 	return nil
 }
 
-// record reads up to the next empty line.
-func (p *ldifParser) record() (more bool, err error) {
-	var lines []ldifLine
-	size := 0
-	for {
-		l, err := p.lines.logical()
+// part takes the records of a part of the file. Only that of the last part can lack
+// the empty line at its end: then it is left in p.record.
+func (p *ldifParser) part(b *ldifBatch) error {
+	for _, l := range b.lines {
 		p.at = l.n
-		if errors.Is(err, io.EOF) {
-			return false, p.final(lines)
-		}
-		if err != nil {
-			return false, err
-		}
-		switch {
-		case len(l.text) == 0:
-			err := p.take(lines)
+		switch l.kind {
+		case emptyLine:
+			if err := p.take(p.record); err != nil {
+				return err
+			}
+			p.record = p.record[:0]
 			p.gap++
-			return true, err
-		case l.text[0] == '#':
-			if err := p.comment(string(l.text)); err != nil {
-				return false, err
+		case commentLine:
+			if err := p.comment(string(l.val)); err != nil {
+				return err
 			}
 		default:
-			if size += len(l.text); size > maxLDIFEntry {
-				return false, fmt.Errorf("%w: entry of more than %d bytes", ErrLDIF, maxLDIFEntry)
-			}
-			if len(lines) > maxLDIFValues {
-				return false, fmt.Errorf("%w: entry of more than %d values", ErrLDIF, maxLDIFValues)
-			}
-			lines = append(lines, l)
+			p.record = append(p.record, l)
 		}
 	}
+	return nil
 }
 
 // final takes the lines of a record that ends with the file.
 func (p *ldifParser) final(lines []ldifLine) error {
-	if len(lines) > 0 && p.lines.open {
-		p.at = p.lines.n
+	if len(lines) > 0 && p.open {
+		p.at = p.end
 		return fmt.Errorf("%w: the file ends within a line; export it again (if an editor took the last line break away, put it back)", ErrTruncated)
 	}
 	p.ldifde = false
@@ -247,7 +255,7 @@ func (p *ldifParser) final(lines []ldifLine) error {
 		return err
 	}
 	if p.ldifde {
-		p.at = p.lines.n
+		p.at = p.end
 		return fmt.Errorf("%w: the last record lacks the empty line with which ldifde ends each; export it again (if an editor took that line away, put it back)", ErrTruncated)
 	}
 	return nil
@@ -339,10 +347,10 @@ func unpercent(s string) string {
 func (p *ldifParser) take(lines []ldifLine) error {
 	if len(lines) > 0 && !p.started {
 		p.started = true
-		if name, val, err := p.value(lines[0]); err == nil && strings.EqualFold(name, "version") {
-			if string(val) != "1" {
-				p.at = lines[0].n
-				return fmt.Errorf("%w: version %s", ErrLDIF, clip(string(val)))
+		if l := lines[0]; l.err == nil && l.name.lower == "version" {
+			if string(l.val) != "1" {
+				p.at = l.n
+				return fmt.Errorf("%w: version %s", ErrLDIF, clip(string(l.val)))
 			}
 			lines = lines[1:]
 		}
@@ -352,31 +360,40 @@ func (p *ldifParser) take(lines []ldifLine) error {
 	}
 	lines = p.unspill(lines)
 	p.title, p.head = false, false
-	end := p.lines.n
-	p.entry, p.index, p.ranges = Entry{}, map[string]int{}, nil
+	p.begin()
 	for i, l := range lines {
 		p.at = l.n
-		name, val, err := p.value(l)
-		if err != nil {
-			return err
-		}
-		if i == 0 && !strings.EqualFold(name, "dn") {
+		switch {
+		case l.err != nil:
+			return l.err
+		case i == 0 && l.name.lower != "dn":
 			return p.other(lines)
-		}
-		if i == 0 {
-			p.entry.DN = string(val)
+		case i == 0:
+			p.dn = l.val
 			continue
 		}
-		if err := p.attribute(name, val); err != nil {
+		if err := p.attribute(l.name, l.val); err != nil {
 			return err
 		}
 	}
 	p.at = lines[0].n
-	if err := p.add(); err != nil {
-		return err
+	return p.add()
+}
+
+// begin makes room for an entry.
+func (p *ldifParser) begin() {
+	const many = 1 << 12
+	p.entries++
+	p.dn, p.index, p.ranges = nil, nil, nil
+	if len(p.values) > many {
+		p.values = nil
 	}
-	p.at = end
-	return nil
+	for i := range p.values {
+		if cap(p.values[i].vals) > many {
+			p.values[i].vals = nil
+		}
+	}
+	p.values = p.values[:0]
 }
 
 // unspill drops what a comment of ldapsearch spilled over before the dn: the name
@@ -386,17 +403,11 @@ func (p *ldifParser) unspill(lines []ldifLine) []ldifLine {
 	if !p.title {
 		return lines
 	}
-	i := slices.IndexFunc(lines, func(l ldifLine) bool {
-		_, is := cutPrefixFold(string(l.text[:min(len(l.text), 3)]), "dn:")
-		return is
-	})
-	if i <= 0 {
+	i := slices.IndexFunc(lines, func(l ldifLine) bool { return l.name != nil && l.name.lower == "dn" })
+	if i <= 0 || lines[i].err != nil {
 		return lines
 	}
-	_, dn, err := p.value(lines[i])
-	if err != nil {
-		return lines
-	}
+	dn := lines[i].val
 	breaks := strings.Count(strings.ToUpper(string(dn)), `\0A`) + strings.Count(string(dn), "\n")
 	if p.gap+i > breaks {
 		return lines
@@ -408,60 +419,32 @@ func (p *ldifParser) unspill(lines []ldifLine) []ldifLine {
 func (p *ldifParser) other(lines []ldifLine) error {
 	for _, l := range lines {
 		p.at = l.n
-		name, val, err := p.value(l)
-		if err != nil {
-			return err
+		if l.err != nil {
+			return l.err
 		}
-		switch strings.ToLower(name) {
+		switch l.name.lower {
 		case "ref":
-			p.reference(string(val))
+			p.reference(string(l.val))
 		case "result":
-			if err := p.result(string(val)); err != nil {
+			if err := p.result(string(l.val)); err != nil {
 				return err
 			}
 		case "pagedresults":
-			p.paged(string(val))
+			p.paged(string(l.val))
 		case "search", "control", "matcheddn", "text", "version":
 		default:
-			return fmt.Errorf("%w: a record begins with %s, not with dn", ErrLDIF, clip(name))
+			return fmt.Errorf("%w: a record begins with %s, not with dn", ErrLDIF, clip(l.name.lower))
 		}
 	}
 	return nil
 }
 
-// value cuts a line at its colon.
-func (p *ldifParser) value(l ldifLine) (name string, val []byte, err error) {
-	i := bytes.IndexByte(l.text, ':')
-	if i <= 0 {
-		return "", nil, fmt.Errorf("%w: %s has no attribute name", ErrLDIF, clip(string(l.text)))
-	}
-	name, rest := string(l.text[:i]), l.text[i+1:]
-	switch {
-	case len(rest) > 0 && rest[0] == '<':
-		return "", nil, fmt.Errorf("%w: value of %s is a URL; only values in the file are read", ErrLDIF, clip(name))
-	case len(rest) > 0 && rest[0] == ':':
-		text := bytes.Trim(rest[1:], " ")
-		val = make([]byte, base64.StdEncoding.DecodedLen(len(text)))
-		n, err := base64.StdEncoding.Decode(val, text)
-		if err != nil {
-			return "", nil, fmt.Errorf("%w: value of %s is not base64", ErrLDIF, clip(name))
-		}
-		return name, val[:n], nil
-	}
-	if !utf8.Valid(rest) { // Latin-1 and the like: names would come out as other names
-		return "", nil, fmt.Errorf("%w: value of %s is not UTF-8; convert the file, or export it again", ErrLDIF, clip(name))
-	}
-	return name, bytes.TrimLeft(rest, " "), nil
-}
-
 // attribute takes one value of the current entry.
-func (p *ldifParser) attribute(name string, val []byte) error {
-	base, options, _ := strings.Cut(name, ";")
-	lower := strings.ToLower(base)
-	switch lower {
+func (p *ldifParser) attribute(name *ldifName, val []byte) error {
+	switch name.attr.lower {
 	case "changetype":
 		if !strings.EqualFold(string(val), "add") {
-			return fmt.Errorf("%w: %s is changed by changetype %s; only objects (changetype add) are read", ErrLDIF, clip(p.entry.DN), clip(string(val)))
+			return fmt.Errorf("%w: %s is changed by changetype %s; only objects (changetype add) are read", ErrLDIF, clip(string(p.dn)), clip(string(val)))
 		}
 		p.ldifde = true
 		return nil
@@ -470,17 +453,13 @@ func (p *ldifParser) attribute(name string, val []byte) error {
 	case "dn":
 		return fmt.Errorf("%w: a second dn without an empty line before it", ErrLDIF)
 	}
-	for options != "" {
-		var option string
-		option, options, _ = strings.Cut(options, ";")
-		if span, ok := cutPrefixFold(option, "range="); ok {
-			return p.ranged(lower, span, val)
-		}
-		if !strings.EqualFold(option, "binary") {
-			return fmt.Errorf("%w: attribute option %s", ErrLDIF, clip(option))
-		}
+	switch {
+	case name.ranged:
+		return p.ranged(name.attr, name.span, val)
+	case name.isOdd:
+		return fmt.Errorf("%w: attribute option %s", ErrLDIF, clip(name.odd))
 	}
-	p.put(lower, val)
+	p.put(name.attr, val)
 	return nil
 }
 
@@ -491,14 +470,38 @@ func cutPrefixFold(s, prefix string) (string, bool) {
 	return s, false
 }
 
-func (p *ldifParser) put(name string, val []byte) {
-	i, ok := p.index[name]
-	if !ok {
-		i = len(p.entry.Attrs)
-		p.index[name] = i
-		p.entry.Attrs = append(p.entry.Attrs, Values{Name: name})
+func (p *ldifParser) put(a *ldifAttr, val []byte) {
+	i := p.place(a)
+	p.values[i].vals = append(p.values[i].vals, val)
+}
+
+// place returns where the values of an attribute of the entry are.
+func (p *ldifParser) place(a *ldifAttr) int {
+	if a.known && a.entry == p.entries {
+		return a.at
 	}
-	p.entry.Attrs[i].Vals = append(p.entry.Attrs[i].Vals, val)
+	if !a.known {
+		if i, ok := p.index[a.lower]; ok {
+			return i
+		}
+	}
+	i := len(p.values)
+	if i < cap(p.values) {
+		p.values = p.values[:i+1] // with the room for values that an entry before had
+		p.values[i].vals = p.values[i].vals[:0]
+	} else {
+		p.values = append(p.values, slotValues{})
+	}
+	p.values[i].slot = a.slot
+	if a.known {
+		a.entry, a.at = p.entries, i
+		return i
+	}
+	if p.index == nil {
+		p.index = map[string]int{}
+	}
+	p.index[a.lower] = i
+	return i
 }
 
 // A valueRange is a part of the values of an attribute ([MS-ADTS] 3.1.1.3.1.3.3).
@@ -507,7 +510,12 @@ type valueRange struct {
 	vals      [][]byte
 }
 
-func (p *ldifParser) ranged(name, span string, val []byte) error {
+type rangedValues struct {
+	attr *ldifAttr
+	list []valueRange
+}
+
+func (p *ldifParser) ranged(a *ldifAttr, span string, val []byte) error {
 	lowText, highText, ok := strings.Cut(span, "-")
 	low, err := strconv.Atoi(lowText)
 	high := -1
@@ -515,43 +523,46 @@ func (p *ldifParser) ranged(name, span string, val []byte) error {
 		high, err = strconv.Atoi(highText)
 	}
 	if !ok || err != nil || low < 0 || high != -1 && high < low {
-		return fmt.Errorf("%w: range %s of %s", ErrLDIF, clip(span), name)
+		return fmt.Errorf("%w: range %s of %s", ErrLDIF, clip(span), a.lower)
 	}
 	if p.ranges == nil {
-		p.ranges = map[string][]valueRange{}
+		p.ranges = map[string]*rangedValues{}
 	}
-	list := p.ranges[name]
-	i := slices.IndexFunc(list, func(r valueRange) bool { return r.low == low && r.high == high })
+	of := p.ranges[a.lower]
+	if of == nil {
+		of = &rangedValues{attr: a}
+		p.ranges[a.lower] = of
+	}
+	i := slices.IndexFunc(of.list, func(r valueRange) bool { return r.low == low && r.high == high })
 	if i < 0 {
-		i = len(list)
-		list = append(list, valueRange{low: low, high: high})
+		i = len(of.list)
+		of.list = append(of.list, valueRange{low: low, high: high})
 	}
-	list[i].vals = append(list[i].vals, val)
-	p.ranges[name] = list
+	of.list[i].vals = append(of.list[i].vals, val)
 	return nil
 }
 
 // join puts ranges together that hold all values.
 func (p *ldifParser) join() error {
-	for name, list := range p.ranges {
-		slices.SortFunc(list, func(a, b valueRange) int { return a.low - b.low })
+	for name, of := range p.ranges {
+		slices.SortFunc(of.list, func(a, b valueRange) int { return a.low - b.low })
 		next := 0
-		for _, r := range list {
+		for _, r := range of.list {
 			if r.low != next || next < 0 {
-				return fmt.Errorf("%w: values of %s of %s from %d on are missing (ranged output)", ErrTruncated, name, clip(p.entry.DN), next)
+				return fmt.Errorf("%w: values of %s of %s from %d on are missing (ranged output)", ErrTruncated, name, clip(string(p.dn)), next)
 			}
 			if r.high >= 0 && len(r.vals) != r.high-r.low+1 {
-				return fmt.Errorf("%w: %s of %s has %d values in range %d-%d", ErrTruncated, name, clip(p.entry.DN), len(r.vals), r.low, r.high)
+				return fmt.Errorf("%w: %s of %s has %d values in range %d-%d", ErrTruncated, name, clip(string(p.dn)), len(r.vals), r.low, r.high)
 			}
 			if next = r.high + 1; r.high < 0 {
 				next = -1
 			}
 			for _, v := range r.vals {
-				p.put(name, v)
+				p.put(of.attr, v)
 			}
 		}
 		if next >= 0 {
-			return fmt.Errorf("%w: values of %s of %s from %d on are missing (ranged output); ask for all ranges", ErrTruncated, name, clip(p.entry.DN), next)
+			return fmt.Errorf("%w: values of %s of %s from %d on are missing (ranged output); ask for all ranges", ErrTruncated, name, clip(string(p.dn)), next)
 		}
 	}
 	return nil
@@ -561,16 +572,16 @@ func (p *ldifParser) add() error {
 	if err := p.join(); err != nil {
 		return err
 	}
-	if p.entry.DN == "" && len(p.entry.Attrs) > 0 {
+	if len(p.dn) == 0 && len(p.values) > 0 {
 		return nil // the root DSE is not an object
 	}
-	if err := p.b.Add(p.entry); err != nil {
+	if err := p.b.add(p.dn, p.values); err != nil {
 		return err
 	}
 	p.count++
 	p.done = false
 	p.b.ldif.entries++
-	if _, ok := p.index["ntsecuritydescriptor"]; ok {
+	if slices.ContainsFunc(p.values, func(v slotValues) bool { return v.slot == descriptorSlot }) {
 		p.b.ldif.descriptors++
 	}
 	return nil

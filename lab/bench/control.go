@@ -69,6 +69,11 @@ func (b *bench) control(ctx context.Context) error {
 		if err := b.questions(ctx, name, label); err != nil {
 			return err
 		}
+		if i == len(sizes)-1 {
+			if err := b.imports(ctx, name, label); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -156,28 +161,38 @@ func controlOf(args []string) error {
 	// Nearly everything lives to the end, so letting the heap double between
 	// collections would only double the memory.
 	debug.SetGCPercent(50)
-	if a.profile == "" {
-		return a.run(fs.Arg(0))
+	return profiled(a.profile, func() error { return a.run(fs.Arg(0)) })
+}
+
+// profiled runs f and writes a profile of the processor time, unless name is empty.
+func profiled(name string, f func() error) error {
+	if name == "" {
+		return f()
 	}
-	p, err := os.Create(a.profile)
+	p, err := os.Create(name)
 	if err != nil {
 		return err
 	}
 	if err := pprof.StartCPUProfile(p); err != nil {
 		return errors.Join(err, p.Close())
 	}
-	err = a.run(fs.Arg(0))
+	err = f()
 	pprof.StopCPUProfile()
 	return errors.Join(err, p.Close())
 }
 
-func (a *asked) run(name string) error {
+// laps returns a function that prints how long the part took that has just ended.
+func laps() func(what string) {
 	began, spent := time.Now(), processor()
-	lap := func(what string) {
+	return func(what string) {
 		now, cpu := time.Now(), processor()
 		fmt.Fprintf(os.Stderr, "%-10s %8.3f s  processor %8.3f s\n", what, now.Sub(began).Seconds(), (cpu - spent).Seconds())
 		began, spent = now, cpu
 	}
+}
+
+func (a *asked) run(name string) error {
+	lap := laps()
 	f, err := os.Open(name)
 	if err != nil {
 		return err

@@ -162,7 +162,7 @@ type Subject struct {
 
 // Evidence is one fact that led to the outcome, as it was read.
 type Evidence struct {
-	Kind    string   `json:"kind"` // attribute, member, ace, policy, link, file, descriptor
+	Kind    string   `json:"kind"` // attribute, member, ace, policy, link, file, descriptor, path
 	Text    string   `json:"text"` // the fact in words
 	DN      string   `json:"dn,omitempty"`
 	Attr    string   `json:"attribute,omitempty"`
@@ -172,6 +172,7 @@ type Evidence struct {
 	File    string   `json:"file,omitempty"`
 	Line    int      `json:"line,omitempty"`
 	Chain   []string `json:"chain,omitempty"`
+	Remove  string   `json:"remove,omitempty"` // of a step of a path: what takes it away
 	Changed *Changed `json:"changed,omitempty"`
 }
 

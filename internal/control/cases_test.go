@@ -128,6 +128,9 @@ var cases = []struct {
 	outcome          Outcome
 	change           string
 }{
+	{"EC-01-no-way-to-tier-0", "ordinary", Fail, "changes: [{object: Domain Admins, sdprop: false, permissions: ['allow ordinary write member']}]"},
+	{"EC-01-no-way-to-tier-0", "ordinary", Fail, "changes: [{object: Administrator, sdprop: false, owner: ordinary}]"},
+	{"EC-02-no-identity-to-tier-0", "contoso.test", Fail, "changes: [{object: Domain Admins, sdprop: false, permissions: ['allow S-1-5-21-1-2-3-9999 write member']}]"},
 	{"D-01-sensitive", "Administrator", Fail, "changes: [{object: Administrator, drop-flags: [sensitive]}]"},
 	{"D-02-smartcard", "Administrator", Fail, "changes: [{object: Administrator, drop-flags: [smartcard-required]}]"},
 	{"D-03-default-memberships", "Administrator", Fail, "changes: [{object: Domain Admins, drop-members: [Administrator]}]"},

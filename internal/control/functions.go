@@ -18,7 +18,7 @@ const never = 1 << 31
 
 // methods lists the functions of the expression language.
 func methods() []method {
-	return slices.Concat(objectMethods(), membershipMethods(), descriptorMethods(), forestMethods(), hostMethods(), policyMethods())
+	return slices.Concat(objectMethods(), membershipMethods(), descriptorMethods(), forestMethods(), powerMethods(), hostMethods(), policyMethods())
 }
 
 var (

@@ -134,11 +134,15 @@ func (t *tierZero) identities() (sure, possible []secdesc.SID) {
 	return slices.DeleteFunc(sure, in), slices.DeleteFunc(possible, in)
 }
 
-// powerAttrs are the attributes that make steps.
+// powerAttrs are the attributes that make steps, and those by which the schema says
+// what an entry is about.
 var powerAttrs = []forest.Attr{
 	forest.Member, forest.PrimaryGroupID, forest.GroupType, forest.UserAccountControl, forest.SIDHistory,
 	forest.MsDSAllowedToDelegateTo, forest.MsDSAllowedToActOnBehalfOfOtherIdentity, forest.ServicePrincipalName,
-	forest.GPLink, forest.AltSecurityIdentities,
+	forest.GPLink, forest.GPCFileSysPath, forest.AltSecurityIdentities, forest.MsDSGroupMSAMembership,
+	forest.MsDSManagedAccountPrecededByLink, forest.MsDSRevealOnDemandGroup, forest.MsDSOIDToGroupLink,
+	forest.TrustDirection, forest.TrustAttributes, forest.SecurityIdentifier, forest.CertificateTemplates,
+	forest.LDAPDisplayName, forest.SchemaIDGUID, forest.AttributeSecurityGUID,
 }
 
 // powerGaps says what was not read that may let more principals gain Tier 0.
@@ -154,7 +158,9 @@ func (w *world) powerGaps(t *tierZero) []string {
 	}
 	for _, a := range powerAttrs {
 		if !w.s.Collected(a) {
-			out = append(out, a.String()+" of all objects: not collected")
+			if !w.outsideSchema(a) {
+				out = append(out, a.String()+" of all objects: not collected")
+			}
 			continue
 		}
 		n, first := 0, forest.None

@@ -27,6 +27,7 @@ var selectors = map[string]selector{
 	"user":               {doc: "user accounts of people and services", objects: ofKinds("user")},
 	"computer":           {doc: "computer accounts", objects: ofKinds("computer")},
 	"account":            {doc: "accounts of any kind", objects: ofKinds("user", "computer", "gmsa", "msa", "dmsa")},
+	"principal":          {doc: "accounts of any kind and groups", objects: ofKinds("user", "computer", "gmsa", "msa", "dmsa", "group")},
 	"group":              {doc: "groups", objects: ofKinds("group")},
 	"gpo":                {from: fromPolicies, doc: "group policy objects", objects: (*world).policyObjects},
 	"protected-group":    {from: fromGroups, groups: protectedGroups, doc: "groups that AdminSDHolder protects (guide, app. C)", objects: func(w *world) []forest.ID { return w.privilege().groups }},

@@ -151,6 +151,7 @@ func (w *jsonWriter) evidence(e *control.Evidence) {
 		w.raw(`,"chain":`)
 		w.texts(e.Chain)
 	}
+	w.unlessEmpty(`,"remove":`, e.Remove)
 	if c := e.Changed; c != nil {
 		w.raw(`,"changed":{"time":`)
 		w.time(c.Time)

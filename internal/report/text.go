@@ -246,6 +246,7 @@ func evidenceFacts(e control.Evidence) []fact {
 		add("file", where, true)
 	}
 	add("chain", strings.Join(visibleAll(e.Chain), " → "), false)
+	add("to remove", e.Remove, false)
 	if c := e.Changed; c != nil {
 		add("last change", fmt.Sprintf("%s on %s, version %d", stamp(c.Time), orDash(c.Server), c.Version), false)
 	}

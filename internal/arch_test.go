@@ -33,6 +33,7 @@ var packages = []struct {
 	{name: "gpo", uses: []string{"secdesc", "forest"}, pure: true, libs: []string{"gopkg.in/ini.v1", "golang.org/x/text"}},
 	{name: "reach", uses: []string{"secdesc", "forest", "gpo"}, pure: true, libs: []string{"github.com/bits-and-blooms/bitset", "github.com/RoaringBitmap/roaring"}},
 	{name: "control", uses: []string{"secdesc", "forest", "gpo", "reach"}, pure: true, libs: []string{"cel.dev/cel-go", "github.com/goccy/go-yaml", "google.golang.org/protobuf"}},
+	{name: "bloodhound", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach"}, pure: true},
 
 	// Programs for developers.
 	{name: "forest/fixture/gen", uses: []string{"secdesc", "forest", "forest/fixture"}},
@@ -43,7 +44,7 @@ var packages = []struct {
 
 	// The product.
 	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control"}},
-	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "dc", "collect", "report"}},
+	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "bloodhound", "dc", "collect", "report"}},
 	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "dc", "collect", "report", "app"}},
 }
 

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,10 +19,10 @@ import (
 )
 
 // ErrInput reports a file whose content is none of the forms that can be read.
-var ErrInput = errors.New("neither a snapshot, LDIF nor a fixture")
+var ErrInput = errors.New("neither a snapshot, LDIF, a SharpHound collection nor a fixture")
 
-// Load reads a forest from a file: a snapshot, LDIF (ldapsearch, ldifde) or a
-// fixture. Which of them it is, is decided by its content. now is the reference
+// Load reads a forest from a file: a snapshot, LDIF (ldapsearch, ldifde), a
+// SharpHound collection (zip, or JSON that holds all) or a fixture. Which of them it is, is decided by its content. now is the reference
 // time of a fixture.
 func Load(ctx context.Context, name, tool string, now time.Time) (*forest.Snapshot, error) {
 	f, err := openInput(name)
@@ -32,7 +33,7 @@ func Load(ctx context.Context, name, tool string, now time.Time) (*forest.Snapsh
 	stop := context.AfterFunc(ctx, func() { f.Close() })
 	defer stop()
 	r := bufio.NewReaderSize(f, 1<<20)
-	s, err := load(r, size(f), name, tool, now)
+	s, err := load(f, r, name, tool, now)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, context.Cause(ctx))
 	}
@@ -92,8 +93,8 @@ func size(f *os.File) int64 {
 	return 0
 }
 
-// load reads a file of any form; size is 0 if it is not known.
-func load(r *bufio.Reader, size int64, name, tool string, now time.Time) (*forest.Snapshot, error) {
+// load reads a file of any form.
+func load(f *os.File, r *bufio.Reader, name, tool string, now time.Time) (*forest.Snapshot, error) {
 	head, err := r.Peek(64)
 	if err != nil && len(head) == 0 {
 		if errors.Is(err, io.EOF) {
@@ -102,8 +103,8 @@ func load(r *bufio.Reader, size int64, name, tool string, now time.Time) (*fores
 		return nil, err
 	}
 	switch {
-	case forest.IsSnapshot(head) && size > forest.MaxFile:
-		return nil, fmt.Errorf("%w: %d bytes are more than any snapshot has", ErrInput, size)
+	case forest.IsSnapshot(head) && size(f) > forest.MaxFile:
+		return nil, fmt.Errorf("%w: %d bytes are more than any snapshot has", ErrInput, size(f))
 	case forest.IsSnapshot(head):
 		return forest.Read(r)
 	case isFixture(name):
@@ -112,6 +113,8 @@ func load(r *bufio.Reader, size int64, name, tool string, now time.Time) (*fores
 			return nil, err
 		}
 		return f.Snapshot(now)
+	case isCollection(head):
+		return loadCollection(f, r, name, tool, now)
 	case isText(head):
 		b := newImport(tool, now)
 		if err := forest.ReadLDIF(r, b); err != nil {
@@ -138,10 +141,14 @@ func isText(head []byte) bool {
 }
 
 // Import reads one forest from several files: LDIF exports of its partitions are
-// put together; a snapshot or fixture stands alone.
+// put together, and so are the files of a SharpHound collection; a snapshot or
+// fixture stands alone.
 func Import(ctx context.Context, names []string, tool string, now time.Time) (*forest.Snapshot, error) {
 	if len(names) == 1 {
 		return Load(ctx, names[0], tool, now)
+	}
+	if slices.ContainsFunc(names, beginsCollection) {
+		return importCollection(ctx, names, tool, now)
 	}
 	b := newImport(tool, now)
 	for _, name := range names {
@@ -157,23 +164,12 @@ func newImport(tool string, now time.Time) *forest.Builder {
 }
 
 func importLDIF(ctx context.Context, b *forest.Builder, name string) error {
-	f, err := openInput(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	stop := context.AfterFunc(ctx, func() { f.Close() })
-	defer stop()
-	r := bufio.NewReaderSize(f, 1<<20)
-	if head, _ := r.Peek(64); len(head) == 0 || forest.IsSnapshot(head) || !isText(head) {
-		return fmt.Errorf("%w: several files can only be LDIF", ErrInput)
-	}
-	if err := forest.ReadLDIF(r, b); ctx.Err() != nil {
-		return context.Cause(ctx)
-	} else if err != nil {
-		return err
-	}
-	return nil
+	return withInput(ctx, name, func(_ *os.File, r *bufio.Reader) error {
+		if head, _ := r.Peek(64); len(head) == 0 || forest.IsSnapshot(head) || !isText(head) {
+			return fmt.Errorf("%w: several files can only be LDIF or parts of a SharpHound collection", ErrInput)
+		}
+		return forest.ReadLDIF(r, b)
+	})
 }
 
 // SaveSnapshot writes a snapshot file; see WriteFile.

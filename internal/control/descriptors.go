@@ -107,6 +107,9 @@ func (o object) descriptor(key string) (*secdesc.Descriptor, ref.Val) {
 	if st != forest.Known {
 		return nil, o.ev.unknown(key, "the security descriptor of "+o.ev.w.s.DN(o.id)+" was not read")
 	}
+	if why, assumed := o.ev.w.s.Assumed(forest.SubjectDescriptor); assumed {
+		return nil, o.ev.unknown(key, "the security descriptor of "+o.ev.w.s.DN(o.id)+" was not read: "+why)
+	}
 	return d, nil
 }
 

@@ -95,6 +95,9 @@ func (ev *evaluation) sawAttr(id forest.ID, a forest.Attr) {
 
 func (ev *evaluation) unreadable(id forest.ID, a forest.Attr) ref.Val {
 	why := ev.w.s.Why(id, a)
+	if assumed, ok := ev.w.s.Assumed(a.String()); ok {
+		why = assumed
+	}
 	if why == "" {
 		why = "not readable"
 	}
@@ -107,6 +110,9 @@ func onAttr(name string, more []*cel.Type, out *cel.Type, doc string, f func(o o
 		a, bad := attr(args[0])
 		if bad != nil {
 			return bad
+		}
+		if _, assumed := o.ev.w.s.Assumed(a.String()); assumed {
+			return o.ev.unreadable(o.id, a)
 		}
 		o.ev.sawAttr(o.id, a)
 		return f(o, a, args[1:])
@@ -270,7 +276,7 @@ func accountFlag(o object, args []ref.Val) ref.Val {
 	}
 	o.ev.sawAttr(o.id, forest.UserAccountControl)
 	v, st := o.ev.w.s.Int(o.id, forest.UserAccountControl)
-	if st != forest.Known {
+	if _, assumed := o.ev.w.s.Assumed(forest.UserAccountControl.String()); st != forest.Known || assumed {
 		return o.ev.unreadable(o.id, forest.UserAccountControl)
 	}
 	return types.Bool(v&bit != 0)
@@ -307,6 +313,9 @@ func (w *world) attrState(id forest.ID, a forest.Attr) (st forest.State) {
 // known not to exist in the forest.
 func (w *world) outsideSchema(a forest.Attr) bool {
 	schema := w.s.Schema()
+	if _, assumed := w.s.Assumed(forest.SubjectSchema); assumed {
+		return false
+	}
 	return !w.s.Collected(a) && schema.Attr("member") != nil && schema.Attr(a.String()) == nil
 }
 

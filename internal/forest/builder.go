@@ -67,6 +67,8 @@ type Builder struct {
 	metaLinks []metaLinkCell
 	dsas      dsaTable
 	ldif      *ldifTally
+	parts     []part
+	before    [numAttrs]bool // collected before the part that is being read
 	scratch   []byte
 }
 

@@ -4,7 +4,7 @@ package forest
 type Coverage struct {
 	Area    Area   `json:"area"`
 	Subject string `json:"subject"`          // partition DN, container DN, attribute name or file path
-	State   string `json:"state"`            // "complete", "partial", "unreadable", "not collected", "not read"
+	State   string `json:"state"`            // "complete", "partial", "unreadable", "not collected", "not read", "assumed"
 	Reason  string `json:"reason,omitempty"` // why it is not complete, and what would help
 	Count   int    `json:"count"`            // objects, values or files read (partial: that are missing)
 }
@@ -27,3 +27,32 @@ const (
 
 // Complete reports whether everything asked for was read.
 func (c Coverage) Complete() bool { return c.State == "complete" }
+
+// StateAssumed is the State of what was not read, and for which an import put
+// something in its place: the usual value, or what follows from other facts. The
+// Subject is an attribute, SubjectDescriptor or SubjectSchema.
+const StateAssumed = "assumed"
+
+// Subjects of coverage that are no attributes.
+const (
+	SubjectDescriptor = "nTSecurityDescriptor"
+	SubjectSchema     = "schema"
+)
+
+// Assumed reports whether values of subject are assumed, and why: an attribute's
+// name, SubjectDescriptor or SubjectSchema. What rests on them holds only if they
+// are true; a rule that judges the values themselves cannot.
+func (s *Snapshot) Assumed(subject string) (why string, ok bool) {
+	why, ok = s.assumed[subject]
+	return why, ok
+}
+
+// indexAssumed makes assumptions findable by what they are about.
+func (s *Snapshot) indexAssumed() {
+	s.assumed = map[string]string{}
+	for _, c := range s.coverage {
+		if c.State == StateAssumed {
+			s.assumed[c.Subject] = c.Reason
+		}
+	}
+}

@@ -24,6 +24,7 @@ func (s *Snapshot) finish() {
 		s.flawed[k.attr] = true
 	}
 	s.indexUnasked()
+	s.indexAssumed()
 	s.domains = findDomains(s)
 	s.heads = findHeads(s)
 	s.schema = readSchema(s)

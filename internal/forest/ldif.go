@@ -77,8 +77,6 @@ type ldifTally struct {
 	descriptors int
 	unproven    int // entries of files without the result of a search
 	refs        map[string]bool
-	parts       []ldifPart
-	before      [numAttrs]bool // collected before the part that is being read
 }
 
 // coverLDIF states what is not known of a snapshot that comes from LDIF.

@@ -46,7 +46,7 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Info describes how a snapshot came about.
 type Info struct {
-	Source   string    // "scan", "ldif", "fixture", …
+	Source   string    // "scan", "ldif", "bloodhound", "fixture", …
 	Tool     string    // name and version of the program that made it
 	Started  time.Time // UTC, seconds
 	Finished time.Time // UTC, seconds: the reference for ages
@@ -83,6 +83,7 @@ type Snapshot struct {
 	flawed    [numAttrs]bool        // attributes that problems or unasked name
 	files     []File
 	coverage  []Coverage
+	assumed   map[string]string // subject → why, of coverage with StateAssumed
 	meta      metaTable
 	domains   []Domain
 	heads     []ncHead

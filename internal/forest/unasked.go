@@ -7,7 +7,7 @@ import (
 )
 
 // whyUnasked is why an attribute of an object in an unaskedSet is Unreadable.
-const whyUnasked = "the export that holds this object did not ask for it, or found it on no object; other exports in this snapshot have it"
+const whyUnasked = "the export that holds this object does not have it; others in this snapshot have it"
 
 // An unaskedSet names objects and the attributes that were not asked for of them,
 // although they were of others: exports with different lists of attributes came
@@ -102,35 +102,42 @@ func (in *reading) decodeUnasked(d *decoder) error {
 	return d.end()
 }
 
-// A ldifPart is what one search or one file contributed to a Builder.
-type ldifPart struct {
+// A part is what one search or one file contributed to a Builder.
+type part struct {
 	from, to uint32 // entries
 	asked    [numAttrs]bool
 }
 
+// Part calls add to add entries of which exactly asked was asked for: attributes
+// that other parts have, and this one does not, are Unreadable on these entries.
+func (b *Builder) Part(asked []Attr, add func() error) error {
+	b.beginPart()
+	defer b.endPart()
+	b.Collected(asked...)
+	return add()
+}
+
 // beginPart starts a part: what is collected from now on counts for it alone.
 func (b *Builder) beginPart() {
-	t := b.ldif
-	t.before, b.collected = b.collected, [numAttrs]bool{}
-	t.parts = append(t.parts, ldifPart{from: uint32(len(b.name))})
+	b.before, b.collected = b.collected, [numAttrs]bool{}
+	b.parts = append(b.parts, part{from: uint32(len(b.name))})
 }
 
 // endPart ends the part that was begun last.
 func (b *Builder) endPart() {
-	t := b.ldif
-	part := &t.parts[len(t.parts)-1]
-	part.to, part.asked = uint32(len(b.name)), b.collected
-	for a, had := range t.before {
+	p := &b.parts[len(b.parts)-1]
+	p.to, p.asked = uint32(len(b.name)), b.collected
+	for a, had := range b.before {
 		b.collected[a] = b.collected[a] || had
 	}
-	if part.from == part.to {
-		t.parts = t.parts[:len(t.parts)-1]
+	if p.from == p.to {
+		b.parts = b.parts[:len(b.parts)-1]
 	}
 }
 
 // nextPart ends the part and begins another, unless nothing is in it yet.
 func (b *Builder) nextPart() {
-	if b.ldif.parts[len(b.ldif.parts)-1].from < uint32(len(b.name)) {
+	if b.parts[len(b.parts)-1].from < uint32(len(b.name)) {
 		b.endPart()
 		b.beginPart()
 	}
@@ -139,12 +146,9 @@ func (b *Builder) nextPart() {
 // unaskedSets compares what was asked for in each part with what the snapshot
 // holds as a whole: without it, "not asked" would look like "has none" (absent).
 func (b *Builder) unaskedSets(o *ordering) []unaskedSet {
-	if b.ldif == nil {
-		return nil
-	}
 	at := map[[numAttrs]bool]int{}
 	var out []unaskedSet
-	for _, p := range b.ldif.parts {
+	for _, p := range b.parts {
 		var not [numAttrs]bool
 		for a := range not {
 			not[a] = b.collected[a] && !p.asked[a]
@@ -167,6 +171,9 @@ func (b *Builder) unaskedSets(o *ordering) []unaskedSet {
 	}
 	slices.SortFunc(out, func(a, b unaskedSet) int { return cmp.Compare(a.ids[0], b.ids[0]) })
 	for i := range out {
+		if b.ldif == nil {
+			continue // whoever called Part says what lacks
+		}
 		b.Cover(Coverage{
 			Area: AreaAttribute, Subject: "attributes that only some exports have", State: "partial", Count: len(out[i].ids),
 			Reason: "objects from an export that did not ask for attributes which other exports have (export all with one list): " + strings.Join(out[i].names(), ", "),

@@ -1,6 +1,9 @@
 package report
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/leastwise/leastwise/internal/forest"
 )
 
@@ -32,7 +35,11 @@ func (p *page) missing(list []string) {
 	if len(list) == 0 {
 		return
 	}
-	p.heading(p.ink(yellow, "Not everything was read: more may be possible"))
+	head := "Not everything was read: more may be possible"
+	if slices.ContainsFunc(list, func(m string) bool { return strings.Contains(m, ": "+forest.StateAssumed+" (") }) {
+		head += ", and what rests on what is assumed may not hold"
+	}
+	p.heading(p.ink(yellow, head))
 	for _, m := range list {
 		p.line("  - %s", visible(m))
 	}

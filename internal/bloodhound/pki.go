@@ -117,8 +117,10 @@ func (it *item) template(o *object) {
 		it.text("msPKI-Cert-Template-OID", oid)
 	}
 	for _, v := range []struct{ name, attr string }{
-		{"ekus", "pKIExtendedKeyUsage"}, {"certificateapplicationpolicy", "msPKI-Certificate-Application-Policy"},
-		{"certificatepolicy", "msPKI-Certificate-Policy"}, {"applicationpolicies", "msPKI-RA-Application-Policies"},
+		{"ekus", "pKIExtendedKeyUsage"},
+		{"certificateapplicationpolicy", "msPKI-Certificate-Application-Policy"},
+		{"certificatepolicy", "msPKI-Certificate-Policy"},
+		{"applicationpolicies", "msPKI-RA-Application-Policies"},
 	} {
 		if list, ok := p.list(v.name); ok {
 			it.set(v.attr, list...)

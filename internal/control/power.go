@@ -202,7 +202,7 @@ func (w *world) powerGaps(t *tierZero) []string {
 
 // controlPaths puts into words who can gain Tier 0.
 func (w *world) controlPaths() ControlPaths {
-	t, g, n := w.tierZero(), w.graph(), WayNames{w.s}
+	t, n := w.tierZero(), WayNames{w.s}
 	goals := t.reach.Goals()
 	out := ControlPaths{
 		Target: reach.TierZero().Name, Goals: []Place{}, Certain: []Way{}, Possible: []Way{}, Chokes: []ChokePoint{},
@@ -214,14 +214,14 @@ func (w *world) controlPaths() ControlPaths {
 	sure, possible := t.identities()
 	out.Certain, out.CertainTotal = w.ways(t, t.certain(), sure)
 	out.Possible, out.PossibleTotal = w.ways(t, t.possible(), possible)
-	for _, c := range g.Chokes(goals, mostChokes) {
+	for _, c := range t.reach.Chokes(mostChokes) {
 		p := ChokePoint{Removal: w.removal(c.Unit), Principals: c.Principals, Sample: []Place{}}
 		for _, id := range c.Sample {
 			p.Sample = append(p.Sample, n.Object(id))
 		}
 		out.Chokes = append(out.Chokes, p)
 	}
-	cut := g.SmallestCut(goals)
+	cut := t.reach.SmallestCut()
 	out.Cut.Stay = cut.Stay
 	for _, u := range cut.Units {
 		out.Cut.Removals = append(out.Cut.Removals, w.removal(u))

@@ -219,6 +219,10 @@ func (s *Snapshot) ReadDescriptorAt(i uint32) *secdesc.Descriptor {
 	return d
 }
 
+// DescriptorBytesAt returns the bytes of the descriptor with an index of
+// DescriptorIndex, whether or not they can be parsed.
+func (s *Snapshot) DescriptorBytesAt(i uint32) string { return s.descAt(i).bytes() }
+
 // DescriptorIndex numbers the distinct descriptors: two objects with the same
 // index have the same bytes. ok is false if the descriptor was unreadable.
 func (s *Snapshot) DescriptorIndex(id ID) (i uint32, ok bool) {

@@ -11,209 +11,151 @@ import (
 type Choke struct {
 	Unit
 	Principals int         // accounts and groups that can gain no goal without it
-	Sample     []forest.ID // up to ten of them, in ID order
+	Sample     []forest.ID // the first ten of them, in ID order
 }
 
-// A CutSet is a smallest set of units without which nobody gains a goal but those
-// who stay.
-type CutSet struct {
-	Units []Unit
-	Stay  int // accounts that still gain a goal: members and what runs the domain
-}
+// sampleSize bounds the sample of a choke point.
+const sampleSize = 10
 
-// A net is what a search found, as a graph whose vertices are nodes and units.
-// Edges lead away from the goals.
-type net struct {
-	g     *Graph
-	q     *search
-	nodes map[node]int32
-	keys  map[unitKey]int32
-	vert  []vertex // 0 is the root, from which edges lead to the goals
-	next  [][]int32
-}
+// Chokes is that of the answer to who can gain goals.
+func (g *Graph) Chokes(goals []forest.ID, limit int) []Choke { return g.WhoCan(goals).Chokes(limit) }
 
-type vertex struct {
-	at   node // noNode of a unit and the root
-	unit unitKey
-	kind Kind // of a unit: of the step that it was first found in
-}
-
-// newNet spells out everything that leads to goals for certain.
-func (g *Graph) newNet(goals []forest.ID) *net {
-	n := &net{g: g, q: g.search(goals, false, true), nodes: map[node]int32{}, keys: map[unitKey]int32{}}
-	n.vert, n.next = []vertex{{at: noNode}}, [][]int32{nil}
-	for _, v := range n.q.queue {
-		to := n.node(v)
-		for _, st := range n.q.every[v] {
-			if st.kind == goalKind {
-				n.edge(0, to)
-				continue
-			}
-			from := n.node(st.next)
-			for _, k := range n.q.units(v, st) {
-				u := n.unit(k, st.kind)
-				n.edge(from, u)
-				from = u
-			}
-			n.edge(from, to)
-		}
+// Chokes returns the units that by themselves cut most principals off from the
+// goals, largest first, up to limit. A unit that only its own holder needs counts
+// one. Each is a dominator of the graph of everything that leads to goals for
+// certain. Steps that need several gains count by their last one, and of several
+// entries of one object that give a principal the same only the first counts.
+func (r *Reach) Chokes(limit int) []Choke {
+	if limit < 1 {
+		return nil
 	}
-	for i := range n.next {
-		slices.Sort(n.next[i])
-		n.next[i] = slices.Compact(n.next[i])
-	}
-	return n
-}
-
-func (n *net) node(v node) int32 {
-	i, ok := n.nodes[v]
-	if !ok {
-		i = n.add(vertex{at: v})
-		n.nodes[v] = i
-	}
-	return i
-}
-
-func (n *net) unit(k unitKey, kind Kind) int32 {
-	i, ok := n.keys[k]
-	if !ok {
-		i = n.add(vertex{at: noNode, unit: k, kind: kind})
-		n.keys[k] = i
-	}
-	return i
-}
-
-func (n *net) add(v vertex) int32 {
-	n.vert = append(n.vert, v)
-	n.next = append(n.next, nil)
-	return int32(len(n.vert) - 1)
-}
-
-func (n *net) edge(from, to int32) { n.next[from] = append(n.next[from], to) }
-
-// isUnit reports whether vertex i is a unit.
-func (n *net) isUnit(i int32) bool { return i != 0 && n.vert[i].at == noNode }
-
-// principal returns the account or group of vertex i, or None.
-func (n *net) principal(i int32) forest.ID {
-	if v := n.vert[i].at; v < n.g.n && (n.g.x.group[v] > distribution || n.g.x.isAccount(forest.ID(v))) {
-		return forest.ID(v)
-	}
-	return forest.None
-}
-
-// Chokes returns the units that by themselves cut most principals off from goals,
-// largest first, up to limit. A unit that only its own holder needs counts one.
-// Each is a dominator of the graph of everything that leads to goals for certain;
-// steps that need several gains count by their last one.
-func (g *Graph) Chokes(goals []forest.ID, limit int) []Choke {
-	n := g.newNet(goals)
-	idom, order := n.dominators()
-	count := make([]int, len(n.vert))
-	sample := make([][]forest.ID, len(n.vert))
-	for k := len(order) - 1; k > 0; k-- { // children before their dominators
-		i := order[k]
-		if a := n.principal(i); a != forest.None {
-			count[i]++
-			sample[i] = append(sample[i], a)
-		}
-		d := idom[i]
-		count[d] += count[i]
-		if len(sample[d]) < 64 {
-			sample[d] = append(sample[d], sample[i]...)
-		}
-	}
-	var out []Choke
-	for i := range n.vert {
-		if n.isUnit(int32(i)) && count[i] > 0 {
-			s := sortIDs(sample[i])
-			out = append(out, Choke{Unit: g.unit(n.vert[i].unit, n.vert[i].kind), Principals: count[i], Sample: s[:min(len(s), 10)]})
-		}
-	}
-	slices.SortStableFunc(out, func(a, b Choke) int {
-		return cmp.Or(cmp.Compare(b.Principals, a.Principals), cmp.Compare(a.Object, b.Object), cmp.Compare(a.ACE, b.ACE), cmp.Compare(a.Member, b.Member))
+	f := chokeFinder{w: newWeb(r.sure)}
+	f.tree = dominators(f.w.outward())
+	f.count()
+	found := f.largest(limit)
+	slices.SortFunc(found, func(a, b foundChoke) int {
+		return cmp.Or(
+			cmp.Compare(b.Principals, a.Principals), cmp.Compare(a.Object, b.Object), cmp.Compare(a.ACE, b.ACE),
+			cmp.Compare(a.Member, b.Member), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Detail, b.Detail))
 	})
-	return out[:min(len(out), limit)]
+	out := make([]Choke, min(limit, len(found)))
+	for i := range out {
+		out[i] = found[i].Choke
+		out[i].Sample = f.sample(found[i].place)
+	}
+	return out
 }
 
-// dominators returns the immediate dominator of every vertex that the root reaches
-// (Cooper, Harvey, Kennedy: A Simple, Fast Dominance Algorithm), and the vertices
-// in reverse postorder.
-func (n *net) dominators() (idom, order []int32) {
-	order = n.reversePostorder()
-	number := make([]int32, len(n.vert))
-	for i := range number {
-		number[i] = -1
-	}
-	for k, i := range order {
-		number[i] = int32(k)
-	}
-	before := make([][]int32, len(n.vert))
-	for i, list := range n.next {
-		for _, to := range list {
-			before[to] = append(before[to], int32(i))
-		}
-	}
-	idom = make([]int32, len(n.vert))
-	for i := range idom {
-		idom[i] = -1
-	}
-	idom[0] = 0
-	meet := func(a, b int32) int32 {
-		for a != b {
-			for number[a] > number[b] {
-				a = idom[a]
-			}
-			for number[b] > number[a] {
-				b = idom[b]
-			}
-		}
-		return a
-	}
-	for changed := true; changed; {
-		changed = false
-		for _, i := range order[1:] {
-			d := int32(-1)
-			for _, p := range before[i] {
-				switch {
-				case number[p] < 0 || idom[p] < 0:
-				case d < 0:
-					d = p
-				default:
-					d = meet(p, d)
-				}
-			}
-			if d != idom[i] {
-				idom[i], changed = d, true
-			}
-		}
-	}
-	return idom, order
+// A chokeFinder finds the choke points of a web.
+type chokeFinder struct {
+	w          *web
+	tree       *domTree
+	principals []uint32 // at or below each place
+	entered    []uint32 // the places, by their enters; made when it is first needed
 }
 
-func (n *net) reversePostorder() []int32 {
-	type frame struct {
-		at   int32
-		edge int
+type foundChoke struct {
+	Choke
+	place uint32 // of the vertex below which everything needs it
+}
+
+func (f *chokeFinder) count() {
+	f.principals = make([]uint32, len(f.tree.order))
+	for p := len(f.tree.order) - 1; p > 0; p-- {
+		if f.w.principal(f.tree.order[p]) != forest.None {
+			f.principals[p]++
+		}
+		f.principals[f.tree.above[p]] += f.principals[p]
 	}
-	seen := make([]bool, len(n.vert))
-	seen[0] = true
-	stack := []frame{{}}
-	var out []int32
-	for len(stack) > 0 {
-		f := &stack[len(stack)-1]
-		if f.edge < len(n.next[f.at]) {
-			to := n.next[f.at][f.edge]
-			f.edge++
-			if !seen[to] {
-				seen[to] = true
-				stack = append(stack, frame{at: to})
-			}
+}
+
+// largest returns at least limit choke points, if there are so many: with one all
+// that are as large.
+func (f *chokeFinder) largest(limit int) []foundChoke {
+	var out []foundChoke
+	last := uint32(0)
+	for _, p := range f.bySize() {
+		n := f.principals[p]
+		if n == 0 || n < last && len(out) >= limit {
+			break
+		}
+		last = n
+		if u, ok := f.choke(p); ok {
+			out = append(out, foundChoke{Choke{Unit: u, Principals: int(n)}, p})
+		}
+	}
+	return out
+}
+
+// bySize returns the places by how many principals are at or below them, largest
+// first.
+func (f *chokeFinder) bySize() []uint32 {
+	n := len(f.tree.order)
+	begin := make([]uint32, n+2)
+	for _, c := range f.principals {
+		begin[uint32(n)-c+1]++
+	}
+	for i := 1; i < len(begin); i++ {
+		begin[i] += begin[i-1]
+	}
+	out := make([]uint32, n)
+	for p, c := range f.principals {
+		out[begin[uint32(n)-c]] = uint32(p)
+		begin[uint32(n)-c]++
+	}
+	return out
+}
+
+// choke returns the unit that is at a place, or by whose edge alone everything gets
+// there.
+func (f *chokeFinder) choke(p uint32) (u Unit, ok bool) {
+	v := f.tree.order[p]
+	if f.w.isUnit(v) {
+		return f.w.unitOf(v), true
+	}
+	if v <= f.w.goals || v > f.w.nodes {
+		return Unit{}, false
+	}
+	only := nowhere
+	for _, e := range f.tree.in.of(p) {
+		switch {
+		case e == only || f.tree.dominates(p, e>>markBits):
+		case only != nowhere:
+			return Unit{}, false
+		default:
+			only = e
+		}
+	}
+	m := mark(only & marks)
+	if only == nowhere || m == plain {
+		return Unit{}, false
+	}
+	return f.w.unitOfEdge(f.tree.order[only>>markBits], v, m), true
+}
+
+// sample returns the first principals, in ID order, at or below a place.
+func (f *chokeFinder) sample(top uint32) []forest.ID {
+	if f.entered == nil {
+		f.entered = make([]uint32, len(f.tree.order))
+		for p, at := range f.tree.enters {
+			f.entered[at] = uint32(p)
+		}
+	}
+	var out []forest.ID
+	begin := f.tree.enters[top]
+	for _, p := range f.entered[begin : begin+f.tree.size[top]] {
+		v := f.tree.order[p]
+		if len(out) == sampleSize && (v > f.w.nodes || forest.ID(f.w.node[v]) > out[sampleSize-1]) {
 			continue
 		}
-		out = append(out, f.at)
-		stack = stack[:len(stack)-1]
+		id := f.w.principal(v)
+		if id == forest.None {
+			continue
+		}
+		i, _ := slices.BinarySearch(out, id)
+		if out = slices.Insert(out, i, id); len(out) > sampleSize {
+			out = out[:sampleSize]
+		}
 	}
-	slices.Reverse(out)
 	return out
 }

@@ -4,7 +4,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/forest/forestgen"
 	"github.com/leastwise/leastwise/internal/reach"
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // In the demonstration company three entries on AdminSDHolder, a delegation, an
@@ -29,4 +32,84 @@ func TestCutOfContoso(t *testing.T) {
 	if len(chokes) != 3 || chokes[0].Principals != 3 || s.Name(chokes[0].Member) != "Server Admins" {
 		t.Errorf("choke points %v", chokes)
 	}
+}
+
+// Without the unit of a choke point those that it lets through gain no goal any
+// more, but by a way on which several things have to be gained, or by another entry
+// of the same object: of those a web has no others than the search took. More may
+// lose theirs: whoever needs the unit for one of several gains is not counted.
+func TestChokesTakenAway(t *testing.T) {
+	taken, more, other := 0, 0, 0
+	for seed := range number("LEASTWISE_FORESTS", 100) {
+		s := newWildForest(uint64(seed + 1)).build(t)
+		g := graphOf(s)
+		before := g.WhoCan(g.Resolve(reach.TierZero()))
+		for _, c := range before.Chokes(30) {
+			after := without(t, g, before, c.Unit)
+			if after == nil || s.Name(c.Object) == "AdminSDHolder" { // copies that nobody made stay
+				continue
+			}
+			taken++
+			if len(before.Certain())-len(after.Certain()) > c.Principals {
+				more++
+			}
+			for _, id := range c.Sample {
+				if !after.Has(id) {
+					continue
+				}
+				same := func(h reach.Hop) bool {
+					return slices.ContainsFunc(h.Evidence, func(e reach.Evidence) bool { return e.Over == c.Object })
+				}
+				if other++; joints(after.Path(id)) == 0 && !slices.ContainsFunc(after.Path(id), same) {
+					t.Errorf("seed %d: without %s on %s %s still has a way:", seed+1, c.Unit, s.DN(c.Object), s.DN(id))
+					for _, h := range after.Path(id) {
+						t.Log("   ", hopText(h))
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d choke points taken away, %d let more through than they say, %d times there was another way", taken, more, other)
+	if taken < 100 || more > taken/5 || other > taken/5 {
+		t.Error("choke points are not what they seem")
+	}
+}
+
+// In a generated forest exactly those lose their way that need the choke point.
+func TestChokesOfGeneratedForest(t *testing.T) {
+	s, _ := forestgen.Control(uint64(number("LEASTWISE_SEED", 3)), number("LEASTWISE_OBJECTS", 3000))
+	g := graphOf(s)
+	before := g.WhoCan(g.Resolve(reach.TierZero()))
+	for _, c := range before.Chokes(20) {
+		after := without(t, g, before, c.Unit)
+		if after == nil {
+			t.Fatalf("cannot take %s away", c.Unit)
+		}
+		if lost := len(before.Certain()) - len(after.Certain()); lost != c.Principals {
+			t.Errorf("without %s on %s %d lose their way, not %d", c.Unit, s.DN(c.Object), lost, c.Principals)
+		}
+	}
+}
+
+// without returns who can gain the goals if a unit is taken away; nil if that is not
+// one change.
+func without(t *testing.T, g *reach.Graph, before *reach.Reach, u reach.Unit) *reach.Reach {
+	t.Helper()
+	change := reach.Change{Object: u.Object, Index: u.ACE, Other: u.Member}
+	switch {
+	case u.ACE >= 0:
+		change.Kind = reach.EntryRemoved
+	case u.Kind == reach.Membership && u.Member != forest.None:
+		change.Kind = reach.MemberRemoved
+	case u.Kind == reach.Owner:
+		change.Kind, change.Owner = reach.OwnerChanged, secdesc.System
+	default:
+		return nil
+	}
+	view, err := g.With([]reach.Change{change})
+	if err != nil {
+		t.Errorf("taking %s away: %v", u, err)
+		return nil
+	}
+	return view.WhoCan(before.Goals())
 }

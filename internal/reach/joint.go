@@ -440,20 +440,26 @@ func (g *Graph) holds(id forest.ID, sid secdesc.SID, dom int16) bool {
 
 // through notes how v fulfilled a joint, and visits it.
 func (q *search) through(v node, st step, chosen []picked, ways []way) {
-	var more []source
+	st, more := q.sol.g.shown(st, chosen)
+	if len(more) > 0 || len(ways) > 0 {
+		q.detail = append(q.detail, detail{more: more, first: ways})
+		st.aux = int32(len(q.detail) - 1)
+	}
+	q.visit(v, st)
+}
+
+// shown returns the step by which a joint is fulfilled, and the entries that it
+// needs beside that of the step.
+func (g *Graph) shown(st step, chosen []picked) (with step, more []source) {
 	for i, p := range chosen {
-		at := q.sol.g.source(p.leg, p.grant)
+		at := g.source(p.leg, p.grant)
 		if i == 0 && at.text == "" {
 			st.via, st.ace = at.via, at.ace
 			continue
 		}
 		more = append(more, at)
 	}
-	if len(more) > 0 || len(ways) > 0 {
-		q.detail = append(q.detail, detail{more: more, first: ways})
-		st.aux = int32(len(q.detail) - 1)
-	}
-	q.visit(v, st)
+	return st, more
 }
 
 // helper returns the search for what can add members to one of groups.

@@ -82,10 +82,16 @@ func (g *Graph) addLinks(out *linkedList, container forest.ID, blocked bool, of 
 func (q *search) placed(id forest.ID) {
 	g := q.sol.g
 	c := g.s.Parent(id)
-	if c == forest.None || q.links[c] {
-		return
-	}
 	to := node(id)
+	switch {
+	case c == forest.None || q.links[c]:
+		return
+	case q.web != nil:
+		if !q.web.enter(hubKey{container: c}, to) {
+			return
+		}
+		defer q.web.leave()
+	}
 	list, unread := g.linkedTo(c)
 	q.unread = append(q.unread, unread...)
 	for _, l := range list {
@@ -95,7 +101,7 @@ func (q *search) placed(id forest.ID) {
 		})
 	}
 	for o := c; o != forest.None && !q.links[o]; o = g.s.Parent(o) {
-		q.links[o] = true
+		q.links[o] = q.web == nil // a web needs those of every container
 		if g.takesLinks(o) {
 			q.visit(g.facetOf(o, linking), step{next: to, kind: LinkReaches, ace: implicit, via: forest.None, aux: -1})
 		}
@@ -120,10 +126,16 @@ func (q *search) hosted(id forest.ID) {
 		return
 	}
 	scope, ok := g.gpo.ScopeOf(id)
-	if !ok || q.scopes[scope] {
+	switch {
+	case !ok || q.scopes[scope]:
 		return
+	case q.web != nil:
+		if !q.web.enter(hubKey{container: forest.None, scope: scope}, node(id)) {
+			return
+		}
+		defer q.web.leave()
 	}
-	q.scopes[scope] = true
+	q.scopes[scope] = q.web == nil
 	r := g.gpo.Result(scope)
 	to := node(id)
 	for _, p := range r.Policies {
@@ -147,6 +159,9 @@ func (q *search) hosted(id forest.ID) {
 func (q *search) follow(e edge) {
 	if e.cond != certain && !q.sol.possible || q.every == nil && q.has(e.from) {
 		return
+	}
+	if q.web != nil {
+		q.detail = q.detail[:0]
 	}
 	q.detail = append(q.detail, detail{edge: &e})
 	q.visit(e.from, step{next: e.to, kind: e.kind, cond: e.cond, ace: implicit, via: e.via, aux: int32(len(q.detail) - 1)})

@@ -62,6 +62,7 @@ type search struct {
 	tasks   []task             // of later, in its order
 	origins map[source]unitKey // entries, by where they count: where they were set
 	every   map[node][]step    // if not nil: all steps that were found, not only the first
+	web     *web               // if not nil: steps are noted there and nowhere else
 	detail  []detail
 	unread  []forest.ID // objects on the way whose descriptor was not read
 }
@@ -192,6 +193,10 @@ func (q *search) has(v node) bool { return q.get(v).kind != NoKind }
 // visit notes that v can gain st.next. What the main search has found already, or
 // leads there, is of no use to a search that helps it.
 func (q *search) visit(v node, st step) {
+	if q.web != nil {
+		q.web.step(v, st)
+		return
+	}
 	if q.main != nil && q.main.has(v) {
 		return
 	}
@@ -216,8 +221,10 @@ func (q *search) drain() bool {
 // expand visits everything that can gain v in one step.
 func (q *search) expand(v node) {
 	g := q.sol.g
-	for i := range g.joints[v] {
-		q.later = append(q.later, &g.joints[v][i])
+	if q.web == nil {
+		for i := range g.joints[v] {
+			q.later = append(q.later, &g.joints[v][i])
+		}
 	}
 	if w, ok := g.what(v); ok {
 		q.expandVirtual(v, w)
@@ -304,6 +311,9 @@ func (q *search) handedDown(id, container forest.ID, to node) {
 		}
 	}
 	for k := range handed {
+		if q.web != nil {
+			return
+		}
 		q.later = append(q.later, g.handing(id, container, to, &handed[k], q.ending))
 	}
 }
@@ -392,7 +402,7 @@ func (q *search) takeovers(head forest.ID) {
 // members visits those that hold group id because they are members.
 func (q *search) members(id forest.ID) {
 	x := q.sol.g.x
-	if x.group[id] <= distribution {
+	if x.group[id] <= distribution || q.web != nil {
 		return
 	}
 	to := node(id)
@@ -435,12 +445,16 @@ func (q *search) controllers(id forest.ID) {
 		return
 	}
 	if d := g.headOf(id); d != forest.None && g.hasLAPS(id) {
-		q.follow(edge{from: g.facetOf(d, filtered), to: to, kind: ReadLAPS, via: id, text: "filtered attributes"})
+		q.follow(edge{from: g.facetOf(d, filtered), to: to, kind: ReadLAPS, via: id, text: filteredText})
 	}
 	q.placed(id)
 	q.hosted(id)
 	q.revealed(id)
 }
+
+// filteredText is what a computer's local password is read by that is part of the
+// filtered attributes of its domain.
+const filteredText = "filtered attributes"
 
 // headOf returns the head of the domain of id.
 func (g *Graph) headOf(id forest.ID) forest.ID {
@@ -458,6 +472,10 @@ func (g *Graph) takesLinks(id forest.ID) bool {
 // rights visits those to whom the descriptor of id gives a facet of it.
 func (q *search) rights(id forest.ID, f facet, to node) {
 	g := q.sol.g
+	if q.web != nil {
+		q.web.rights(id, f, to)
+		return
+	}
 	i := g.sharer[id]
 	if !q.seen.add(i, f, len(g.shared)) && q.every == nil {
 		return

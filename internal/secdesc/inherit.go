@@ -366,7 +366,11 @@ func (in inheritance) source(parent *Descriptor, a ACE) int {
 	if parent == nil || parent.DACL == nil {
 		return found
 	}
-	for i, p := range parent.DACL.ACEs {
+	for i := range parent.DACL.ACEs {
+		p := &parent.DACL.ACEs[i]
+		if p.SID != a.SID && p.SID != CreatorOwner && p.SID != CreatorGroup {
+			continue // whoever it is for stays the same: see expand
+		}
 		if !slices.ContainsFunc(in.fromParent(parent.DACL.ACEs[i:i+1]), a.Equal) {
 			continue
 		}

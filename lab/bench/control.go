@@ -215,7 +215,7 @@ func (a *asked) run(name string) error {
 	lap("search")
 	fmt.Fprintf(os.Stderr, "%d of %d objects are or reach Tier 0\n", n, s.Len())
 	if a.chokes {
-		list := g.Chokes(goals, 20)
+		list := r.Chokes(20)
 		lap("chokes")
 		fmt.Fprintf(os.Stderr, "%d choke points\n", len(list))
 	}

@@ -39,6 +39,7 @@ type Removal struct {
 	Member *Place `json:"member,omitempty"` // who loses a membership
 	Detail string `json:"detail,omitempty"` // attribute or policy
 	Text   string `json:"text"`             // what to do
+	Lost   string `json:"lost"`             // what goes away with it
 }
 
 // A ChokePoint is something that principals need for every way to Tier 0.
@@ -242,10 +243,11 @@ func (w *world) ways(t *tierZero, ids []forest.ID, sids []secdesc.SID) (list []W
 	return list, len(ids) + len(sids)
 }
 
-// removal says what to take away.
+// removal says what to take away, and what goes away with it.
 func (w *world) removal(u reach.Unit) Removal {
 	n := WayNames{w.s}
-	out := Removal{Kind: u.Kind.String(), SDDL: u.SDDL, Detail: u.Detail, Text: u.Kind.Info().Remove}
+	info := u.Kind.Info()
+	out := Removal{Kind: u.Kind.String(), SDDL: u.SDDL, Detail: u.Detail, Text: info.Remove, Lost: info.Yields}
 	if u.Object != forest.None {
 		out.Object = n.Object(u.Object)
 	}
@@ -254,6 +256,7 @@ func (w *world) removal(u reach.Unit) Removal {
 		ace := u.ACE
 		out.Entry = &ace
 		out.Text = fmt.Sprintf("remove entry %d, %s, from the DACL of %s", u.ACE, u.SDDL, out.Object.Label())
+		out.Lost = w.entryLost(u)
 	case u.Member != forest.None:
 		m := n.Object(u.Member)
 		out.Member = &m
@@ -261,14 +264,49 @@ func (w *world) removal(u reach.Unit) Removal {
 		if u.Kind == reach.PrimaryMembership {
 			out.Text = fmt.Sprintf("choose another primary group than %s for %s", out.Object.Label(), m.Label())
 		}
+		out.Lost = w.memberLost(u, m, out.Object)
 	case u.Kind == reach.Owner:
 		out.Text = "give " + out.Object.Label() + " an owner of Tier 0"
+		out.Lost = "the owner's right to change the permissions"
+		if d, st := w.s.Descriptor(u.Object); st == forest.Known {
+			out.Lost += ", which " + w.trusteeName(d.Owner) + " has"
+		}
 	case u.Kind == reach.NullDACL:
 		out.Text = "give " + out.Object.Label() + " a DACL"
+		out.Lost = "everybody's full control"
 	case u.Detail != "":
 		out.Text += " (" + u.Detail + ")"
 	}
 	return out
+}
+
+// entryLost says what an entry gives to whom.
+func (w *world) entryLost(u reach.Unit) string {
+	d, st := w.s.Descriptor(u.Object)
+	if st != forest.Known || d.DACL == nil || u.ACE >= len(d.DACL.ACEs) {
+		return "what the entry gives"
+	}
+	e := d.DACL.ACEs[u.ACE]
+	over := WayNames{w.s}.Object(u.Object).Label()
+	switch {
+	case u.Object == w.adminSDHolder(w.domainIndex(u.Object)):
+		over = "all that AdminSDHolder protects"
+	case e.IsInheritable():
+		over += " and what inherits from it"
+	}
+	return w.trusteeName(e.SID) + " " + u.Kind.Info().Text + " " + over
+}
+
+// memberLost says what a membership gives.
+func (w *world) memberLost(u reach.Unit, member, group Place) string {
+	if w.kind(u.Member) != "group" {
+		return member.Name + ": all that " + group.Name + " gives"
+	}
+	n := len(w.reach.Members(u.Member))
+	if n == 1 {
+		return member.Name + " with 1 account: all that " + group.Name + " gives"
+	}
+	return fmt.Sprintf("%s with %d accounts: all that %s gives", member.Name, n, group.Name)
 }
 
 // groupControl counts who can gain membership of g.

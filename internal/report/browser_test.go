@@ -154,4 +154,14 @@ func checkPrinted(t *testing.T, pdf, text string, a *control.Assessment) {
 	has("an exception's reason", "Scanner appliance")
 	has("the page number", "Page 1 of")
 	has("the gap", "STATUS_ACCESS_DENIED")
+	for _, way := range append(a.Paths.Certain, a.Paths.Possible...) {
+		for _, st := range way.Steps {
+			if len(st.From.DN) < 100 && !strings.ContainsAny(st.From.DN, "<\u202E\u0301") {
+				has("a step", st.From.DN+" "+st.Text)
+			}
+		}
+	}
+	has("what must hold", "if the user logs on")
+	has("a removal", "Remove entry 9")
+	has("what was not read", a.Paths.Unread[99])
 }

@@ -3,6 +3,7 @@ package report_test
 import (
 	"fmt"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/leastwise/leastwise/internal/control"
@@ -48,8 +49,12 @@ func sample() *control.Assessment {
 			Coverage: sampleCoverage(),
 		},
 		Population: samplePopulation(),
+		Paths:      samplePaths(),
 		Matrix:     sampleMatrix(),
 		Exceptions: sampleExceptions(),
+	}
+	for i := range a.Population {
+		a.Population[i].Control = control.GroupControl{Certain: 25 - i, Outside: 4 + i, Possible: 3 * i % 4, Unread: i % 2}
 	}
 	a.Findings = sampleFindings(a)
 	tally(a)
@@ -298,4 +303,59 @@ func tally(a *control.Assessment) {
 		s.BySection[c.Section] = control.Tally{Pass: t.Pass + c.Pass, Fail: t.Fail + c.Fail, Unknown: t.Unknown + c.Unknown}
 	}
 	a.Summary = s
+}
+
+// samplePaths are ways of every form: shared, alike, long, possible, with something to
+// be gained first; with names that a directory accepts and a picture must survive.
+func samplePaths() control.ControlPaths {
+	at := func(name, class, rdn string) control.Place {
+		return control.Place{Name: `CONTOSO\` + name, DN: "CN=" + rdn + "," + root, SID: domSID + "-" + fmt.Sprint(2000+len(rdn)), Class: class}
+	}
+	step := func(from control.Place, kind, text string, to control.Place, cond string) control.WayStep {
+		entry := 4
+		return control.WayStep{
+			From: from, Kind: kind, Text: text, To: to, If: cond, Remove: "remove the entry", Yields: "full control of the object",
+			Evidence: []control.StepEvidence{{Object: to.DN, Entry: &entry, SDDL: "(A;CIID;CCDC;;;" + from.SID + ")", InheritedFrom: "OU=Staff," + root}},
+		}
+	}
+	da, desk := at("Domain Admins", "group", "Domain Admins"), at("Help Desk", "group", "Help Desk")
+	legacy := at(hostile["rtl"], "user", "Legacy")
+	p := control.ControlPaths{Target: "Tier 0", Goals: []control.Place{da}, CertainTotal: 740, PossibleTotal: 3, UnreadTotal: 130}
+	deskWay := []control.WayStep{step(desk, "full-control", "has full control of", legacy, ""), step(legacy, "add-member", "may add members to", da, "")}
+	p.Certain = append(p.Certain, control.Way{Principal: legacy, Steps: deskWay[1:]}, control.Way{Principal: desk, Steps: deskWay})
+	for i := range 9 {
+		u := at(fmt.Sprintf("agent%02d", i), "user", fmt.Sprintf("Agent %s", strings.Repeat("x", i)))
+		p.Certain = append(p.Certain, control.Way{Principal: u, Steps: append([]control.WayStep{step(u, "member", "is a member of", desk, "")}, deskWay...)})
+	}
+	var long []control.WayStep
+	from := at(hostile["hebrew"], "user", hostile["hebrew"])
+	for i := range 14 {
+		to := at(fmt.Sprintf("Chain %d", i), "group", fmt.Sprintf("Chain %d", i))
+		if i == 13 {
+			to = da
+		}
+		long = append(long, step(from, "write-allowed-to-act", "may write msDS-AllowedToActOnBehalfOfOtherIdentity of", to, ""))
+		from = to
+	}
+	long[0].First = [][]control.WayStep{{step(desk, "member", "is a member of", legacy, "")}}
+	p.Certain = append(p.Certain, control.Way{Principal: long[0].From, Steps: long})
+	for i, name := range []string{"script", "zalgo", "long"} {
+		u := at(hostile[name], "user", hostile[name])
+		p.Possible = append(p.Possible, control.Way{Principal: u, Steps: []control.WayStep{
+			step(u, "write-logon-script", "may choose the logon script of", at(fmt.Sprintf("adm%d", i), "user", fmt.Sprintf("Adm %d", i)), "the user logs on"),
+			step(at(fmt.Sprintf("adm%d", i), "user", fmt.Sprintf("Adm %d", i)), "member", "is a member of", da, ""),
+		}})
+	}
+	entry := 9
+	cut := control.Removal{
+		Kind: "add-member", Object: control.Place{Name: `CONTOSO\AdminSDHolder`, DN: "CN=AdminSDHolder,CN=System," + root, Class: "container"}, Entry: &entry,
+		SDDL: "(A;;CCDC;;;" + legacy.SID + ")", Text: "remove entry 9 from the DACL of AdminSDHolder", Lost: legacy.Name + " may add members to all that AdminSDHolder protects",
+	}
+	member := control.Removal{Kind: "member", Object: desk, Member: &p.Certain[2].Principal, Text: "remove agent00 from the members of Help Desk", Lost: "agent00: all that Help Desk gives"}
+	p.Cut = control.SmallestCut{Removals: []control.Removal{cut, member}, Stay: 12}
+	p.Chokes = []control.ChokePoint{{Removal: cut, Principals: 720, Sample: []control.Place{legacy, desk}}, {Removal: member, Principals: 1, Sample: []control.Place{p.Certain[2].Principal}}}
+	for i := range 100 {
+		p.Unread = append(p.Unread, fmt.Sprintf("permissions of CN=Hidden %d,%s", i, root))
+	}
+	return p
 }

@@ -97,6 +97,7 @@ func htmlFuncs() template.FuncMap {
 		"facts":    evidenceFacts,
 		"severity": severityName,
 		"plural":   plural,
+		"inc":      func(i int) int { return i + 1 },
 	}
 }
 

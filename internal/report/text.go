@@ -11,13 +11,15 @@ import (
 )
 
 // Text writes the assessment for reading in a terminal: what could not be read,
-// outcomes, pass rate by section, privileged groups, findings, exceptions.
+// outcomes, pass rate by section, privileged groups, effective control, findings,
+// exceptions.
 func Text(w io.Writer, a *control.Assessment, s Screen) error {
 	p := &page{screen: s}
 	p.assessmentHead(a)
 	p.coverage(a)
 	p.sections(a)
 	p.population(a)
+	p.controlOverview(a)
 	p.findings(a.Findings)
 	p.exceptions(a)
 	return p.flush(w, "assessment")

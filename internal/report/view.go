@@ -28,6 +28,7 @@ type htmlView struct {
 	Read      []forest.Coverage
 	Groups    []popView
 	Empty     []popView // of Groups: those without a card
+	Control   controlView
 	Maps      []heatMap
 	Sections  []sectionView
 	Blocks    []findingBlock
@@ -83,6 +84,7 @@ func newHTMLView(a *control.Assessment) *htmlView {
 			v.Empty = append(v.Empty, g)
 		}
 	}
+	v.Control = newControlView(a)
 	v.Maps = heatMaps(a)
 	for _, name := range sectionNames(a) {
 		t := s.BySection[name]
@@ -194,6 +196,9 @@ func sentences(a *control.Assessment) []string {
 	s := a.Summary
 	total := s.Pass + s.Fail + s.Unknown + s.Excepted
 	out := []string{"Enterprise Admins, Domain Admins and Administrators are one level of power: whoever is in one can take the others. The guide keeps them empty day to day, but for the built-in Administrator of each domain, and fills them for minutes when they are needed."}
+	if n := a.Paths.CertainTotal; n > 0 {
+		out = append(out, fmt.Sprintf("Membership is not all: %s can take that power by other rights, see Effective control.", plural(n, "account, group or identity outside the protected groups", "accounts, groups and identities outside the protected groups")))
+	}
 	checks := fmt.Sprintf("Of %s, %s passed and %s failed", plural(total, "check", "checks"), thousands(s.Pass), thousands(s.Fail))
 	if s.Excepted > 0 {
 		checks += fmt.Sprintf("; %s accepted by an exception with an end", plural(s.Excepted, "more failure is", "more failures are"))

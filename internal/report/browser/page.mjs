@@ -50,6 +50,29 @@ for (const [name, width, colorScheme] of [["light", 1440, "light"], ["dark", 144
   await page.screenshot({ path: join(out, `${name.replace(" ", "-")}.png`) });
   await page.evaluate(() => { for (const d of [...document.querySelectorAll("details")].slice(0, 12)) d.open = true; });
   await runAxe(name, page);
+  // The picture of the ways: boxes stand apart, texts keep off them and inside the picture.
+  const clashes = await page.evaluate(() => {
+    const svg = document.querySelector("svg.ways"), out = [];
+    const frame = svg.getBoundingClientRect();
+    const rects = (q) => [...svg.querySelectorAll(q)].map((e) => ({ what: e.textContent.trim() || e.parentElement.textContent.trim(), r: e.getBoundingClientRect() }));
+    const hit = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+    const boxes = rects("g > rect"), words = rects("text.w-step, text.w-if, text.w-num");
+    if (boxes.length < 4 || words.length < 3) out.push(`only ${boxes.length} boxes and ${words.length} texts`);
+    boxes.forEach((a, i) => { for (const b of boxes.slice(i + 1)) if (hit(a.r, b.r)) out.push(`${a.what} / ${b.what}`); });
+    for (const w of words) {
+      for (const b of boxes) if (hit(w.r, b.r)) out.push(`${w.what} on ${b.what}`);
+      if (w.r.left < frame.left || w.r.right > frame.right || w.r.top < frame.top || w.r.bottom > frame.bottom) out.push(`${w.what} outside`);
+    }
+    words.forEach((a, i) => { for (const b of words.slice(i + 1)) if (a.what !== b.what && hit(a.r, b.r) && Math.abs(a.r.top - b.r.top) > 13) out.push(`${a.what} / ${b.what}`); });
+    return out;
+  });
+  check(`${name}: nothing in the picture of the ways overlaps`, clashes.length === 0, clashes.slice(0, 5).join("\n"));
+  const shown = await page.evaluate(() => {
+    const svg = document.querySelector("svg.ways");
+    return { size: parseFloat(getComputedStyle(svg.querySelector("text.w-name")).fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width, label: svg.querySelector("title").textContent, words: svg.querySelector("desc").textContent };
+  });
+  check(`${name}: names in the picture can be read`, shown.size >= 9.5, `${shown.size} px`);
+  check(`${name}: the picture has a title and says where its words are`, shown.label.includes("Tier 0") && shown.words.includes("list below"), JSON.stringify(shown));
   quiet();
   await context.close();
 }
@@ -82,6 +105,11 @@ for (const [name, width, colorScheme] of [["light", 1440, "light"], ["dark", 144
   check("keyboard: enter opens the finding", await page.evaluate(() => document.activeElement.parentElement.open === true && document.activeElement.parentElement.querySelector(".body").offsetHeight > 0));
   const ring = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
   check("keyboard: the focus can be seen", ring !== "none", ring);
+  await page.focus("details.way:not([open]) > summary");
+  await page.keyboard.press("Enter");
+  check("keyboard: enter opens a way with its steps", await page.evaluate(() => document.activeElement.parentElement.open === true && document.activeElement.parentElement.querySelector("ol.steps").offsetHeight > 0));
+  await page.focus(".scroll.ways");
+  check("keyboard: the picture can be scrolled to", (await focused()) === "scroll ways", await focused());
   await page.focus("#reset");
   await page.keyboard.press("Enter");
   await page.waitForFunction((n) => document.querySelectorAll("details.finding:not([hidden])").length === n, total);
@@ -111,6 +139,9 @@ for (const [name, width, colorScheme] of [["light", 1440, "light"], ["dark", 144
   const loads = await page.evaluate(() => [...document.querySelectorAll("[src],link[href],[action],[formaction]")].map((e) => e.src || e.href).filter((u) => u !== "data:,"));
   check("link: nothing in the page can be loaded", loads.length === 0, loads.join());
   await page.emulateMedia({ media: "print" });
+  await page.setViewportSize({ width: 688, height: 1000 }); // what A4 leaves
+  const cut = await page.evaluate(() => { const r = document.querySelector("svg.ways").getBoundingClientRect(); return { right: r.right - innerWidth, high: r.height }; });
+  check("print: the picture fits the paper", cut.right <= 0 && cut.high > 50 && cut.high < 900, JSON.stringify(cut));
   await page.pdf({ path: join(out, "report.pdf"), preferCSSPageSize: true, printBackground: true });
   quiet();
   await context.close();

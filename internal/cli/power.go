@@ -14,13 +14,20 @@ import (
 
 const whoCanExample = `  leastwise who-can tier0 --snapshot contoso.lws
   leastwise who-can 'CONTOSO\Domain Admins' --snapshot contoso.lws --paths
-  leastwise who-can SRV-042 --domain contoso.com --output json`
+  leastwise who-can SRV-042 --domain contoso.com --output json
+
+  # who holds one right, by the descriptor of the object alone
+  leastwise who-can 'CONTOSO\Domain Admins' --right 'write member' --snapshot contoso.lws
+  leastwise who-can anna --right 'Reset Password' --snapshot contoso.lws
+  leastwise who-can OU=Servers,DC=contoso,DC=com --right 'create computer' --snapshot contoso.lws
+  leastwise who-can DC=contoso,DC=com --right WRITE_DAC --snapshot contoso.lws --output json`
 
 func (c *command) whoCanCommand() *cobra.Command {
 	var (
 		o     output
 		file  string
 		paths bool
+		right string
 	)
 	cmd := &cobra.Command{
 		Use: "who-can TARGET", Short: "Who can gain an object, a group or Tier 0, and how",
@@ -29,11 +36,24 @@ a group, full control of any other object; by any chain of rights, memberships, 
 policies. TARGET is an object (name, SID, GUID or distinguished name) or "tier0".
 
 What holds for certain stands apart from what depends on something that the snapshot does
-not tell, such as a password that may be guessed or a setting in a registry.`,
+not tell, such as a password that may be guessed or a setting in a registry.
+
+With --right it lists the accounts that hold one right on TARGET by its descriptor, with the
+entry that decides and where that is inherited from: what an access check of the directory
+answers. RIGHT is WRITE_DAC, WRITE_OWNER, DELETE, delete-tree or read-permissions; "write",
+"read", "create" or "delete-child" with an attribute, property set or class of the schema
+("write member", "create user"); or an extended right or validated write by its name or GUID
+("Reset Password", "Self-Membership").`,
 		Example: whoCanExample, Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := c.checkOutput(cmd, &o); err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("right") && paths {
+				return usagef("leave one of the two out", "--right is about one entry of a descriptor, and --paths about ways")
+			}
+			if cmd.Flags().Changed("right") {
+				return c.holders(cmd, file, &o, names[0], right)
 			}
 			return c.power(cmd, file, &o, func(s *forest.Snapshot) (*report.Power, error) {
 				goals, err := findGoals(s, names[0])
@@ -48,6 +68,8 @@ not tell, such as a password that may be guessed or a setting in a registry.`,
 		},
 	}
 	cmd.Flags().BoolVar(&paths, "paths", false, "write every step with its evidence")
+	cmd.Flags().StringVar(&right, "right", "", "list who holds this `RIGHT` on TARGET, such as 'write member'")
+	_ = cmd.RegisterFlagCompletionFunc("right", c.completeRight(&file)) // fails only for unknown flags
 	addSettings(cmd, "directory")
 	addSnapshot(cmd, &file)
 	o.add(cmd, "table", "json")

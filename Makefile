@@ -7,10 +7,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test oracle bench lint clean setup help
+.PHONY: build demo test oracle reference bench mutate lint clean setup help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
 
 build: ## bin/leastwise
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/leastwise ./cmd/leastwise
@@ -26,6 +26,11 @@ test: ## everything: lint, unit tests, tests against a real directory, browser t
 
 oracle: setup ## effective rights against a real directory in full: 24,000 pairs, 4,000 operations
 	LEASTWISE_REQUIRE_LAB=1 LEASTWISE_ORACLE=full $(GO) test -v -timeout 60m -run TestDirectoryAgrees ./internal/reach
+
+reference: ## every account of forests of 10,000 and 100,000 objects against the reference evaluator
+	for n in 10000 100000; do \
+		LEASTWISE_WHOLE=1 LEASTWISE_OBJECTS=$$n $(GO) test -v -timeout 60m -run TestReachOfGeneratedForest ./internal/reach || exit 1; \
+	done
 
 bench: setup ## the measurements of docs/BENCHMARKS.md
 	@scripts/bench

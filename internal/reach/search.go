@@ -56,6 +56,7 @@ type search struct {
 	queue   []node
 	head    int
 	seen    facets             // whose grants were followed
+	ended   facets             // whose were followed as last steps, where adding oneself does not count
 	links   map[forest.ID]bool // containers whose policies were followed
 	scopes  map[gpo.ScopeID]bool
 	later   []*joint           // looked at again until nothing more comes of them
@@ -477,7 +478,11 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 		return
 	}
 	i := g.sharer[id]
-	if !q.seen.add(i, f, len(g.shared)) && q.every == nil {
+	seen := &q.seen
+	if q.ending {
+		seen = &q.ended
+	}
+	if !seen.add(i, f, len(g.shared)) && q.every == nil {
 		return
 	}
 	gr := g.grantsAt(i)

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,12 +27,14 @@ func (c *command) whoCanCommand() *cobra.Command {
 		file  string
 		paths bool
 		right string
+		zones string
 	)
 	cmd := &cobra.Command{
 		Use: "who-can TARGET", Short: "Who can gain an object, a group or Tier 0, and how",
 		Long: `Lists every account and group that can gain TARGET: the identity of an account, membership of
 a group, full control of any other object; by any chain of rights, memberships, links and
-policies. TARGET is an object (name, SID, GUID or distinguished name) or "tier0".
+policies. TARGET is an object (name, SID, GUID or distinguished name), "tier0", or
+a zone of the file given by --zones.
 
 What holds for certain stands apart from what depends on something that the snapshot does
 not tell, such as a password that may be guessed or a setting in a registry.
@@ -56,7 +57,7 @@ answers. RIGHT is WRITE_DAC, WRITE_OWNER, DELETE, delete-tree or read-permission
 				return c.holders(cmd, file, &o, names[0], right)
 			}
 			return c.power(cmd, file, &o, func(s *forest.Snapshot) (*report.Power, error) {
-				goals, err := findGoals(s, names[0])
+				goals, err := findGoals(s, names[0], zones)
 				if err != nil {
 					return nil, err
 				}
@@ -68,6 +69,7 @@ answers. RIGHT is WRITE_DAC, WRITE_OWNER, DELETE, delete-tree or read-permission
 		},
 	}
 	cmd.Flags().BoolVar(&paths, "paths", false, "write every step with its evidence")
+	addZones(cmd, &zones)
 	cmd.Flags().StringVar(&right, "right", "", "list who holds this `RIGHT` on TARGET, such as 'write member'")
 	_ = cmd.RegisterFlagCompletionFunc("right", c.completeRight(&file)) // fails only for unknown flags
 	addSettings(cmd, "directory")
@@ -83,13 +85,15 @@ func (c *command) explainCommand() *cobra.Command {
 	var (
 		o    output
 		file string
-		all  bool
-		most int
+		all   bool
+		most  int
+		zones string
 	)
 	cmd := &cobra.Command{
 		Use: "explain FROM TO", Short: "The steps by which one principal can gain an object",
 		Long: `Shows a shortest way by which FROM can gain TO, step by step, with the entry, membership, link
-or policy that makes each step and how to remove it. TO may be "tier0". With --all it shows
+or policy that makes each step and how to remove it. TO may be "tier0" or a zone
+of the file given by --zones. With --all it shows
 several ways, shortest first.`,
 		Example: explainExample, Args: args(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, names []string) error {
@@ -100,10 +104,11 @@ several ways, shortest first.`,
 				return usagef("", "--max must be between 1 and %d", maxWays)
 			}
 			return c.power(cmd, file, &o, func(s *forest.Snapshot) (*report.Power, error) {
-				return explain(s, names[0], names[1], all, most)
+				return explain(s, question{names[0], names[1], zones, all, most})
 			})
 		},
 	}
+	addZones(cmd, &zones)
 	cmd.Flags().BoolVar(&all, "all", false, "show several ways")
 	cmd.Flags().IntVar(&most, "max", 10, "with --all: how many ways at most")
 	addSettings(cmd, "directory")
@@ -115,12 +120,19 @@ several ways, shortest first.`,
 // maxWays bounds how many ways explain lists.
 const maxWays = 1000
 
-func explain(s *forest.Snapshot, fromName, toName string, all bool, most int) (*report.Power, error) {
-	from, err := findObject(s, fromName)
+// A question is what explain answers.
+type question struct {
+	from, to, zones string
+	all             bool
+	most            int
+}
+
+func explain(s *forest.Snapshot, q question) (*report.Power, error) {
+	from, err := findObject(s, q.from)
 	if err != nil {
 		return nil, err
 	}
-	goalsOf, err := findGoals(s, toName)
+	goalsOf, err := findGoals(s, q.to, q.zones)
 	if err != nil {
 		return nil, err
 	}
@@ -131,22 +143,10 @@ func explain(s *forest.Snapshot, fromName, toName string, all bool, most int) (*
 	if p := r.Path(from); p != nil {
 		ways = append(ways, p)
 	}
-	if all && len(ways) > 0 {
-		ways = g.Paths(from, goals, most)
+	if q.all && len(ways) > 0 {
+		ways = g.Paths(from, goals, q.most)
 	}
-	return report.NewPaths(s, toName, from, goals, ways, r.Unread()), nil
-}
-
-// findGoals resolves a target: a zone or an object.
-func findGoals(s *forest.Snapshot, name string) (func(*reach.Graph) []forest.ID, error) {
-	if strings.EqualFold(name, "tier0") || strings.EqualFold(name, "tier 0") {
-		return func(g *reach.Graph) []forest.ID { return g.Resolve(reach.TierZero()) }, nil
-	}
-	id, err := findObject(s, name)
-	if err != nil {
-		return nil, err
-	}
-	return func(*reach.Graph) []forest.ID { return []forest.ID{id} }, nil
+	return report.NewPaths(s, q.to, from, goals, ways, r.Unread()), nil
 }
 
 // power answers a question about effective control and writes the answer.

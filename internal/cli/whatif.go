@@ -41,9 +41,10 @@ func (f *changeFlag) Set(text string) error {
 
 func (c *command) whatIfCommand() *cobra.Command {
 	var (
-		o            output
-		file, target string
-		list         []wantedChange
+		o    output
+		file string
+		goal aim
+		list []wantedChange
 	)
 	cmd := &cobra.Command{
 		Use: "whatif [F.lws | --domain D]", Short: "What a change would close, open and lock out",
@@ -74,13 +75,14 @@ Changes, in words; names with spaces in quotes:
 			if len(list) == 0 {
 				return usagef("add --remove, --add or --set", "no change to simulate")
 			}
-			return c.whatIf(cmd, file, &o, target, list)
+			return c.whatIf(cmd, file, &o, goal, list)
 		},
 	}
 	for verb, help := range map[string]string{"add": "`CHANGE` that adds something (may be repeated)", "remove": "`CHANGE` that takes something away (may be repeated)", "set": "`CHANGE` of what is there (may be repeated)"} {
 		cmd.Flags().Var(&changeFlag{verb, &list}, verb, help)
 	}
-	cmd.Flags().StringVar(&target, "target", "tier0", "what is to be gained: an `OBJECT`, or tier0")
+	cmd.Flags().StringVar(&goal.target, "target", "tier0", "what is to be gained: an `OBJECT`, tier0 or a zone of --zones")
+	addZones(cmd, &goal.zones)
 	addSettings(cmd, "directory")
 	addSnapshot(cmd, &file)
 	o.add(cmd, "table", "json")
@@ -95,12 +97,15 @@ func flagWords() string {
 	return strings.Join(words[:4], ", ") + ",\n" + strings.Repeat(" ", 47) + strings.Join(words[4:], ", ")
 }
 
-func (c *command) whatIf(cmd *cobra.Command, file string, o *output, target string, list []wantedChange) error {
+// An aim is what is to be gained: a target among zones and objects.
+type aim struct{ target, zones string }
+
+func (c *command) whatIf(cmd *cobra.Command, file string, o *output, at aim, list []wantedChange) error {
 	s, err := c.input(cmd, file)
 	if err != nil {
 		return err
 	}
-	goals, err := findGoals(s, target)
+	goals, err := findGoals(s, at.target, at.zones)
 	if err != nil {
 		return err
 	}
@@ -121,7 +126,7 @@ func (c *command) whatIf(cmd *cobra.Command, file string, o *output, target stri
 	if err != nil {
 		return err
 	}
-	r := report.NewWhatIf(s, target, words, reach.Compare(g, after, goals(g)))
+	r := report.NewWhatIf(s, at.target, words, reach.Compare(g, after, goals(g)))
 	return c.write(cmd.Context(), o, func(w io.Writer) error {
 		if o.form == "json" {
 			return r.JSON(w)

@@ -61,7 +61,7 @@ func TestRightNames(t *testing.T) {
 	for text, want := range map[string]string{
 		"write membr":              "similar: member",
 		"Reset Pasword":            "similar: Reset Password",
-		"WRITE_DCA":                "similar: write-dac",
+		"WRITE_DCA":                "similar: writedac, write-dac",
 		"member":                   `say "write member"`,
 		"computer":                 `say "create computer"`,
 		"create usr":               "similar: user",

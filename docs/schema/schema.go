@@ -5,8 +5,26 @@ package schema
 
 import _ "embed" // for the schema files
 
-//go:embed assessment.schema.json
-var assessment string
+var (
+	//go:embed assessment.schema.json
+	assessment string
+	//go:embed power.schema.json
+	power string
+	//go:embed reach.schema.json
+	reach string
+	//go:embed whatif.schema.json
+	whatIf string
+)
 
 // Assessment is the JSON Schema (draft 2020-12) of an assessment.
 func Assessment() string { return assessment }
+
+// Power is the JSON Schema of who can gain something: the answers of who-can and
+// explain. It refers to that of an assessment for places and ways, as the others do.
+func Power() string { return power }
+
+// Reach is the JSON Schema of what one principal can gain.
+func Reach() string { return reach }
+
+// WhatIf is the JSON Schema of what changes would bring about.
+func WhatIf() string { return whatIf }

@@ -119,7 +119,7 @@ func (ev *evaluation) sawSteps(steps []WayStep, prefix string) {
 		for k, f := range st.First {
 			ev.sawSteps(f, fmt.Sprintf("%s first (%d), step ", number, k+1))
 		}
-		e := Evidence{Kind: "path", DN: st.To.DN, Text: number + ": " + st.From.Name + " " + st.Text + " " + st.To.Name, Remove: ev.w.takeAway(st)}
+		e := Evidence{Kind: "path", DN: st.To.DN, Text: number + ": " + st.From.Name + " " + st.Text + " " + st.To.Name, Remove: st.Remove}
 		if st.If != "" {
 			e.Text += ", if " + st.If
 		}
@@ -143,61 +143,6 @@ func (ev *evaluation) sawSteps(steps []WayStep, prefix string) {
 			ev.saw(m)
 		}
 	}
-}
-
-// takeAway says what removes a step, where it is set: an entry that is inherited goes
-// away at its origin, one that AdminSDHolder stamps goes away there.
-func (w *world) takeAway(st WayStep) string {
-	for _, x := range st.Evidence {
-		if x.Entry == nil {
-			continue
-		}
-		over := x.Object
-		if over == "" {
-			over = st.To.DN
-		}
-		switch holder := w.stampOf(over, x.SDDL); {
-		case x.InheritedFrom != "":
-			return "remove the entry from " + x.InheritedFrom + ", from which it is inherited"
-		case holder != "":
-			return "remove the entry from " + holder + ", from which it is copied"
-		default:
-			return fmt.Sprintf("remove entry %d from the DACL of %s", *x.Entry, over)
-		}
-	}
-	switch st.Kind {
-	case "member":
-		return "remove " + st.From.Label() + " from the members of " + st.To.Label()
-	case "primary-group":
-		return "choose another primary group than " + st.To.Label() + " for " + st.From.Label()
-	case "owner":
-		return "give " + st.To.Label() + " an owner of Tier 0"
-	}
-	return st.Remove
-}
-
-// stampOf returns the name of the AdminSDHolder that has the entry and copies it to
-// the object; "" if there is none.
-func (w *world) stampOf(dn, sddl string) string {
-	id := w.s.Lookup(dn)
-	if id == forest.None || !w.privilege().inSet[id] {
-		return ""
-	}
-	d := w.domainIndex(id)
-	holder := w.adminSDHolder(d)
-	if holder == forest.None {
-		return ""
-	}
-	desc, st := w.s.Descriptor(holder)
-	if st != forest.Known || desc.DACL == nil {
-		return ""
-	}
-	for _, a := range desc.DACL.ACEs {
-		if a.SDDL(w.domains[d].SID) == sddl {
-			return w.s.DN(holder)
-		}
-	}
-	return ""
 }
 
 // managesMembers answers for those who gain Tier 0 by design: the guide's own way

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/leastwise/leastwise/internal/forest"
@@ -40,7 +42,7 @@ type WayStep struct {
 	Yields   string         `json:"yields,omitempty"` // what it gives
 	If       string         `json:"if,omitempty"`     // what must hold besides and is not known
 	Evidence []StepEvidence `json:"evidence"`
-	Remove   string         `json:"remove,omitempty"` // how to take it away
+	Remove   string         `json:"remove,omitempty"` // how to take it away, where it is set
 	First    [][]WayStep    `json:"first,omitempty"`  // what must be gained first
 }
 
@@ -109,7 +111,7 @@ func (n WayNames) Steps(p reach.Path) []WayStep {
 		info := h.Kind.Info()
 		st := WayStep{
 			From: n.place(h.From), Kind: h.Kind.String(), Text: info.Text, To: n.place(h.To),
-			Needs: info.Needs, Yields: info.Yields, If: h.If, Remove: info.Remove, Evidence: []StepEvidence{},
+			Needs: info.Needs, Yields: info.Yields, If: h.If, Remove: n.takeAway(h), Evidence: []StepEvidence{},
 		}
 		for _, e := range h.Evidence {
 			st.Evidence = append(st.Evidence, n.evidence(e))
@@ -134,4 +136,66 @@ func (n WayNames) evidence(e reach.Evidence) StepEvidence {
 		out.InheritedFrom = n.Snapshot.DN(e.Origin)
 	}
 	return out
+}
+
+// takeAway says what removes a step, where it is set: an entry that is inherited goes
+// away at its origin, one that AdminSDHolder stamps goes away there.
+func (n WayNames) takeAway(h reach.Hop) string {
+	for _, e := range h.Evidence {
+		if e.ACE < 0 {
+			continue
+		}
+		over := e.Over
+		if over == forest.None {
+			over = h.To.ID
+		}
+		switch holder := n.stampOf(over, e.ACE); {
+		case over == forest.None:
+			return h.Kind.Info().Remove
+		case e.Origin != forest.None:
+			return "remove the entry from " + n.Snapshot.DN(e.Origin) + ", from which it is inherited"
+		case holder != forest.None:
+			return "remove the entry from " + n.Snapshot.DN(holder) + ", from which it is copied"
+		}
+		return fmt.Sprintf("remove entry %d from the DACL of %s", e.ACE, n.Snapshot.DN(over))
+	}
+	from, to := n.place(h.From).Label(), n.place(h.To).Label()
+	switch h.Kind {
+	case reach.Membership:
+		return "remove " + from + " from the members of " + to
+	case reach.PrimaryMembership:
+		return "choose another primary group than " + to + " for " + from
+	case reach.Owner:
+		return "give " + to + " an owner of Tier 0"
+	}
+	return h.Kind.Info().Remove
+}
+
+// stampOf returns the AdminSDHolder that has an entry of a protected object, too, and
+// copies it there within the hour; None if there is none ([MS-ADTS] 3.1.1.6.1).
+func (n WayNames) stampOf(id forest.ID, index int) forest.ID {
+	s := n.Snapshot
+	if id == forest.None {
+		return forest.None
+	}
+	if count, st := s.Int(id, forest.AdminCount); st != forest.Known || count == 0 {
+		return forest.None
+	}
+	domain, ok := s.DomainOf(id)
+	if !ok {
+		return forest.None
+	}
+	holder := s.Lookup("CN=AdminSDHolder,CN=System," + domain.DN)
+	if holder == forest.None || holder == id {
+		return forest.None
+	}
+	own, st := s.Descriptor(id)
+	template, known := s.Descriptor(holder)
+	if st != forest.Known || known != forest.Known || own.DACL == nil || template.DACL == nil || index >= len(own.DACL.ACEs) {
+		return forest.None
+	}
+	if slices.ContainsFunc(template.DACL.ACEs, own.DACL.ACEs[index].Equal) {
+		return holder
+	}
+	return forest.None
 }

@@ -29,7 +29,7 @@ func (r *Reach) Chokes(limit int) []Choke {
 	if limit < 1 {
 		return nil
 	}
-	f := chokeFinder{w: newWeb(r.sure)}
+	f := chokeFinder{w: newWeb(r.sureWays().whole())}
 	f.tree = dominators(f.w.outward())
 	f.count()
 	found := f.largest(limit)

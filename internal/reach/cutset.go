@@ -19,7 +19,7 @@ func (g *Graph) SmallestCut(goals []forest.ID) CutSet { return g.WhoCan(goals).S
 // goals and what runs the domain. Their memberships are not touched. Whoever no
 // unit can cut off stays too.
 func (r *Reach) SmallestCut() CutSet {
-	w := newWeb(r.sure)
+	w := newWeb(r.sureWays().whole())
 	f := newFlow(w)
 	f.run()
 	out := CutSet{}

@@ -15,3 +15,6 @@ func (a *Account) PowersUnder(object forest.ID, d *secdesc.Descriptor) Powers {
 func (a *Account) MayUnder(object forest.ID, d *secdesc.Descriptor, act Action) Answer {
 	return a.may(object, d, act)
 }
+
+// Components returns how many components questions have come across.
+func (g *Graph) Components() int { return len(g.components.list) }

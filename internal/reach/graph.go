@@ -58,6 +58,9 @@ type Graph struct {
 	bySID    map[secdesc.SID]node
 	everyID  []forest.ID // accounts
 
+	closures   closures
+	components components
+
 	changes   *bend // of a view: what was changed
 	byWhoOnce sync.Once
 	byWho     *trustees // by the principals that hold them

@@ -302,6 +302,18 @@ func (q *search) meet(m *meeting) {
 			q.through(v, m.st, m.chosen, ways)
 		}
 	}
+	for _, c := range candidates.by.closures {
+		if slices.Contains(q.closures, c) {
+			continue
+		}
+		for _, id := range c.principals {
+			if v := node(id); q.candidate(v) {
+				if ways, ok := q.fulfils(v, m.all); ok {
+					q.through(v, m.st, m.chosen, ways)
+				}
+			}
+		}
+	}
 	m.held, m.known = true, m.knowledge()
 }
 
@@ -311,6 +323,9 @@ func (m *meeting) knowledge() int {
 	for i := range m.all {
 		if by := m.all[i].by; by != nil {
 			sum += len(by.queue) + 1
+			for _, c := range by.closures {
+				sum += len(c.principals)
+			}
 		}
 	}
 	return sum

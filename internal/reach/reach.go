@@ -10,23 +10,57 @@ import (
 
 // A Reach is the answer to who can gain some goals. It is safe for concurrent use.
 type Reach struct {
-	g     *Graph
-	goals []forest.ID
-	sure  *search
-	maybe func() *search
+	g         *Graph
+	goals     []forest.ID
+	sure      *search
+	maybe     func() *search
+	sureWays  func() *ways // for paths: sure and maybe may have left ways out
+	maybeWays func() *ways
 }
 
 // WhoCan finds everything that can gain one of goals: an account's identity, a
-// group's membership, full control of any other object.
+// group's membership, full control of any other object. The second question to a
+// graph and those after take much less time than the first, or than those about the
+// head of a domain, but for their paths.
 func (g *Graph) WhoCan(goals []forest.ID) *Reach {
-	r := &Reach{g: g, goals: sortIDs(slices.Clone(goals)), sure: g.search(goals, false, false)}
-	r.maybe = sync.OnceValue(func() *search { return g.search(goals, true, false) })
+	r := &Reach{g: g, goals: sortIDs(slices.Clone(goals))}
+	if !g.closures.asked.Swap(true) || slices.ContainsFunc(goals, func(id forest.ID) bool { return g.isHead[id] }) {
+		r.sure = g.search(goals, false, false)
+		r.maybe = sync.OnceValue(func() *search { return g.search(goals, true, false) })
+		r.sureWays = sync.OnceValue(func() *ways { return &ways{q: r.sure} })
+		r.maybeWays = sync.OnceValue(func() *ways { return &ways{q: r.maybe()} })
+		return r
+	}
+	r.sure = g.shortSearch(goals, false)
+	r.maybe = sync.OnceValue(func() *search { return g.shortSearch(goals, true) })
+	r.sureWays = sync.OnceValue(func() *ways { return &ways{q: g.prepare(goals, false, false)} })
+	r.maybeWays = sync.OnceValue(func() *ways { return &ways{q: g.prepare(goals, true, false)} })
 	return r
+}
+
+// shortSearch is search, but ends where it comes to what is known: the heads of
+// domains, and components.
+func (g *Graph) shortSearch(goals []forest.ID, possible bool) *search {
+	q := newSolver(g, possible).add(nil)
+	q.sol.short = func(v node) *closure { return g.kept(v, possible, true) }
+	for _, id := range goals {
+		q.visit(node(id), step{next: noNode, kind: goalKind, aux: -1, via: forest.None})
+	}
+	q.sol.run()
+	g.learn(q)
+	return q
 }
 
 // search looks for everything that gains goals, with possible also over edges that
 // hold only if a condition does. With every it notes all steps.
 func (g *Graph) search(goals []forest.ID, possible, every bool) *search {
+	q := g.prepare(goals, possible, every)
+	q.sol.run()
+	return q
+}
+
+// prepare is search that has not begun.
+func (g *Graph) prepare(goals []forest.ID, possible, every bool) *search {
 	sol := newSolver(g, possible)
 	q := sol.add(nil)
 	if every {
@@ -35,7 +69,6 @@ func (g *Graph) search(goals []forest.ID, possible, every bool) *search {
 	for _, id := range goals {
 		q.visit(node(id), step{next: noNode, kind: goalKind, aux: -1, via: forest.None})
 	}
-	sol.run()
 	return q
 }
 
@@ -62,6 +95,9 @@ func (q *search) principals() []forest.ID {
 		}
 	}
 	slices.Sort(out)
+	for _, c := range q.closures {
+		out = merge(out, c.principals)
+	}
 	return out
 }
 
@@ -85,7 +121,18 @@ func (q *search) identities() []secdesc.SID {
 			out = append(out, w.sid)
 		}
 	}
+	for _, c := range q.closures {
+		out = append(out, c.identities...)
+	}
 	return sortSIDs(out)
+}
+
+func (q *search) allUnread() []forest.ID {
+	out := slices.Clone(q.unread)
+	for _, c := range q.closures {
+		out = append(out, c.unread...)
+	}
+	return sortIDs(out)
 }
 
 // PathOf returns a way from an identity to a goal, as Path does.
@@ -95,9 +142,9 @@ func (r *Reach) PathOf(sid secdesc.SID) Path {
 	case !ok:
 		return nil
 	case r.sure.has(v):
-		return r.sure.path(v)
+		return r.sureWays().to(v)
 	case r.maybe().has(v):
-		return r.maybe().path(v)
+		return r.maybeWays().to(v)
 	}
 	return nil
 }
@@ -110,16 +157,16 @@ func (r *Reach) MayHave(id forest.ID) bool { return r.Has(id) || r.maybe().has(n
 
 // Unread returns the objects on the way whose descriptor or links were not read:
 // more may reach the goals through them. In ID order.
-func (r *Reach) Unread() []forest.ID { return sortIDs(slices.Clone(r.sure.unread)) }
+func (r *Reach) Unread() []forest.ID { return r.sure.allUnread() }
 
 // Path returns a shortest certain way from id to a goal, or else a shortest one
 // that depends on conditions; nil if there is none, empty for a goal itself.
 func (r *Reach) Path(id forest.ID) Path {
 	switch {
 	case r.sure.has(node(id)):
-		return r.sure.path(node(id))
+		return r.sureWays().to(node(id))
 	case r.maybe().has(node(id)):
-		return r.maybe().path(node(id))
+		return r.maybeWays().to(node(id))
 	}
 	return nil
 }

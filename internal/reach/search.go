@@ -66,6 +66,8 @@ type search struct {
 	web     *web               // if not nil: steps are noted there and nowhere else
 	detail  []detail
 	unread  []forest.ID // objects on the way whose descriptor was not read
+
+	closures []*closure // what was found before, and is not looked through again
 }
 
 // facets are sets of facets by index into Graph.shared.
@@ -109,6 +111,11 @@ type solver struct {
 	held     map[heldKey]held
 	ahead    sync.WaitGroup
 	done     atomic.Bool // whoever works ahead can stop
+	finished bool        // everything is found
+
+	// short returns who can gain a node, if that is known: the search ends there. If
+	// it is not nil, the steps that are found make no whole ways.
+	short func(node) *closure
 }
 
 // compileAhead makes grants that a wide search will ask for, beside it.
@@ -138,7 +145,13 @@ func (sol *solver) add(goals []node) *search {
 }
 
 // run searches until nothing more is found.
-func (sol *solver) run() {
+func (sol *solver) run() { sol.until(func() bool { return false }) }
+
+// until searches until enough is found, or all there is. It can be called again.
+func (sol *solver) until(enough func() bool) {
+	if sol.finished {
+		return
+	}
 	defer func() {
 		sol.done.Store(true)
 		sol.ahead.Wait()
@@ -146,7 +159,10 @@ func (sol *solver) run() {
 	for progress := true; progress; {
 		progress = false
 		for i := 0; i < len(sol.order); i++ {
-			progress = sol.order[i].drain() || progress
+			progress = sol.order[i].drain(enough) || progress
+		}
+		if enough() {
+			return
 		}
 		for i := 0; i < len(sol.order); i++ {
 			q := sol.order[i]
@@ -160,6 +176,7 @@ func (sol *solver) run() {
 		}
 		progress = progress || slices.ContainsFunc(sol.order, func(q *search) bool { return q.head < len(q.queue) })
 	}
+	sol.finished = true
 }
 
 func (q *search) get(v node) step {
@@ -189,7 +206,7 @@ func (q *search) set(v node, st step) {
 	}
 }
 
-func (q *search) has(v node) bool { return q.get(v).kind != NoKind }
+func (q *search) has(v node) bool { return q.closed(v) || q.get(v).kind != NoKind }
 
 // visit notes that v can gain st.next. What the main search has found already, or
 // leads there, is of no use to a search that helps it.
@@ -205,16 +222,24 @@ func (q *search) visit(v node, st step) {
 	if q.every != nil {
 		q.every[v] = append(q.every[v], st)
 	}
-	if !q.has(v) {
-		q.set(v, st)
-		q.queue = append(q.queue, v)
+	if q.has(v) {
+		return
 	}
+	if q.sol.short != nil && q.attach(q.sol.short(v)) {
+		return
+	}
+	q.set(v, st)
+	q.queue = append(q.queue, v)
 }
 
-func (q *search) drain() bool {
+// drain visits what leads to what was found, until enough is, and reports whether it
+// did anything.
+func (q *search) drain(enough func() bool) bool {
 	began := q.head
-	for ; q.head < len(q.queue); q.head++ {
-		q.expand(q.queue[q.head])
+	for ; q.head < len(q.queue) && !enough(); q.head++ {
+		if v := q.queue[q.head]; !q.closed(v) {
+			q.expand(v)
+		}
 	}
 	return q.head > began
 }

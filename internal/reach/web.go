@@ -26,6 +26,7 @@ type web struct {
 	more   []extra  // the vertices after those
 	edges  edgeList
 	at     uint32 // if not 0: the hub from which steps begin
+	bare   bool   // see newBareWeb
 
 	shared  map[forest.ID]bool // objects whose entries may be more than one edge
 	units   map[unitKey]uint32
@@ -104,6 +105,14 @@ type webArc struct {
 
 // newWeb spells out everything that leads to the goals of q, which is finished.
 func newWeb(q *search) *web {
+	w := emptyWeb(q)
+	w.enumerate()
+	w.findShared()
+	w.fill()
+	return w
+}
+
+func emptyWeb(q *search) *web {
 	g := q.sol.g
 	w := &web{
 		g: g, q: q, nodes: uint32(len(q.queue)), shared: map[forest.ID]bool{},
@@ -111,20 +120,24 @@ func newWeb(q *search) *web {
 		origins: map[string]uint32{}, parsed: map[forest.ID]*secdesc.Descriptor{},
 	}
 	w.again = &search{sol: newSolver(g, false), web: w, links: map[forest.ID]bool{}, scopes: map[gpo.ScopeID]bool{}}
-	w.enumerate()
-	w.findShared()
+	return w
+}
+
+// fill adds all edges but those from the root.
+func (w *web) fill() {
 	members := w.membersAside()
 	for v, i := range w.number {
 		if i != 0 {
 			w.again.expand(node(v))
 		}
 	}
-	for i := range q.tasks {
-		w.joint(&q.tasks[i])
+	if !w.bare {
+		for i := range w.q.tasks {
+			w.joint(&w.q.tasks[i])
+		}
 	}
 	members()
 	w.shares, w.origins, w.parsed, w.who, w.again = nil, nil, nil, nil, nil
-	return w
 }
 
 // enumerate numbers the nodes, objects by ID, and adds the edges from the root.
@@ -260,6 +273,9 @@ func (w *web) step(v node, st step) {
 
 // chain adds the edges from one vertex to another through units.
 func (w *web) chain(from, to uint32, keys []unitKey, kind Kind) {
+	if w.bare {
+		keys = nil
+	}
 	for _, k := range keys {
 		u := w.unit(k)
 		w.through(from, u, kind)
@@ -340,6 +356,8 @@ func (w *web) own(id forest.ID, a webArc, from uint32) {
 	_, stamped := w.g.stamp[id]
 	alone := !a.many && from == w.number[id] && w.g.s.SubtreeEnd(id) == id+1 && !w.shared[id]
 	switch {
+	case w.bare:
+		w.link(from, a.to)
 	case a.ace != implicit && stamped && !a.own:
 		w.chain(from, a.to, []unitKey{w.again.entryUnit(id, a.ace)}, a.kind)
 	case a.ace != implicit && alone && mark(a.ace) <= marks-byEntry:
@@ -415,6 +433,9 @@ func (w *web) holders(sid secdesc.SID, dom int16) []uint32 {
 // inherited finds the units of those of arcs that come from entries that id
 // inherits.
 func (w *web) inherited(id forest.ID, arcs []webArc) {
+	if w.bare {
+		return
+	}
 	share := w.g.shared[w.g.sharer[id]]
 	for i := range arcs {
 		a := &arcs[i]

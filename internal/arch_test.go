@@ -45,7 +45,7 @@ var packages = []struct {
 	// The product.
 	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control"}},
 	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "bloodhound", "dc", "collect", "report"}},
-	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "dc", "collect", "report", "app"}},
+	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "bloodhound", "dc", "collect", "report", "app"}},
 }
 
 // impure is what a pure package must not import, and why.

@@ -83,8 +83,8 @@ const explainExample = `  leastwise explain anna tier0 --snapshot contoso.lws
 
 func (c *command) explainCommand() *cobra.Command {
 	var (
-		o    output
-		file string
+		o     output
+		file  string
 		all   bool
 		most  int
 		zones string

@@ -30,7 +30,7 @@ func (r *Reach) Chokes(limit int) []Choke {
 		return nil
 	}
 	f := chokeFinder{w: newWeb(r.sureWays().whole())}
-	f.tree = dominators(f.w.outward())
+	f.tree = f.w.dominators()
 	f.count()
 	found := f.largest(limit)
 	slices.SortFunc(found, func(a, b foundChoke) int {
@@ -117,9 +117,10 @@ func (f *chokeFinder) choke(p uint32) (u Unit, ok bool) {
 		return Unit{}, false
 	}
 	only := nowhere
-	for _, e := range f.tree.in.of(p) {
+	for _, e := range f.tree.in.of(v) {
+		from := f.tree.place[e>>markBits]
 		switch {
-		case e == only || f.tree.dominates(p, e>>markBits):
+		case e == only || from == nowhere || f.tree.dominates(p, from):
 		case only != nowhere:
 			return Unit{}, false
 		default:
@@ -130,7 +131,7 @@ func (f *chokeFinder) choke(p uint32) (u Unit, ok bool) {
 	if only == nowhere || m == plain {
 		return Unit{}, false
 	}
-	return f.w.unitOfEdge(f.tree.order[only>>markBits], v, m), true
+	return f.w.unitOfEdge(only>>markBits, v, m), true
 }
 
 // sample returns the first principals, in ID order, at or below a place.

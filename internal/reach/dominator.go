@@ -1,5 +1,7 @@
 package reach
 
+import "sync"
+
 // An adjacency lists the edges of a web by one of their ends: those of v are
 // list[start[v]:start[v+1]], each the other end<<markBits | mark.
 type adjacency struct {
@@ -21,21 +23,34 @@ func (a *adjacency) sum() {
 
 // outward returns the edges by where they begin, and forgets them in the web.
 func (w *web) outward() *adjacency {
-	a := &adjacency{start: make([]uint32, w.size()+1)}
 	pieces := w.edges.pieces()
 	w.edges = edgeList{}
+	return adjacent(w.size(), pieces, func(e uint64) (here, other uint32) { return uint32(e >> 32), uint32(e) })
+}
+
+// inward returns edges by where they lead.
+func inward(size int, pieces [][]uint64) *adjacency {
+	return adjacent(size, pieces, func(e uint64) (here, other uint32) {
+		return uint32(e) >> markBits, uint32(e>>32)<<markBits | uint32(e)&marks
+	})
+}
+
+func adjacent(size int, pieces [][]uint64, ends func(uint64) (here, other uint32)) *adjacency {
+	a := &adjacency{start: make([]uint32, size+1)}
 	for _, piece := range pieces {
 		for _, e := range piece {
-			a.start[e>>32+1]++
+			here, _ := ends(e)
+			a.start[here+1]++
 		}
 	}
 	a.sum()
-	next := make([]uint32, w.size())
+	next := make([]uint32, size)
 	copy(next, a.start)
 	for _, piece := range pieces {
 		for _, e := range piece {
-			a.list[next[e>>32]] = uint32(e)
-			next[e>>32]++
+			here, other := ends(e)
+			a.list[next[here]] = other
+			next[here]++
 		}
 	}
 	return a
@@ -45,19 +60,24 @@ func (w *web) outward() *adjacency {
 // Vertices are named by their place in the order of a depth-first search, the root
 // by 0.
 type domTree struct {
-	order  []uint32  // the vertices
-	in     adjacency // the edges by where they lead, between places
-	above  []uint32  // immediate dominators
-	size   []uint32  // how many are at or below each place of the tree
-	enters []uint32  // numbers of a walk down the tree: those at or below p are enters[p] … enters[p]+size[p]-1
+	order  []uint32   // the vertices
+	place  []uint32   // by vertex
+	in     *adjacency // the edges by where they lead, between vertices
+	above  []uint32   // immediate dominators
+	size   []uint32   // how many are at or below each place of the tree
+	enters []uint32   // numbers of a walk down the tree: those at or below p are enters[p] … enters[p]+size[p]-1
 }
 
 // dominators finds the dominators of all vertices that edges lead to from the root
-// (Georgiadis, Tarjan, Werneck: Finding Dominators in Practice, SEMI-NCA).
-func dominators(out *adjacency) *domTree {
+// (Georgiadis, Tarjan, Werneck: Finding Dominators in Practice, SEMI-NCA). The web
+// forgets its edges.
+func (w *web) dominators() *domTree {
 	t := &domTree{}
-	up, place := t.search(out)
-	t.turn(out, place)
+	pieces := w.edges.pieces()
+	var beside sync.WaitGroup
+	beside.Go(func() { t.in = inward(w.size(), pieces) })
+	up := t.search(w.outward())
+	beside.Wait()
 	t.above = t.semidominators(up)
 	for p := 1; p < len(t.order); p++ { // nearest common ancestors
 		d := up[p]
@@ -72,17 +92,18 @@ func dominators(out *adjacency) *domTree {
 
 const nowhere = ^uint32(0)
 
-// search fills order and returns the parents in the tree of the search by place, and
-// the places of the vertices.
-func (t *domTree) search(out *adjacency) (up, place []uint32) {
+// search fills order and place and returns the parents in the tree of the search, by
+// place.
+func (t *domTree) search(out *adjacency) (up []uint32) {
 	n := len(out.start) - 1
-	place = make([]uint32, n)
+	place := make([]uint32, n)
 	for v := range place {
 		place[v] = nowhere
 	}
 	next := make([]uint32, n)
 	copy(next, out.start)
 	t.order = make([]uint32, 1, n)
+	t.place = place
 	up = make([]uint32, 1, n)
 	place[0] = 0
 	stack := []uint32{0}
@@ -100,27 +121,7 @@ func (t *domTree) search(out *adjacency) (up, place []uint32) {
 			stack = append(stack, to)
 		}
 	}
-	return up, place
-}
-
-// turn fills in with the edges, turned around.
-func (t *domTree) turn(out *adjacency, place []uint32) {
-	t.in.start = make([]uint32, len(t.order)+1)
-	for _, v := range t.order {
-		for _, e := range out.of(v) {
-			t.in.start[place[e>>markBits]+1]++
-		}
-	}
-	t.in.sum()
-	next := make([]uint32, len(t.order))
-	copy(next, t.in.start)
-	for p, v := range t.order {
-		for _, e := range out.of(v) {
-			to := place[e>>markBits]
-			t.in.list[next[to]] = uint32(p)<<markBits | e&marks
-			next[to]++
-		}
-	}
+	return up
 }
 
 // semidominators returns those of all places. up are the parents in the tree of the
@@ -133,8 +134,11 @@ func (t *domTree) semidominators(up []uint32) []uint32 {
 	var way []uint32
 	for p := uint32(len(t.order)) - 1; p > 0; p-- {
 		s := up[p]
-		for _, e := range t.in.of(p) {
-			from := e >> markBits
+		for _, e := range t.in.of(t.order[p]) {
+			from := t.place[e>>markBits]
+			if from == nowhere {
+				continue
+			}
 			if from > p {
 				way = way[:0]
 				at := from

@@ -273,15 +273,20 @@ func (w *web) step(v node, st step) {
 
 // chain adds the edges from one vertex to another through units.
 func (w *web) chain(from, to uint32, keys []unitKey, kind Kind) {
-	if w.bare {
-		keys = nil
+	if !w.bare {
+		from = w.pass(from, keys, kind)
 	}
+	w.link(from, to)
+}
+
+// pass adds the edges from a vertex through units and returns the last one.
+func (w *web) pass(from uint32, keys []unitKey, kind Kind) uint32 {
 	for _, k := range keys {
 		u := w.unit(k)
 		w.through(from, u, kind)
 		from = u
 	}
-	w.link(from, to)
+	return from
 }
 
 // through adds an edge to a unit of a step.
@@ -508,20 +513,19 @@ func (w *web) joint(t *task) {
 	}
 	for i := range t.meetings {
 		m := &t.meetings[i]
-		var keys []unitKey
-		listed := false
+		last := uint32(0) // of the units on the way, or from
 		w.fulfilling(m, func(v node) {
 			to := w.vertex(v)
 			if to <= w.goals {
 				return
 			}
-			if !listed {
+			if last == 0 {
 				st, more := w.g.shown(m.st, m.chosen)
 				w.again.detail = append(w.again.detail[:0], detail{more: more})
 				st.aux = 0
-				keys, listed = w.again.units(v, st), true
+				last = w.pass(from, w.again.units(v, st), m.st.kind)
 			}
-			w.chain(from, to, keys, m.st.kind)
+			w.link(last, to)
 		})
 	}
 }

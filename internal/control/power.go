@@ -234,6 +234,15 @@ func (w *world) controlPaths() ControlPaths {
 func (w *world) ways(t *tierZero, ids []forest.ID, sids []secdesc.SID) (list []Way, total int) {
 	n := WayNames{w.s}
 	list = []Way{}
+	if len(ids) > mostWays { // then groups first, which say more than their members
+		rank := func(id forest.ID) int {
+			if w.kind(id) == "group" {
+				return 0
+			}
+			return 1
+		}
+		slices.SortStableFunc(ids, func(a, b forest.ID) int { return rank(a) - rank(b) })
+	}
 	for _, id := range ids[:min(len(ids), mostWays)] {
 		list = append(list, Way{n.Object(id), n.Steps(t.reach.Path(id))})
 	}

@@ -117,3 +117,19 @@ func TestRemovalTexts(t *testing.T) {
 		t.Error(fmt.Sprint("still ", again.Paths.Certain))
 	}
 }
+
+// Of more ways than are spelled out, those of groups come first.
+func TestManyWays(t *testing.T) {
+	s := changed(t, "bulk: [{users: 700, in: [Staff]}]\nchanges: [{object: Domain Admins, sdprop: false, permissions: ['allow \"Domain Users\" write member']}]")
+	a := assess(t, &Catalogue{entries: []*Entry{builtinCatalogue(t).Entry("EC-01-no-way-to-tier-0")}}, Input{Snapshot: s, Options: testOptions()})
+	p := a.Paths
+	if len(p.Certain) != mostWays || p.CertainTotal <= 700 || p.Certain[0].Principal.Name != `CONTOSO\Domain Users` {
+		t.Errorf("%d of %d ways, the first of %s", len(p.Certain), p.CertainTotal, p.Certain[0].Principal.Name)
+	}
+	if n := a.Controls[0].Fail; n != p.CertainTotal {
+		t.Errorf("%d failures, %d ways", n, p.CertainTotal)
+	}
+	if c := p.Chokes[0]; c.Entry == nil || c.Principals != p.CertainTotal || len(p.Cut.Removals) != 1 {
+		t.Errorf("the choke point is %+v, the cut %+v", c, p.Cut)
+	}
+}

@@ -108,12 +108,13 @@ func newWayPicture(p *control.ControlPaths) *wayPicture {
 type wayTree struct {
 	byKey map[string]*wayNode
 	nodes []*wayNode
+	short bool // there are more ways than are listed
 }
 
 // newWayTree takes the steps of all ways, certain ones first. Where ways meet, the
 // first one says how it goes on.
 func newWayTree(p *control.ControlPaths) *wayTree {
-	t := &wayTree{byKey: map[string]*wayNode{}}
+	t := &wayTree{byKey: map[string]*wayNode{}, short: p.CertainTotal+p.PossibleTotal > len(p.Certain)+len(p.Possible)}
 	for i := range p.Certain {
 		t.add(&p.Certain[i], false)
 	}
@@ -287,7 +288,11 @@ func (t *wayTree) draw(pic *wayPicture, cut *control.SmallestCut) {
 	x := func(n *wayNode) int { return pictureEdge + (columns-n.column)*(boxWidth+gapWidth) }
 	for _, n := range t.nodes {
 		n.y = pictureEdge + bandHead + int(n.row*rowHeight)
-		pic.Boxes = append(pic.Boxes, n.box(x(n)))
+		b := n.box(x(n))
+		if len(n.alike) > 0 && t.short {
+			b.Name = fitText("≥ "+b.Name, nameColumns)
+		}
+		pic.Boxes = append(pic.Boxes, b)
 	}
 	right := pic.Width - pictureEdge - boxWidth
 	pic.Goals = box{right - 8, 4, boxWidth + 16, pic.Height - 8}
@@ -320,6 +325,9 @@ func (n *wayNode) box(x int) wayBox {
 		b.Class = "who"
 	}
 	b.Title = visible(n.place.Label())
+	if n.skipped > 0 {
+		b.Title = name
+	}
 	if len(n.alike) > 0 {
 		var names []string
 		for _, p := range n.alike {

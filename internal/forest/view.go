@@ -165,8 +165,25 @@ func (e *Edit) Move(id, container ID) {
 	}
 	e.v.up[id] = container
 	delete(e.v.orphans, id)
-	if id < container || id >= e.v.end[container] {
+	if container != e.v.unmoved[id] { // else it is found where it was
 		e.v.grafts[container] = withID(e.v.grafts[container], id, true)
+	}
+}
+
+// Under calls yield for id and everything whose name is below it: in a view with what
+// was moved there, without what was moved away. Unlike [Snapshot.Children] it passes
+// containers that could not be read.
+func (s *Snapshot) Under(id ID, yield func(ID)) {
+	for o := id; o < s.end[id]; {
+		if o != id && s.unmoved != nil && s.up[o] != s.unmoved[o] {
+			o = s.end[o]
+			continue
+		}
+		yield(o)
+		for _, moved := range s.grafts[o] {
+			s.Under(moved, yield)
+		}
+		o++
 	}
 }
 

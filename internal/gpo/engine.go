@@ -20,6 +20,12 @@ type Tokens interface {
 	Unsure(sid secdesc.SID) string
 }
 
+// Holders is implemented by Tokens that can be asked for many computers at once.
+type Holders interface {
+	// Holders returns Holds for one SID.
+	Holders(sid secdesc.SID) func(computer forest.ID) bool
+}
+
 // Identities that the token of every domain computer holds.
 var everyToken = map[secdesc.SID]bool{
 	secdesc.MustSID("S-1-1-0"):  true, // Everyone
@@ -50,11 +56,24 @@ type Engine struct {
 	plans    map[planKey]*plan
 
 	scopes    []*scope
-	scopeOf   map[forest.ID]ScopeID
+	scopeOf   []int32 // by ID: the scope, or noScope
+	isOwn     bool    // of a view: scopeOf is no longer that of another engine
 	interning map[scopeKey]ScopeID
 	alike     func() []ScopeID
-	unsureOf  map[secdesc.SID]string // only while placing computers
+	named     func() map[secdesc.SID]bool
+
+	// Only while placing computers.
+	unsureOf map[secdesc.SID]string
+	holders  map[secdesc.SID]func(forest.ID) bool
+	asked    map[*plan][]func(forest.ID) bool // by position in plan.sids
+	many     bool                             // computers are placed, and not a few
+	last     struct {
+		plan *plan
+		key  chainKey
+	}
 }
+
+const noScope ScopeID = -1
 
 // scope is a set of computers that policy treats alike.
 type scope struct {
@@ -85,16 +104,21 @@ func New(s *forest.Snapshot, t Tokens) *Engine {
 		policies:  map[string]*Policy{},
 		chains:    map[chainKey]*chain{},
 		plans:     map[planKey]*plan{},
-		scopeOf:   map[forest.ID]ScopeID{},
+		scopeOf:   make([]int32, s.Len()),
 		interning: map[scopeKey]ScopeID{},
 		unsureOf:  map[secdesc.SID]string{},
+		holders:   map[secdesc.SID]func(forest.ID) bool{},
+		asked:     map[*plan][]func(forest.ID) bool{},
+		many:      true,
 	}
 	e.names = newResolver(s)
 	e.findSites()
 	e.placeComputers()
-	e.alike = sync.OnceValue(e.findAlike)
+	e.holders, e.asked, e.many = nil, nil, false
+	e.alike, e.named = sync.OnceValue(e.findAlike), sync.OnceValue(e.findNamed)
+	kinds := map[*string]bool{}
 	for id := range forest.ID(s.Len()) { // those that nothing links, too
-		if s.IsA(id, "groupPolicyContainer") {
+		if e.kind(kinds, id, isPolicy) {
 			e.policy(s.DN(id))
 		}
 	}
@@ -103,13 +127,17 @@ func New(s *forest.Snapshot, t Tokens) *Engine {
 
 // Filters reports whether the filter of a linked policy names sid: whether policy
 // depends on who holds it.
-func (e *Engine) Filters(sid secdesc.SID) bool {
+func (e *Engine) Filters(sid secdesc.SID) bool { return e.named()[sid] }
+
+// findNamed lists the SIDs that filters of linked policies name.
+func (e *Engine) findNamed() map[secdesc.SID]bool {
+	out := map[secdesc.SID]bool{}
 	for _, p := range e.plans {
-		if slices.Contains(p.sids, sid) {
-			return true
+		for _, sid := range p.sids {
+			out[sid] = true
 		}
 	}
-	return false
+	return out
 }
 
 // Scopes returns the number of scopes: their IDs are 0 … Scopes()-1.
@@ -122,8 +150,8 @@ func (e *Engine) Computers(id ScopeID) []forest.ID { return e.scopes[id].compute
 // ScopeOf returns the scope of a computer; ok is false if the object is not a
 // computer of a domain.
 func (e *Engine) ScopeOf(computer forest.ID) (id ScopeID, ok bool) {
-	id, ok = e.scopeOf[computer]
-	return id, ok
+	id = ScopeID(e.scopeOf[computer])
+	return max(id, 0), id != noScope
 }
 
 // Result returns the resultant set of policy of a scope. It is computed when it
@@ -196,28 +224,43 @@ func (e *Engine) policy(dn string) *Policy {
 	return p
 }
 
+// kind reports whether the classes of id are of a kind. Objects share their lists of
+// classes, so kinds is by their first element.
+func (e *Engine) kind(kinds map[*string]bool, id forest.ID, is func(classes []string) bool) bool {
+	classes := e.s.Classes(id)
+	if len(classes) == 0 {
+		return false
+	}
+	yes, seen := kinds[&classes[0]]
+	if !seen {
+		yes = is(classes)
+		kinds[&classes[0]] = yes
+	}
+	return yes
+}
+
+func isPolicy(classes []string) bool {
+	return slices.ContainsFunc(classes, func(c string) bool { return strings.EqualFold(c, "groupPolicyContainer") })
+}
+
 // placeComputers finds the scope of every computer.
 func (e *Engine) placeComputers() {
-	kinds := map[*string]bool{} // first element of a class list, which objects share → is a host
+	kinds := map[*string]bool{}
 	var buf []byte
 	memo := map[tokenKey]ScopeID{}
-	for id := range forest.ID(e.s.Len()) {
-		classes := e.s.Classes(id)
-		if len(classes) == 0 {
-			continue
-		}
-		host, seen := kinds[&classes[0]]
-		if !seen {
-			host = isHost(classes)
-			kinds[&classes[0]] = host
-		}
-		if !host {
+	for i := range e.scopeOf {
+		id := forest.ID(i)
+		e.scopeOf[id] = int32(noScope)
+		if !e.kind(kinds, id, isHost) {
 			continue
 		}
 		if gone, _ := e.s.Bool(id, forest.IsDeleted); gone {
 			continue
 		}
-		e.place(id, &buf, memo)
+		if sc := e.scopeFor(id, &buf, memo); sc != noScope {
+			e.scopeOf[id] = int32(sc)
+			e.scopes[sc].computers = append(e.scopes[sc].computers, id)
+		}
 	}
 }
 
@@ -264,19 +307,20 @@ func (e *Engine) roleOf(id forest.ID) hostRole {
 	return hostRole{dc: dc, unsure: "whether it is a writable domain controller: userAccountControl and primaryGroupID, " + e.s.Why(id, forest.UserAccountControl)}
 }
 
-func (e *Engine) place(id forest.ID, buf *[]byte, memo map[tokenKey]ScopeID) {
+// scopeFor finds or makes the scope of a computer; noScope if it is in no domain.
+func (e *Engine) scopeFor(id forest.ID, buf *[]byte, memo map[tokenKey]ScopeID) ScopeID {
 	role := e.roleOf(id)
 	p := e.planFor(id, role.dc)
 	if p == nil {
-		return
+		return noScope
 	}
 	bits := (*buf)[:0]
 	self := e.s.SID(id)
-	for i, sid := range p.sids {
+	for i := range p.sids {
 		if i%8 == 0 {
 			bits = append(bits, 0)
 		}
-		if e.holds(id, self, role, sid) {
+		if e.holds(p, i, id, self, role) {
 			bits[i/8] |= 1 << (i % 8)
 		}
 	}
@@ -286,18 +330,40 @@ func (e *Engine) place(id forest.ID, buf *[]byte, memo map[tokenKey]ScopeID) {
 		sc = e.intern(p, role, bits)
 		memo[tokenKey{p, role, string(bits)}] = sc
 	}
-	e.scopeOf[id] = sc
-	e.scopes[sc].computers = append(e.scopes[sc].computers, id)
+	return sc
 }
 
-func (e *Engine) holds(id forest.ID, self secdesc.SID, role hostRole, sid secdesc.SID) bool {
+// holds reports whether a computer holds SID i of a plan.
+func (e *Engine) holds(p *plan, i int, id forest.ID, self secdesc.SID, role hostRole) bool {
+	sid := p.sids[i]
 	switch {
-	case everyToken[sid] || sid == self && !self.IsZero():
+	case p.always[i] || sid == self && !self.IsZero():
 		return true
-	case sid == enterpriseDCs && role.enterprise:
+	case role.enterprise && sid == enterpriseDCs:
 		return true
 	}
-	return e.tokens.Holds(id, sid)
+	asked := e.asked[p]
+	if asked == nil {
+		asked = make([]func(forest.ID) bool, len(p.sids))
+		e.asked[p] = asked
+	}
+	if asked[i] == nil {
+		asked[i] = e.holderOf(sid)
+	}
+	return asked[i](id)
+}
+
+// holderOf returns how to ask who holds a SID.
+func (e *Engine) holderOf(sid secdesc.SID) func(forest.ID) bool {
+	one := func(id forest.ID) bool { return e.tokens.Holds(id, sid) }
+	all, ok := e.tokens.(Holders)
+	if !ok || !e.many {
+		return one
+	}
+	if _, have := e.holders[sid]; !have {
+		e.holders[sid] = all.Holders(sid)
+	}
+	return e.holders[sid]
 }
 
 // unsure asks once for each SID why it may be held although nothing says so.
@@ -316,34 +382,24 @@ func (e *Engine) intern(p *plan, role hostRole, bits []byte) ScopeID {
 	for i, sid := range p.sids {
 		held[sid] = bits[i/8]&(1<<(i%8)) != 0
 	}
-	holds := func(sid secdesc.SID) (Truth, string) {
-		if held[sid] {
-			return Yes, ""
-		}
-		if sid == enterpriseDCs && role.unsure != "" {
-			return Unknown, role.unsure
-		}
-		if why := e.unsure(sid); why != "" {
-			return Unknown, why
-		}
-		return No, ""
-	}
+	holds := e.membership(role, held)
 	verdicts := make([]verdict, len(p.filtered))
-	var key strings.Builder
 	for i, pol := range p.filtered {
-		v := pol.filter.decide(holds)
-		verdicts[i] = v
-		key.WriteByte(byte(v.pass))
-		key.WriteByte(byte(v.reason))
+		verdicts[i] = pol.filter.decide(holds)
 	}
-	k := scopeKey{p, role.dc, key.String()}
+	k := scopeKey{p, role.dc, verdictKey(verdicts)}
 	if id, ok := e.interning[k]; ok {
 		return id
 	}
+	id := e.open(&scope{plan: p, dc: role.dc, verdicts: verdicts})
+	e.interning[k] = id
+	return id
+}
+
+// open adds a scope.
+func (e *Engine) open(sc *scope) ScopeID {
 	id := ScopeID(len(e.scopes))
-	sc := &scope{plan: p, dc: role.dc, verdicts: verdicts}
 	sc.result = sync.OnceValue(func() *Result { return e.compute(id, sc) })
 	e.scopes = append(e.scopes, sc)
-	e.interning[k] = id
 	return id
 }

@@ -103,20 +103,29 @@ type plan struct {
 	entries  []entry   // in order of application
 	filtered []*Policy // distinct policies whose filter must be asked
 	sids     []secdesc.SID
+	always   []bool // by position in sids: every token holds it
 	problems []string
 }
 
 // planFor returns the plan of a computer; nil if it is in no domain.
 func (e *Engine) planFor(id forest.ID, dc bool) *plan {
+	in := chainKey{container: e.s.Parent(id)}
+	if e.last.plan != nil && e.last.key == in && !dc && in.container != forest.None {
+		return e.last.plan
+	}
 	c := e.chainOf(id)
 	if c == nil {
 		return nil
 	}
+	e.last.key = in
 	key := planKey{c.container(), c.soms[len(c.soms)-1].id == forest.None, e.siteOf(id, dc)}
 	p, ok := e.plans[key]
 	if !ok {
 		p = e.makePlan(c, key.site)
 		e.plans[key] = p
+	}
+	if e.last.plan = p; dc { // its site may be another than that of its neighbours
+		e.last.plan = nil
 	}
 	return p
 }
@@ -262,7 +271,7 @@ func (p *plan) collectFilters() {
 		for _, sid := range x.policy.filter.sids() {
 			if !seen[sid] {
 				seen[sid] = true
-				p.sids = append(p.sids, sid)
+				p.sids, p.always = append(p.sids, sid), append(p.always, everyToken[sid])
 			}
 		}
 	}
@@ -273,16 +282,7 @@ func (e *Engine) findSites() {
 	e.dcSites = map[forest.ID]forest.ID{}
 	kinds := map[*string]bool{}
 	for id := range forest.ID(e.s.Len()) {
-		classes := e.s.Classes(id)
-		if len(classes) == 0 {
-			continue
-		}
-		site, seen := kinds[&classes[0]]
-		if !seen {
-			site = strings.EqualFold(classes[len(classes)-1], "site")
-			kinds[&classes[0]] = site
-		}
-		if site {
+		if e.kind(kinds, id, func(classes []string) bool { return strings.EqualFold(classes[len(classes)-1], "site") }) {
 			e.sites = append(e.sites, id)
 		}
 	}

@@ -2,6 +2,7 @@ package reach
 
 import (
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
@@ -18,3 +19,9 @@ func (a *Account) MayUnder(object forest.ID, d *secdesc.Descriptor, act Action) 
 
 // Components returns how many components questions have come across.
 func (g *Graph) Components() int { return len(g.components.list) }
+
+// Policies returns what g knows of policy on hosts.
+func (g *Graph) Policies() *gpo.Engine { return g.gpo }
+
+// Index returns the memberships of g.
+func (g *Graph) Index() *Index { return g.x }

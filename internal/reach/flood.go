@@ -102,7 +102,10 @@ func (t *trustees) addPolicies(g *Graph) {
 	for i := range g.gpo.Scopes() {
 		scope := gpo.ScopeID(i)
 		r := g.gpo.Result(scope)
-		dom := g.x.domain[r.Container]
+		dom := int16(-1) // its containers were not read
+		if r.Container != forest.None {
+			dom = g.x.domain[r.Container]
+		}
 		for _, h := range g.hostPower(r) {
 			t.hosts[h.sid] = append(t.hosts[h.sid], hostRef{scope, dom, h.cond})
 		}
@@ -266,7 +269,7 @@ func (f *flood) member(group node) {
 func (f *flood) group(id forest.ID) {
 	g := f.g
 	f.joinable[id] = true
-	for _, up := range g.x.above[id] {
+	for _, up := range g.x.above(id) {
 		if g.x.group[up] > distribution {
 			f.joinable[up] = true
 			f.hold(g.s.SID(up))
@@ -422,11 +425,7 @@ func (f *flood) part(w virtual) {
 			f.gainAll(g.accounts())
 		}
 	case w.facet == linking:
-		for id := w.object; id < g.s.SubtreeEnd(w.object); id++ {
-			if g.x.isAccount(id) {
-				f.gain(node(id))
-			}
-		}
+		f.placed(w.object)
 	case w.facet == filtered:
 		for _, a := range g.accounts() {
 			if g.x.domain[a] == g.x.domain[w.object] && g.hasLAPS(a) {
@@ -448,6 +447,20 @@ func (f *flood) part(w virtual) {
 				f.gain(node(a))
 			}
 		}
+	}
+}
+
+// placed adds the accounts to which the links of a container apply: those below it,
+// but for other domains and what is below containers that were not read.
+func (f *flood) placed(container forest.ID) {
+	for c := range f.g.s.Children(container) {
+		if f.g.isHead[c] {
+			continue
+		}
+		if f.g.x.isAccount(c) {
+			f.gain(node(c))
+		}
+		f.placed(c)
 	}
 }
 

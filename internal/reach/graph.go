@@ -38,25 +38,26 @@ type Graph struct {
 	isHead     map[forest.ID]bool
 	blockOwner bool
 
-	sharer   []uint32                   // by object: index into shared; objects with equal grants share
-	shared   []*sharedGrants            //
-	gpo      *gpo.Engine                // nil: policy is not looked at
-	sites    []forest.ID                //
-	rodcs    []forest.ID                //
-	stamp    map[forest.ID]forest.ID    // AdminSDHolder of the objects that it covers
-	files    map[forest.ID][]fileGrants // by policy
-	unnamed  []forest.ID                // published templates whose certificates name nobody for sure
-	past     map[secdesc.SID]node       // SIDs that are in somebody's SID history
-	local    map[forest.ID][]forest.ID  // domain-local groups that principals are in by SID history
-	extra    map[node][]edge            // edges of links and structure, by where they lead
-	outward  map[node][]edge            // the same, by where they begin
-	joints   map[node][]joint           // edges that need several things, by where they lead
-	mu       sync.Mutex                 // of what follows
-	linkedAt map[forest.ID]linkedList
-	virtual  []virtual         // by node-n
-	byFacet  map[facetKey]node //
-	bySID    map[secdesc.SID]node
-	everyID  []forest.ID // accounts
+	sharer     []uint32                   // by object: index into shared; objects with equal grants share
+	shared     []*sharedGrants            //
+	gpo        *gpo.Engine                // nil: policy is not looked at
+	sites      []forest.ID                //
+	delegators []forest.ID                // accounts that are trusted for delegation; of a view, some that were
+	rodcs      []forest.ID                //
+	stamp      map[forest.ID]forest.ID    // AdminSDHolder of the objects that it covers
+	files      map[forest.ID][]fileGrants // by policy
+	unnamed    []forest.ID                // published templates whose certificates name nobody for sure
+	past       map[secdesc.SID]node       // SIDs that are in somebody's SID history
+	local      map[forest.ID][]forest.ID  // domain-local groups that principals are in by SID history
+	extra      map[node][]edge            // edges of links and structure, by where they lead
+	outward    map[node][]edge            // the same, by where they begin
+	joints     map[node][]joint           // edges that need several things, by where they lead
+	mu         sync.Mutex                 // of what follows
+	linkedAt   map[forest.ID]linkedList
+	virtual    []virtual         // by node-n
+	byFacet    map[facetKey]node //
+	bySID      map[secdesc.SID]node
+	everyID    []forest.ID // accounts
 
 	closures   closures
 	components components

@@ -445,7 +445,7 @@ func (g *Graph) holds(id forest.ID, sid secdesc.SID, dom int16) bool {
 			return true
 		}
 		for _, p := range g.local[id] {
-			if _, ok := slices.BinarySearch(x.above[p], to); ok && (dom < 0 || x.counts(p, dom)) {
+			if _, ok := slices.BinarySearch(x.above(p), to); ok && (dom < 0 || x.counts(p, dom)) {
 				return true
 			}
 		}
@@ -596,7 +596,7 @@ func (h *held) group(g *Graph, id forest.ID) {
 		}
 	}
 	for a, in := range g.local {
-		if slices.ContainsFunc(in, func(p forest.ID) bool { _, ok := slices.BinarySearch(g.x.above[p], id); return ok }) {
+		if slices.ContainsFunc(in, func(p forest.ID) bool { _, ok := slices.BinarySearch(g.x.above(p), id); return ok }) {
 			if g.x.group[a] == notGroup {
 				h.accounts = append(h.accounts, a)
 			} else {

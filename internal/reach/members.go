@@ -125,6 +125,14 @@ func (s *idSet) add(id forest.ID) bool {
 	return true
 }
 
+// has reports whether id is in the set.
+func (s *idSet) has(id forest.ID) bool {
+	if s.bits != nil {
+		return s.bits[id/64]&(1<<(id%64)) != 0
+	}
+	return s.few[id]
+}
+
 // standsFor returns the principal that a foreign security principal stands for,
 // or None if that is not part of the snapshot.
 func (x *Index) standsFor(fsp forest.ID) forest.ID {
@@ -137,7 +145,7 @@ func (x *Index) standsFor(fsp forest.ID) forest.ID {
 
 // Nested returns the groups that are effectively members of group, in ID order.
 // The caller must not change the list.
-func (x *Index) Nested(group forest.ID) []forest.ID { return x.below[group] }
+func (x *Index) Nested(group forest.ID) []forest.ID { return x.below(group) }
 
 // DirectMembers returns the members that group has itself: those of its member
 // attribute and the accounts whose primary group it is, in ID order. Members

@@ -43,8 +43,10 @@ type Index struct {
 	groups  map[secdesc.SID][]forest.ID // security groups by SID and SID history; a built-in one in each domain
 	veiled  map[int16][]forest.ID       // by domain: accounts whose primary group could not be read
 	opaque  map[forest.ID][]forest.ID   // by group: members of unread kind
-	above   map[forest.ID][]forest.ID   // by group or foreign principal: itself and every group above it, in ID order
-	below   map[forest.ID][]forest.ID   // by group: the groups that are effectively its members, in ID order
+	tails   *[256]bool                  // of the SIDs of foreign principals
+	number  []uint32                    // by ID: of groups and foreign principals, 1 + position in what follows
+	higher  memo                        // itself and every group above it, in ID order
+	lower   memo                        // of groups: those that are effectively its members, in ID order
 }
 
 // classBits say which of the classes that matter to memberships a class list has.
@@ -115,8 +117,8 @@ func New(s *forest.Snapshot) *Index {
 		groups:  map[secdesc.SID][]forest.ID{},
 		veiled:  map[int16][]forest.ID{},
 		opaque:  map[forest.ID][]forest.ID{},
-		above:   map[forest.ID][]forest.ID{},
-		below:   map[forest.ID][]forest.ID{},
+		tails:   &[256]bool{},
+		number:  make([]uint32, s.Len()),
 	}
 	var warm sync.WaitGroup // what will be asked for in any case is made beside
 	warm.Go(func() {
@@ -142,28 +144,23 @@ func New(s *forest.Snapshot) *Index {
 			x.veiled[x.domain[id]] = append(x.veiled[x.domain[id]], id)
 		}
 	}
-	x.nest()
+	x.enumerate()
 	return x
 }
 
-// nest notes what lies above and below each group.
-func (x *Index) nest() {
-	c := climber{x: x, seen: make([]forest.ID, x.s.Len())}
+// enumerate numbers the groups and foreign principals.
+func (x *Index) enumerate() {
 	for sid := range x.foreign {
-		c.tails[sid.Tail()] = true
+		x.tails[sid.Tail()] = true
 	}
-	for id := range forest.ID(x.s.Len()) {
-		if x.group[id] <= distribution && !x.is(id, isForeignItself) {
-			continue
-		}
-		above := c.climb(id)
-		x.above[id] = above
-		for _, g := range above {
-			if g != id && x.group[id] > distribution {
-				x.below[g] = append(x.below[g], id)
-			}
+	n := uint32(0)
+	for id := range x.number {
+		if x.group[id] > distribution || x.is(forest.ID(id), isForeignItself) {
+			n++
+			x.number[id] = n
 		}
 	}
+	x.higher, x.lower = make(memo, n), make(memo, n)
 }
 
 // placeDomains notes the domain of every object: that of the nearest naming
@@ -274,57 +271,14 @@ func (x *Index) up(id forest.ID, yield func(to forest.ID, how How) bool) bool {
 	if g := x.primary[id]; g != forest.None && x.group[g] > distribution && !yield(g, ByPrimaryGroup) {
 		return false
 	}
-	for _, f := range x.foreign[x.s.SID(id)] {
-		if f != id && !yield(f, ByForeignPrincipal) {
-			return false
+	if sid := x.s.SID(id); x.tails[sid.Tail()] {
+		for _, f := range x.foreign[sid] {
+			if f != id && !yield(f, ByForeignPrincipal) {
+				return false
+			}
 		}
 	}
 	return true
-}
-
-// A climber finds what lies above groups, one after the other.
-type climber struct {
-	x     *Index
-	seen  []forest.ID // by object: 1 + the group from which it was last come to
-	tails [256]bool   // of the SIDs of foreign principals
-	room  []forest.ID // for what is returned
-}
-
-// climb returns id and everything above it, in ID order.
-func (c *climber) climb(id forest.ID) []forest.ID {
-	x := c.x
-	if cap(c.room)-len(c.room) < 1024 {
-		c.room = make([]forest.ID, 0, 1<<15)
-	}
-	out := c.room[len(c.room):len(c.room)]
-	add := func(to forest.ID) {
-		if c.seen[to] != id+1 {
-			c.seen[to] = id + 1
-			out = append(out, to)
-		}
-	}
-	add(id)
-	for i := 0; i < len(out); i++ {
-		at := out[i]
-		for _, g := range x.s.Backlinks(at, forest.Member) {
-			if x.group[g] > distribution {
-				add(g)
-			}
-		}
-		if g := x.primary[at]; g != forest.None && x.group[g] > distribution {
-			add(g)
-		}
-		if sid := x.s.SID(at); c.tails[sid.Tail()] {
-			for _, f := range x.foreign[sid] {
-				add(f)
-			}
-		}
-	}
-	slices.Sort(out)
-	if cap(out) <= cap(c.room)-len(c.room) { // it did not grow out of the room
-		c.room = c.room[:len(c.room)+len(out)]
-	}
-	return slices.Clip(out)
 }
 
 // GroupsOf returns every group that id is effectively a member of by links,
@@ -339,7 +293,7 @@ func (x *Index) GroupsOf(id forest.ID) []forest.ID {
 // collect merges what lies above a set of direct groups, keeping only groups.
 func (x *Index) collect(direct func(add func(forest.ID))) []forest.ID {
 	var out []forest.ID
-	direct(func(g forest.ID) { out = append(out, x.above[g]...) })
+	direct(func(g forest.ID) { out = append(out, x.above(g)...) })
 	slices.Sort(out)
 	out = slices.Compact(out)
 	return slices.DeleteFunc(out, func(g forest.ID) bool { return x.group[g] <= distribution })
@@ -451,10 +405,50 @@ func (x *Index) holdsIn(id forest.ID, sid secdesc.SID, dom int16) bool {
 	return false
 }
 
+// Holders returns Holds for one SID, to be asked for many principals: it looks at the
+// members of the groups that have the SID once.
+func (x *Index) Holders(sid secdesc.SID) func(id forest.ID) bool {
+	groups := x.groups[sid]
+	in := make([]*idSet, len(groups))
+	all := make([][]bool, len(groups)) // by position in implied: whoever has the identity is a member
+	for i, g := range groups {
+		in[i] = newIDSet(x.s.Len())
+		for _, at := range x.dig(g) {
+			if x.group[at] > distribution || x.is(at, hasForeign) {
+				x.down(at, func(m forest.ID) { in[i].add(m) })
+			}
+		}
+		for _, identity := range x.implied {
+			all[i] = append(all[i], slices.ContainsFunc(x.foreign[identity], func(f forest.ID) bool { return f == g || in[i].has(f) }))
+		}
+	}
+	return func(id forest.ID) bool {
+		if x.s.SID(id) == sid || slices.Contains(x.history(id), sid) {
+			return true
+		}
+		implied := x.Implied(id)
+		if slices.Contains(implied, sid) {
+			return true
+		}
+		for i, g := range groups {
+			if x.counts(g, x.domain[id]) && (in[i].has(id) || slices.Contains(all[i][:len(implied)], true) || x.standIn(id, in[i])) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// standIn reports whether a foreign principal that stands for id is in a set.
+func (x *Index) standIn(id forest.ID, in *idSet) bool {
+	sid := x.s.SID(id)
+	return x.tails[sid.Tail()] && slices.ContainsFunc(x.foreign[sid], in.has)
+}
+
 // within reports whether id, with its implied identities, is a member of group g.
 func (x *Index) within(id forest.ID, implied []secdesc.SID, g forest.ID) bool {
 	has := func(to forest.ID) bool {
-		_, ok := slices.BinarySearch(x.above[to], g)
+		_, ok := slices.BinarySearch(x.above(to), g)
 		return ok
 	}
 	if !x.up(id, func(to forest.ID, _ How) bool { return !has(to) }) {

@@ -13,77 +13,33 @@ import (
 type memberPair struct{ group, member forest.ID }
 
 // with returns the memberships of v, a view of the snapshot of x in which the given
-// links differ. What lies above other groups is shared with x.
+// links differ. What is known to lie above and below
+// other groups is shared with x.
 func (x *Index) with(v *forest.Snapshot, pairs []memberPair) *Index {
 	y := *x
 	y.s = v
-	var nested []forest.ID
+	var under, over []forest.ID // what lies above, or below, is another
 	for _, p := range pairs {
-		if x.group[p.member] > distribution || x.is(p.member, hasForeign) {
-			nested = append(nested, x.lower(p.member)...)
-		}
 		if x.unreadKind(p.member) != "" {
 			y.opaque = maps.Clone(y.opaque)
 			y.opaque[p.group] = withID(y.opaque[p.group], p.member, slices.Contains(v.Backlinks(p.member, forest.Member), p.group))
 		}
+		if x.group[p.member] > distribution || x.is(p.member, hasForeign) {
+			under = append(under, x.dig(p.member)...)
+			over = append(append(over, x.climb(p.group)...), y.climb(p.group)...)
+		}
 	}
-	if len(nested) == 0 {
-		return &y
-	}
-	y.above, y.below = maps.Clone(x.above), maps.Clone(x.below)
-	for _, id := range sortIDs(nested) {
-		y.above[id] = y.higher(id)
-		if x.group[id] <= distribution {
-			continue
-		}
-		for _, g := range x.above[id] {
-			y.below[g] = withID(y.below[g], id, false)
-		}
-		for _, g := range y.above[id] {
-			y.below[g] = withID(y.below[g], id, g != id)
-		}
+	if len(under) > 0 {
+		y.higher, y.lower = x.higher.without(x.numbers(under)), x.lower.without(x.numbers(over))
 	}
 	return &y
 }
 
-// lower returns id, a group or foreign principal, and those below it.
-func (x *Index) lower(id forest.ID) []forest.ID {
-	out, seen := []forest.ID{}, map[forest.ID]bool{}
-	add := func(at forest.ID) {
-		if at != forest.None && !seen[at] && (x.group[at] > distribution || x.is(at, hasForeign)) {
-			seen[at] = true
-			out = append(out, at)
-		}
+func (x *Index) numbers(ids []forest.ID) []uint32 {
+	out := make([]uint32, len(ids))
+	for i, id := range ids {
+		out[i] = x.number[id]
 	}
-	add(id)
-	for i := 0; i < len(out); i++ {
-		links, _ := x.s.Links(out[i], forest.Member)
-		for _, m := range links {
-			add(m)
-		}
-		if x.is(out[i], hasForeign) {
-			add(x.standsFor(out[i]))
-			for _, f := range x.foreign[x.s.SID(out[i])] {
-				add(f)
-			}
-		}
-	}
-	return out
-}
-
-// higher returns id and everything above it, in ID order.
-func (x *Index) higher(id forest.ID) []forest.ID {
-	out, seen := []forest.ID{id}, map[forest.ID]bool{id: true}
-	for i := 0; i < len(out); i++ {
-		x.up(out[i], func(to forest.ID, _ How) bool {
-			if !seen[to] {
-				seen[to] = true
-				out = append(out, to)
-			}
-			return true
-		})
-	}
-	slices.Sort(out)
 	return out
 }
 
@@ -109,9 +65,10 @@ type bend struct {
 	handed    map[handKey]handed
 	left      map[uint32]bool // shared grants whose first object has others now
 	pairs     []memberPair
-	linked    bool               // links of policies changed
-	filters   bool               // permissions of policies, or places of hosts
+	policy    gpo.Edits          // what policy depends on
+	anew      bool               // more of that changed than policy.Edits can say
 	changed   map[forest.ID]bool // descriptors
+	flagged   []forest.ID        // accounts with other flags
 	described []forest.ID        // objects whose own descriptor was changed
 	unread    int                // objects whose own permissions would change, and were not read
 }
@@ -146,7 +103,7 @@ func (b *bend) put(id forest.ID, desc, share uint32) {
 	b.e.SetDescriptor(id, desc)
 	b.assign(id, share)
 	if b.g.classes[b.v.ClassIndex(id)].aspect == policyAspect {
-		b.filters = true
+		b.policy.Filters = append(b.policy.Filters, id)
 	}
 	b.changed[id] = true
 }
@@ -252,7 +209,7 @@ func (b *bend) graph() *Graph {
 	n := &Graph{
 		s: v, x: g.x.with(v, b.pairs), n: g.n, rules: g.rules, classes: g.classes,
 		changes: b, isHead: g.isHead, blockOwner: g.blockOwner, sharer: b.sharer, shared: b.shared,
-		sites: g.sites, files: g.files, everyID: g.accounts(), gpo: g.gpo,
+		sites: g.sites, delegators: g.delegators, files: g.files, everyID: g.accounts(), gpo: g.gpo,
 		past:     map[secdesc.SID]node{},
 		local:    map[forest.ID][]forest.ID{},
 		extra:    map[node][]edge{},
@@ -263,8 +220,11 @@ func (b *bend) graph() *Graph {
 		byFacet:  map[facetKey]node{},
 		bySID:    map[secdesc.SID]node{},
 	}
-	if g.gpo != nil && (b.linked || b.filters || b.filtered(n.x)) {
-		n.gpo = gpo.New(v, n.x)
+	for _, id := range b.flagged {
+		n.delegators = withID(n.delegators, id, true)
+	}
+	if g.gpo != nil {
+		n.gpo = b.policies(n.x)
 	}
 	n.structure()
 	return n
@@ -287,23 +247,42 @@ func (b *bend) lead() {
 	}
 }
 
-// filtered reports whether memberships that changed may decide which policies a
-// computer applies.
-func (b *bend) filtered(x *Index) bool {
-	host := func(id forest.ID) bool {
-		return b.g.classes[b.v.ClassIndex(id)].aspect == computerAspect || b.g.x.is(id, hasForeign)
-	}
+// policies returns the engine of the view, whose memberships are x.
+func (b *bend) policies(x *Index) *gpo.Engine {
+	edits := b.policy
 	for _, p := range b.pairs {
-		if !host(p.member) && !slices.ContainsFunc(b.g.x.Members(p.member), host) && !slices.ContainsFunc(x.Members(p.member), host) {
-			continue
-		}
-		for _, at := range []*Index{b.g.x, x} {
-			for _, group := range append(at.GroupsOf(p.group), p.group) {
-				if b.g.gpo.Filters(at.s.SID(group)) {
-					return true
-				}
+		edits.Computers = append(edits.Computers, b.filtered(x, p)...)
+	}
+	edits.Computers = sortIDs(edits.Computers)
+	switch {
+	case b.anew:
+		return gpo.New(b.v, x)
+	case len(edits.Links)+len(edits.Filters)+len(edits.Computers)+len(edits.Moved) == 0:
+		return b.g.gpo
+	}
+	return b.g.gpo.With(b.v, x, edits)
+}
+
+// filtered returns the computers for which a membership that changed may decide which
+// policies they apply. It sets b.anew if it may decide so for others, too.
+func (b *bend) filtered(x *Index, p memberPair) []forest.ID {
+	isNamed := func(at *Index) bool {
+		return slices.ContainsFunc(append(at.GroupsOf(p.group), p.group), func(group forest.ID) bool { return b.g.gpo.Filters(at.s.SID(group)) })
+	}
+	before := b.g.x
+	if !isNamed(before) && !isNamed(x) {
+		return nil
+	}
+	var out []forest.ID
+	for _, at := range []*Index{before, x} {
+		list := append(at.Members(p.member), p.member)
+		b.anew = b.anew || at.unreadKind(p.member) != "" || at.group[p.member] > distribution && len(at.Gaps(p.member)) > 0
+		for _, m := range list {
+			b.anew = b.anew || at.is(m, hasForeign) // stands for everybody, or for whom nobody knows
+			if b.g.classes[b.v.ClassIndex(m)].aspect == computerAspect {
+				out = append(out, m)
 			}
 		}
 	}
-	return false
+	return out
 }

@@ -175,13 +175,25 @@ func (g *Graph) delegationEdges() {
 			}
 		}
 	}
-	for _, id := range g.s.With(forest.UserAccountControl) {
+	if g.changes == nil {
+		g.findDelegators()
+	}
+	for _, id := range g.delegators {
 		uac, _ := g.s.Int(id, forest.UserAccountControl)
 		head := g.headOf(id)
 		if uac&uacTrustedForDelegation == 0 || uac&uacDisabled != 0 || head == forest.None {
 			continue
 		}
 		g.link(edge{from: node(id), to: node(head), kind: DelegatesAny, cond: ifConnects, via: id, text: "TRUSTED_FOR_DELEGATION"})
+	}
+}
+
+// findDelegators lists the accounts that are trusted for delegation.
+func (g *Graph) findDelegators() {
+	for _, id := range g.s.With(forest.UserAccountControl) {
+		if uac, _ := g.s.Int(id, forest.UserAccountControl); uac&uacTrustedForDelegation != 0 {
+			g.delegators = append(g.delegators, id)
+		}
 	}
 }
 

@@ -341,7 +341,7 @@ func (b *bend) relink(c Change) error {
 		links[at].Flags |= gpo.LinkFlagDisabled
 	}
 	b.e.SetText(c.Object, forest.GPLink, gpo.FormatLinks(links))
-	b.linked = true
+	b.policy.Links = append(b.policy.Links, c.Object)
 	return nil
 }
 
@@ -363,6 +363,7 @@ func (b *bend) flag(id forest.ID, bit int64, set bool) error {
 		return unfit("%s is not %s", b.name(id), name)
 	}
 	b.e.SetInt(id, forest.UserAccountControl, uac^bit)
+	b.flagged = append(b.flagged, id)
 	b.judge(id)
 	return nil
 }
@@ -394,15 +395,29 @@ func (b *bend) move(id, to forest.ID) error {
 	before, after := b.index(from), b.index(to)
 	b.described = append(b.described, id)
 	b.e.Move(id, to)
-	for o := id; o < b.v.SubtreeEnd(id); o++ {
-		b.filters = b.filters || b.g.classes[b.v.ClassIndex(o)].aspect == computerAspect
-	}
+	b.displace(id)
 	was := b.index(id)
 	if now := b.inherit(id, handKey{before, after, b.sharer[id]}); !now.same {
 		b.put(id, now.desc, now.share)
 		b.hand(id, was, now.desc)
 	}
 	return nil
+}
+
+// displace notes what policy depends on of the place of id and what is below it.
+func (b *bend) displace(id forest.ID) {
+	hosts := len(b.policy.Computers)
+	b.v.Under(id, func(o forest.ID) {
+		switch b.g.classes[b.v.ClassIndex(o)].aspect {
+		case computerAspect:
+			b.policy.Computers = append(b.policy.Computers, o)
+		case policyAspect:
+			b.anew = true
+		}
+	})
+	if len(b.policy.Computers) > hosts {
+		b.policy.Moved = append(b.policy.Moved, id)
+	}
 }
 
 // index returns the index of the descriptor of id, or noIndex.

@@ -25,13 +25,13 @@ type planChange struct {
 // A view with changes answers as the graph of a forest that was built with them.
 func TestWhatIfOfWildForests(t *testing.T) {
 	count, seed := number("LEASTWISE_FORESTS", 60), number("LEASTWISE_SEED", 1)
-	done, moved := map[reach.ChangeKind]int{}, 0
+	done, moved, steered := map[reach.ChangeKind]int{}, 0, 0
 	for i := range count {
 		r := rand.New(rand.NewPCG(uint64(seed+i), 7))
 		f := newWildForest(uint64(seed + i)).withPolicies(r)
 		s := f.build(t)
 		g := graphOf(s)
-		before := answers(f, g)
+		before := answers(f, g) + nestingOf(s, g.Index())
 		for range 4 {
 			plan := f.copy()
 			var changes []reach.Change
@@ -64,21 +64,35 @@ func TestWhatIfOfWildForests(t *testing.T) {
 			if got != want {
 				t.Fatalf("seed %d, after %s:\n%s\n%s", seed+i, strings.Join(texts, "; "), differing(got, want), plan)
 			}
-			if got != before {
+			if !strings.HasPrefix(before, got) {
 				moved++
 			}
+			who := []int{r.IntN(len(f.objects)), r.IntN(len(f.objects))}
+			if got, want := gained(plan, after, who), gained(plan, graphOf(plan.build(t)), who); got != want {
+				t.Fatalf("seed %d, after %s:\n%s\n%s", seed+i, strings.Join(texts, "; "), differing(got, want), plan)
+			}
+			v := after.Snapshot()
+			if got, want := nestingOf(v, after.Index()), nestingOf(v, reach.New(v)); got != want {
+				t.Fatalf("seed %d, after %s: memberships\n%s\n%s", seed+i, strings.Join(texts, "; "), differing(got, want), plan)
+			}
+			if policiesOf(v, after.Policies()) != policiesOf(s, g.Policies()) {
+				steered++
+			}
+			if got, want := policiesOf(v, after.Policies()), policiesOf(v, gpo.New(v, reach.New(v))); got != want {
+				t.Fatalf("seed %d, after %s: policies\n%s\n%s", seed+i, strings.Join(texts, "; "), differing(got, want), plan)
+			}
 		}
-		if now := answers(f, g); now != before {
+		if now := answers(f, g) + nestingOf(s, g.Index()); now != before {
 			t.Fatalf("seed %d: the graph that was changed answers otherwise than before:\n%s", seed+i, differing(now, before))
 		}
 	}
-	t.Logf("changes: %v; %d of %d sets change an answer", done, moved, 4*count)
+	t.Logf("changes: %v; %d of %d sets change an answer, %d the policies of a computer", done, moved, 4*count, steered)
 	for k := reach.MemberAdded; k <= reach.OwnerChanged; k++ {
 		if done[k] < count/30 {
 			t.Errorf("only %d changes of kind %d", done[k], k)
 		}
 	}
-	if moved < count/4 {
+	if moved < count/4 || steered < count/10 {
 		t.Error("the changes prove too little")
 	}
 }
@@ -109,6 +123,80 @@ func answers(f *wildForest, g *reach.Graph) string {
 		}
 		sure, possible := r.Identities()
 		fmt.Fprintf(&b, " %v ?%v\n", sure, possible)
+	}
+	return b.String()
+}
+
+// gained spells out what some objects of the plan can gain, and hold.
+func gained(f *wildForest, g *reach.Graph, who []int) string {
+	s := g.Snapshot()
+	names := map[forest.ID]string{}
+	for i := range f.objects {
+		o := &f.objects[i]
+		names[f.find(s, o)] = o.name + strconv.Itoa(o.domain)
+	}
+	var b strings.Builder
+	for _, i := range who {
+		id := f.find(s, &f.objects[i])
+		if id == forest.None {
+			continue
+		}
+		for _, possible := range []bool{false, true} {
+			var list []string
+			for _, to := range g.Gains(id, possible) {
+				list = append(list, names[to])
+			}
+			slices.Sort(list)
+			fmt.Fprintf(&b, "%s gains %v\n", names[id], list)
+		}
+		for _, h := range g.Holdings(id, nil) {
+			fmt.Fprintf(&b, "%s holds %v\n", names[id], h)
+		}
+	}
+	return b.String()
+}
+
+// nestingOf spells out which groups are above and below each object.
+func nestingOf(s *forest.Snapshot, x *reach.Index) string {
+	var b strings.Builder
+	for id := range forest.ID(s.Len()) {
+		fmt.Fprintf(&b, "%d in %v, over %v\n", id, x.GroupsOf(id), x.Nested(id))
+	}
+	return b.String()
+}
+
+// policiesOf spells out which policies each computer applies and which it rejects.
+func policiesOf(s *forest.Snapshot, e *gpo.Engine) string {
+	var b strings.Builder
+	listed := map[forest.ID]gpo.ScopeID{}
+	for sc := range e.Scopes() {
+		if !slices.IsSorted(e.Computers(gpo.ScopeID(sc))) {
+			fmt.Fprintf(&b, "scope %d is out of order\n", sc)
+		}
+		for _, c := range e.Computers(gpo.ScopeID(sc)) {
+			listed[c] = gpo.ScopeID(sc)
+		}
+	}
+	for c := range forest.ID(s.Len()) {
+		scope, ok := e.ScopeOf(c)
+		if in, is := listed[c]; is != ok || in != scope {
+			fmt.Fprintf(&b, "%s: listed in %d, found in %d\n", s.DN(c), in, scope)
+		}
+		if !ok {
+			continue
+		}
+		r := e.Result(scope)
+		fmt.Fprintf(&b, "%s: in %d", s.DN(c), r.Container)
+		for _, p := range r.Policies {
+			fmt.Fprintf(&b, " + %s %+v %q", p.Policy, p.Link, p.When)
+		}
+		for _, x := range r.Rejected {
+			fmt.Fprintf(&b, " - %s %+v %v %d %q", x.Policy, x.Link, x.Reason, x.ACE, x.Text)
+		}
+		b.WriteString("\n")
+	}
+	for _, p := range e.Policies() {
+		fmt.Fprintf(&b, "%s %d\n", p, p.ID)
 	}
 	return b.String()
 }
@@ -156,20 +244,45 @@ func (f *wildForest) withPolicies(r *rand.Rand) *wildForest {
 		names = append(names, name)
 		o := wildObject{name: name, classes: "top container groupPolicyContainer", parent: "System0", owner: secdesc.Administrators, attrs: []string{
 			"gPCFileSysPath=\\\\a\\sysvol\\a\\Policies\\{" + name + "}", "versionNumber=1", "flags=0", "gPCFunctionalityVersion=2",
+			"gPCMachineExtensionNames=[{827D319E-6EAC-11D2-A4EA-00C04F79F83A}{803E14A0-B4FB-11D0-A0D0-00A0C90F574B}]",
 		}}
 		for range 1 + r.IntN(2) {
 			o.aces = append(o.aces, m.entry())
+		}
+		if r.IntN(4) > 0 { // the members of a group pass the filter, or do not
+			o.aces = []secdesc.ACE{{Mask: secdesc.ReadProperty | secdesc.ControlAccess, SID: f.someGroup(r).sid}}
+			if r.IntN(2) == 0 {
+				o.aces = []secdesc.ACE{
+					{Type: secdesc.Deny, Mask: secdesc.ControlAccess, SID: f.someGroup(r).sid},
+					{Mask: secdesc.ReadProperty | secdesc.ControlAccess, SID: secdesc.AuthenticatedUsers},
+				}
+			}
 		}
 		f.objects = append(f.objects, o)
 	}
 	for i := range f.objects {
 		o := &f.objects[i]
+		if strings.HasPrefix(o.name, "pc") {
+			if group := f.someGroup(r); group.mayHold(o) && !slices.Contains(group.members, o.name) {
+				group.members = append(group.members, o.name)
+			}
+		}
 		o.home = f.dnOf(o)
 		if (strings.HasPrefix(o.name, "ou") || o.parent == "") && r.IntN(2) == 0 {
 			o.attrs = append(slices.Clone(o.attrs), "gPLink="+gpo.FormatLinks([]gpo.LinkEntry{{DN: f.dn(names[r.IntN(len(names))])}}))
 		}
 	}
 	return f
+}
+
+// someGroup returns a group of the plan that policies may be filtered by.
+func (f *wildForest) someGroup(r *rand.Rand) *wildObject {
+	for {
+		o := &f.objects[r.IntN(len(f.objects))]
+		if o.groupType() != 0 && !o.sid.IsZero() {
+			return o
+		}
+	}
 }
 
 // set gives an object of the plan an attribute.
@@ -197,6 +310,10 @@ func (f *wildForest) randomChange(r *rand.Rand, s *forest.Snapshot, kind reach.C
 	ok := false
 	switch c.change.Kind {
 	case reach.MemberAdded:
+		if pc := slices.IndexFunc(f.objects, func(x wildObject) bool { return x.name == "pc0" }); pc >= 0 && r.IntN(2) == 0 {
+			k, other = pc, &f.objects[pc]
+			c.change.Other = f.find(s, other)
+		}
 		c.edit = func(f *wildForest) { f.objects[i].members = append(f.objects[i].members, other.name) }
 		ok = o.groupType() != 0 && !other.sid.IsZero() && other.parent != "" && o.mayHold(other)
 	case reach.MemberRemoved:
@@ -225,7 +342,9 @@ func (f *wildForest) randomChange(r *rand.Rand, s *forest.Snapshot, kind reach.C
 	case reach.OwnerChanged:
 		c.change.Owner = (&wildMaker{r: r, f: f}).trustee()
 		c.edit = func(f *wildForest) { f.objects[i].owner = c.change.Owner }
-		ok = !strings.Contains(f.String(), "CO)") && !strings.Contains(f.String(), "S-1-3-0")
+		ok = !slices.ContainsFunc(f.objects, func(x wildObject) bool { // who would become the new owner's, too
+			return slices.ContainsFunc(x.aces, func(a secdesc.ACE) bool { return a.SID == secdesc.CreatorOwner })
+		})
 	}
 	c.text = fmt.Sprintf("kind %d of %s, %s %s %s", c.change.Kind, o.name, other.name, c.change.Entry.SDDL(secdesc.SID{}), c.change.Owner)
 	return c, ok

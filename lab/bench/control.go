@@ -69,6 +69,9 @@ func (b *bench) control(ctx context.Context) error {
 		if err := b.questions(ctx, name, label); err != nil {
 			return err
 		}
+		if err := b.whatIf(ctx, name, label); err != nil {
+			return err
+		}
 		if i == len(sizes)-1 {
 			if err := b.imports(ctx, name, label); err != nil {
 				return err

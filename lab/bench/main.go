@@ -56,6 +56,9 @@ func run(ctx context.Context, args []string) int {
 	if len(args) == 3 && args[0] == "ldif" {
 		return code(asLDIF(args[1], args[2]))
 	}
+	if len(args) > 1 && args[0] == "whatif" {
+		return code(whatIfOf(args[1:]))
+	}
 	if len(args) > 1 && args[0] == "import" {
 		return code(importOf(args[1:]))
 	}

@@ -1,0 +1,138 @@
+package reach
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/leastwise/leastwise/internal/forest"
+)
+
+// A memo keeps a list for each group or foreign principal, by its number. What was
+// not asked for yet is nil. Two that ask at once may both find the same.
+type memo []atomic.Pointer[[]forest.ID]
+
+// without returns a copy that has forgotten the lists of some numbers.
+func (m memo) without(numbers []uint32) memo {
+	out := make(memo, len(m))
+	for i := range m {
+		out[i].Store(m[i].Load())
+	}
+	for _, n := range numbers {
+		if n > 0 {
+			out[n-1].Store(nil)
+		}
+	}
+	return out
+}
+
+// get returns the list of a number, which find finds if nobody has asked before.
+func (m memo) get(number uint32, find func() []forest.ID) []forest.ID {
+	if number == 0 {
+		return nil
+	}
+	at := &m[number-1]
+	have := at.Load()
+	if have == nil {
+		list := find()
+		have = &list
+		at.Store(have)
+	}
+	return *have
+}
+
+// above returns a group or foreign principal and every group above it, in ID order;
+// nothing for anything else. The caller must not change the list.
+func (x *Index) above(id forest.ID) []forest.ID {
+	return x.higher.get(x.number[id], func() []forest.ID { return x.climb(id) })
+}
+
+// below returns the groups that are effectively members of a group, in ID order. The
+// caller must not change the list.
+func (x *Index) below(group forest.ID) []forest.ID {
+	if x.group[group] <= distribution {
+		return nil
+	}
+	return x.lower.get(x.number[group], func() []forest.ID {
+		out := x.dig(group)[1:]
+		out = slices.DeleteFunc(out, func(id forest.ID) bool { return x.group[id] <= distribution })
+		slices.Sort(out)
+		return out
+	})
+}
+
+// climb returns id and everything above it, in ID order.
+func (x *Index) climb(id forest.ID) []forest.ID {
+	const few = 32
+	out := []forest.ID{id}
+	var seen map[forest.ID]bool // of many
+	add := func(to forest.ID, _ How) bool {
+		switch {
+		case seen == nil && slices.Contains(out, to) || seen[to]:
+			return true
+		case seen == nil && len(out) == few:
+			seen = make(map[forest.ID]bool, 2*few)
+			for _, at := range out {
+				seen[at] = true
+			}
+		}
+		if seen != nil {
+			seen[to] = true
+		}
+		out = append(out, to)
+		return true
+	}
+	for i := 0; i < len(out); i++ {
+		x.up(out[i], add)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// dig returns id, a group or foreign principal, and the groups and foreign principals
+// from which one comes to it.
+func (x *Index) dig(id forest.ID) []forest.ID {
+	out, seen := []forest.ID{id}, newIDSet(x.s.Len())
+	seen.add(id)
+	for i := 0; i < len(out); i++ {
+		x.down(out[i], func(m forest.ID) {
+			if (x.group[m] > distribution || x.is(m, hasForeign)) && seen.add(m) {
+				out = append(out, m)
+			}
+		})
+	}
+	return out
+}
+
+// down is up the other way: it calls yield for what directly holds a group or foreign
+// principal. Of the accounts that a foreign principal stands for it is only the one
+// that the snapshot finds by SID.
+func (x *Index) down(at forest.ID, yield func(m forest.ID)) {
+	if x.group[at] > distribution {
+		links, _ := x.s.Links(at, forest.Member)
+		for _, m := range links {
+			yield(m)
+		}
+		if p, ok := x.pupilOf[at]; ok {
+			for _, m := range x.pupils[p] {
+				yield(m)
+			}
+		}
+	}
+	if !x.is(at, hasForeign) {
+		return
+	}
+	sid := x.s.SID(at)
+	for _, g := range x.groups[sid] {
+		if x.s.SID(g) == sid {
+			yield(g)
+		}
+	}
+	for _, f := range x.foreign[sid] {
+		if f != at {
+			yield(f)
+		}
+	}
+	if id := x.s.BySID(sid); id != forest.None && id != at {
+		yield(id)
+	}
+}

@@ -62,6 +62,9 @@ func run(ctx context.Context, args []string) int {
 	if len(args) > 1 && args[0] == "import" {
 		return code(importOf(args[1:]))
 	}
+	if len(args) == 2 && args[0] == "floor" {
+		return code(floorOf(args[1]))
+	}
 	if len(args) > 1 && args[0] == "control" {
 		return code(controlOf(args[1:]))
 	}

@@ -11,7 +11,7 @@ type adjacency struct {
 
 func (a *adjacency) of(v uint32) []uint32 { return a.list[a.start[v]:a.start[v+1]] }
 
-// sum turns counts, which stand one further, into starts.
+// sum adds up counts, so that they are starts.
 func (a *adjacency) sum() {
 	total := uint32(0)
 	for v := range a.start {
@@ -36,23 +36,22 @@ func inward(size int, pieces [][]uint64) *adjacency {
 }
 
 func adjacent(size int, pieces [][]uint64, ends func(uint64) (here, other uint32)) *adjacency {
-	a := &adjacency{start: make([]uint32, size+1)}
+	a := &adjacency{start: make([]uint32, size+2)} // one further than they end up, to count in
 	for _, piece := range pieces {
 		for _, e := range piece {
 			here, _ := ends(e)
-			a.start[here+1]++
+			a.start[here+2]++
 		}
 	}
 	a.sum()
-	next := make([]uint32, size)
-	copy(next, a.start)
 	for _, piece := range pieces {
 		for _, e := range piece {
 			here, other := ends(e)
-			a.list[next[here]] = other
-			next[here]++
+			a.list[a.start[here+1]] = other
+			a.start[here+1]++
 		}
 	}
+	a.start = a.start[:size+1]
 	return a
 }
 

@@ -176,7 +176,7 @@ func (sol *solver) until(enough func() bool) {
 		}
 		progress = progress || slices.ContainsFunc(sol.order, func(q *search) bool { return q.head < len(q.queue) })
 	}
-	sol.finished = true
+	sol.finished, sol.held = true, map[heldKey]held{}
 }
 
 func (q *search) get(v node) step {

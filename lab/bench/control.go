@@ -30,6 +30,10 @@ var sizes = []struct {
 	wall, memory float64
 }{{100_000, 0.4, 0}, {1_000_000, 4, 900}}
 
+// memoryLimit is how much memory the runtime of the measured process may hold, in
+// bytes, if it can.
+const memoryLimit = 800 << 20
+
 // questions is how often each question is put to a loaded forest.
 const questions = 1000
 
@@ -175,6 +179,7 @@ func controlOf(args []string) error {
 	// Nearly everything lives to the end, so letting the heap double between
 	// collections would only double the memory.
 	debug.SetGCPercent(50)
+	debug.SetMemoryLimit(memoryLimit) // what was freed is given back before that
 	return profiled(a.profile, func() error { return a.run(fs.Arg(0)) })
 }
 

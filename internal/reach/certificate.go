@@ -38,6 +38,7 @@ type template struct {
 	signatures   int64 // msPKI-RA-Signature
 	schema       int64 // msPKI-Template-Schema-Version
 	unread       bool  // an attribute that decides was not read
+	cond         cond  // under which it is published by an issuer that counts
 	issuers      []forest.ID
 	policyGroups []forest.ID // groups that its issuance policies are linked to
 }
@@ -62,11 +63,11 @@ func (t *template) anyUsage() bool { return len(t.usages) == 0 || slices.Contain
 // template that lets the holder name himself, and its relatives ESC2, 3, 4, 9, 13
 // and 15, and control of what certificates are trusted (ESC5, 7).
 func (g *Graph) certificates() {
-	issuers := g.issuers()
+	issuers, unsure := g.issuers()
 	if len(issuers) == 0 {
 		return
 	}
-	templates := g.templates(issuers)
+	templates := g.templates(issuers, unsure)
 	for i := range templates {
 		g.templateEdges(&templates[i], templates)
 	}
@@ -75,35 +76,55 @@ func (g *Graph) certificates() {
 }
 
 // issuers returns the enrollment services of the forest whose certificates count
-// for logging on.
-func (g *Graph) issuers() []forest.ID {
+// for logging on; the second result says of which that is not known.
+func (g *Graph) issuers() (list []forest.ID, unsure map[forest.ID]bool) {
 	trusted := map[string]bool{}
-	for _, id := range g.s.With(forest.CACertificate) {
+	unread := !g.s.Collected(forest.CACertificate) // of those that are trusted
+	for id := range g.ofAspect(otherAspect, "certificationAuthority") {
 		if strings.EqualFold(g.s.Name(id), "NTAuthCertificates") {
-			list, _ := g.s.Strs(id, forest.CACertificate)
-			for _, c := range list {
+			certs, st := g.s.Strs(id, forest.CACertificate)
+			unread = unread || st == forest.Unreadable
+			for _, c := range certs {
 				trusted[c] = true
 			}
 		}
 	}
-	var out []forest.ID
-	for _, id := range g.s.With(forest.CACertificate) {
-		if !g.s.IsA(id, "pKIEnrollmentService") {
-			continue
-		}
-		list, _ := g.s.Strs(id, forest.CACertificate)
-		if slices.ContainsFunc(list, func(c string) bool { return trusted[c] }) {
-			out = append(out, id)
+	unsure = map[forest.ID]bool{}
+	for id := range g.ofAspect(authorityAspect, "pKIEnrollmentService") {
+		own, st := g.s.Strs(id, forest.CACertificate)
+		switch {
+		case slices.ContainsFunc(own, func(c string) bool { return trusted[c] }):
+			list = append(list, id)
+		case unread || st == forest.Unreadable:
+			unsure[id] = true
+			list = append(list, id)
 		}
 	}
-	return out
+	return list, unsure
+}
+
+// ofAspect calls yield for the objects of a class, which has an aspect.
+func (g *Graph) ofAspect(a aspect, class string) func(func(forest.ID) bool) {
+	is := classTable(g.s)
+	return func(yield func(forest.ID) bool) {
+		for id := range forest.ID(g.n) {
+			if g.classes[g.s.ClassIndex(id)].aspect == a && is(id, class) && !yield(id) {
+				return
+			}
+		}
+	}
 }
 
 // templates reads the templates that an issuer publishes.
-func (g *Graph) templates(issuers []forest.ID) []template {
+func (g *Graph) templates(issuers []forest.ID, unsure map[forest.ID]bool) []template {
 	published := map[string][]forest.ID{}
+	var perhaps []forest.ID // issuers of which it is not known what they publish, or whether they count
 	for _, ca := range issuers {
-		names, _ := g.s.Strs(ca, forest.CertificateTemplates)
+		names, st := g.s.Strs(ca, forest.CertificateTemplates)
+		if st == forest.Unreadable {
+			perhaps = append(perhaps, ca)
+			continue
+		}
 		for _, n := range names {
 			published[strings.ToLower(n)] = append(published[strings.ToLower(n)], ca)
 		}
@@ -115,10 +136,16 @@ func (g *Graph) templates(issuers []forest.ID) []template {
 			continue
 		}
 		by := published[strings.ToLower(g.s.Name(id))]
-		if len(by) == 0 {
-			continue
+		may := slices.Concat(perhaps, slices.DeleteFunc(slices.Clone(by), func(ca forest.ID) bool { return !unsure[ca] }))
+		by = slices.DeleteFunc(by, func(ca forest.ID) bool { return unsure[ca] })
+		if len(by) > 0 {
+			out = append(out, g.template(id, by, groups))
 		}
-		out = append(out, g.template(id, by, groups))
+		if len(may) > 0 {
+			t := g.template(id, may, groups)
+			t.cond = ifPublished
+			out = append(out, t)
+		}
 	}
 	return out
 }
@@ -161,29 +188,28 @@ func (g *Graph) issuancePolicies() map[string][]forest.ID {
 	return out
 }
 
-// templateEdges adds what enrolling for t gives.
+// templateEdges adds what enrolling for t gives. Of what was not read of t it is
+// possible that it gives the most.
 func (g *Graph) templateEdges(t *template, all []template) {
+	way, of, gives := t.gives(all)
 	for _, head := range g.heads() {
-		to := node(head)
 		for _, ca := range t.issuers {
-			g.controlled(t, ca, to)
-			switch {
-			case t.unread || !t.unguarded():
-			case t.authenticates() && t.namesItself():
-				g.enrolls(t, ca, to, Enrolls, certain)
-			case t.namesItself() && t.schema == 1:
-				g.enrolls(t, ca, to, Enrolls, ifUnpatched)
-			case t.anyUsage() || slices.Contains(t.usages, ekuRequestAgent) && agentCanUse(all):
-				g.enrolls(t, ca, to, Enrolls, ifAgentAllowed)
+			g.controlled(t, ca, node(head))
+			if gives {
+				g.enrolls(t, ca, node(head), way, max(of, t.cond))
 			}
 		}
 	}
-	if t.unread || !t.unguarded() || !t.authenticates() {
+	if !t.unread && (!t.unguarded() || !t.authenticates()) {
 		return
+	}
+	of = t.cond
+	if t.unread {
+		of = max(of, ifTemplate)
 	}
 	for _, ca := range t.issuers {
 		for _, group := range t.policyGroups {
-			g.enrolls(t, ca, node(group), EnrollsAsGroup, certain)
+			g.enrolls(t, ca, node(group), EnrollsAsGroup, of)
 		}
 	}
 	if t.enrollment&noSecurityExtension != 0 && t.names&(subjectRequiresUPN|subjectRequiresDNS) != 0 {
@@ -191,11 +217,27 @@ func (g *Graph) templateEdges(t *template, all []template) {
 	}
 }
 
+// gives reports whether enrolling for t lets the holder be whom he wants.
+func (t *template) gives(all []template) (kind Kind, of cond, ok bool) {
+	switch {
+	case t.unread:
+		return Enrolls, ifTemplate, true
+	case !t.unguarded():
+	case t.authenticates() && t.namesItself():
+		return Enrolls, certain, true
+	case t.namesItself() && t.schema == 1:
+		return Enrolls, ifUnpatched, true
+	case t.anyUsage() || slices.Contains(t.usages, ekuRequestAgent) && agentCanUse(all):
+		return Enrolls, ifAgentAllowed, true
+	}
+	return NoKind, certain, false
+}
+
 // agentCanUse reports whether there is a template for which an enrollment agent
 // can enroll in another's name.
 func agentCanUse(all []template) bool {
 	return slices.ContainsFunc(all, func(t template) bool {
-		return t.authenticates() && t.enrollment&pendAllRequests == 0 && !t.namesItself() && (t.schema == 1 || t.signatures == 1)
+		return t.unread || t.authenticates() && t.enrollment&pendAllRequests == 0 && !t.namesItself() && (t.schema == 1 || t.signatures == 1)
 	})
 }
 
@@ -220,7 +262,7 @@ func (g *Graph) controlled(t *template, ca forest.ID, to node) {
 		return
 	}
 	g.joints[to] = append(g.joints[to], joint{
-		to: to, kind: Enrolls, gains: []node{node(t.id)}, legs: []leg{{id: ca, dom: g.x.domain[ca], grants: list}},
+		to: to, kind: Enrolls, cond: t.cond, gains: []node{node(t.id)}, legs: []leg{{id: ca, dom: g.x.domain[ca], grants: list}},
 	})
 }
 

@@ -25,3 +25,12 @@ func (g *Graph) Policies() *gpo.Engine { return g.gpo }
 
 // Index returns the memberships of g.
 func (g *Graph) Index() *Index { return g.x }
+
+// DecidedBy lists the attributes that control is decided by, with their classes.
+func DecidedBy() map[forest.Attr][]string {
+	out := map[forest.Attr][]string{}
+	for _, d := range decidedBy {
+		out[d.attr] = d.classes
+	}
+	return out
+}

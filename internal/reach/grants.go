@@ -348,8 +348,8 @@ func (g *Graph) subjectOf(id forest.ID) subject {
 	}
 	switch k.aspect {
 	case userAspect, computerAspect:
-		uac, _ := g.s.Int(id, forest.UserAccountControl)
-		sub.noLogon = uac&uacDisabled != 0 || uac&uacSmartcard != 0
+		uac, st := g.s.Int(id, forest.UserAccountControl)
+		sub.noLogon = uac&uacDisabled != 0 || uac&uacSmartcard != 0 || st == forest.Unreadable
 		sub.blockOwner = k.aspect == computerAspect && g.blockOwner
 	case serviceAccountAspect:
 		sub.blockOwner = g.blockOwner

@@ -29,23 +29,25 @@ func (g *Graph) linkedTo(c forest.ID) ([]linked, []forest.ID) {
 		return have.list, have.unread
 	}
 	var out linkedList
-	blocked := false
+	blocked, of := false, certain
 	for o := c; o != forest.None; o = g.s.Parent(o) {
 		if !g.takesLinks(o) {
 			continue
 		}
-		g.addLinks(&out, o, blocked, certain)
-		options, _ := g.s.Int(o, forest.GPOptions)
+		g.addLinks(&out, o, blocked, of)
+		options, st := g.s.Int(o, forest.GPOptions)
 		blocked = blocked || options&1 != 0
+		if st == forest.Unreadable {
+			of = ifFilter // it may block what comes from further out
+		}
 		if g.isHead[o] {
 			break
 		}
 	}
+	if len(g.sites) > 1 {
+		of = max(of, ifInSite)
+	}
 	for _, site := range g.sites {
-		of := certain
-		if len(g.sites) > 1 {
-			of = ifInSite
-		}
 		g.addLinks(&out, site, blocked, of)
 	}
 	g.linkedAt[c] = out
@@ -72,7 +74,11 @@ func (g *Graph) addLinks(out *linkedList, container forest.ID, blocked bool, of 
 			continue
 		}
 		if id := g.s.Lookup(l.DN); id != forest.None {
-			out.list = append(out.list, linked{id, container, of})
+			on := of
+			if on == ifFilter && l.Flags&gpo.LinkFlagEnforced != 0 {
+				on = certain // blocking does not stop it
+			}
+			out.list = append(out.list, linked{id, container, on})
 		}
 	}
 }

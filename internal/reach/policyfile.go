@@ -54,7 +54,8 @@ func (g *Graph) readFiles() {
 		have, ok := compiled[string(f.SD)]
 		if !ok {
 			d, err := secdesc.Parse(f.SD)
-			if err != nil {
+			if err != nil { // who may write it is not known
+				g.files[id] = append(g.files[id], fileGrants{file: f.Path, grants: &grants{unread: true}})
 				continue
 			}
 			mapFileRights(d)
@@ -96,6 +97,9 @@ func (q *search) fileRights(policy forest.ID, to node) {
 	g := q.sol.g
 	dom := g.x.domain[policy]
 	for _, f := range g.files[policy] {
+		if f.grants.unread {
+			q.unread = append(q.unread, policy)
+		}
 		for k := range f.grants.list {
 			one := &f.grants.list[k]
 			if len(one.deny) > 0 {

@@ -84,6 +84,10 @@ const (
 	ifQuota
 	ifDefault
 	ifInSite
+	ifTemplate
+	ifPublished
+	ifUnfiltered
+	ifNotRefused
 	numConds
 )
 
@@ -107,6 +111,10 @@ var conds = [numConds]string{
 	ifDefault:      "domain controllers have Windows' default for the user right (no policy sets it)",
 	ifQuota:        "ms-DS-MachineAccountQuota (not read) is not 0",
 	ifInSite:       "the account or computer is in the site (not known)",
+	ifTemplate:     "what was not read of the certificate template does not stand against it",
+	ifPublished:    "the certification authority publishes the template (not read), and its certificates count for logging on",
+	ifUnfiltered:   "the trust (not fully read) lets principals in with SIDs of their choice",
+	ifNotRefused:   "msDS-NeverRevealGroup (not read) does not name the account",
 	ifSpoofed:      "the trust lets the SIDs in its SID history through",
 }
 

@@ -51,7 +51,8 @@ func (g *Graph) trusts() {
 // trusts it. Filtering keeps the SIDs of the forest out unless a forest trust is
 // treated as external; then SIDs of groups above RID 1000 pass.
 func (g *Graph) foreignTrust(id forest.ID, attrs int64) {
-	direction, _ := g.s.Int(id, forest.TrustDirection)
+	direction, st := g.s.Int(id, forest.TrustDirection)
+	_, of := g.s.Int(id, forest.TrustAttributes)
 	head := g.headOf(id)
 	raw, _ := g.s.Str(id, forest.SecurityIdentifier)
 	sid, err := secdesc.SIDFromBytes([]byte(raw))
@@ -59,6 +60,10 @@ func (g *Graph) foreignTrust(id forest.ID, attrs int64) {
 		return
 	}
 	from := g.identity(sid)
+	if st == forest.Unreadable || of == forest.Unreadable && direction != 0 {
+		g.link(edge{from: from, to: node(head), kind: TrustedDomain, cond: ifUnfiltered, via: id, text: "trustDirection or trustAttributes was not read"})
+		return
+	}
 	filtered := attrs&trustQuarantined != 0 || attrs&trustForest != 0 && attrs&trustTreatAsExternal == 0
 	if direction&trustOutbound != 0 && !filtered {
 		g.link(edge{
@@ -91,9 +96,13 @@ func (g *Graph) readOnlyControllers() {
 			g.link(edge{from: node(m), to: node(rodc), kind: ManagesRODC, via: rodc, text: "managedBy"})
 		}
 		never := g.spread(rodc, forest.MsDSNeverRevealGroup)
+		of := certain
+		if _, st := g.s.Links(rodc, forest.MsDSNeverRevealGroup); st == forest.Unreadable {
+			of = ifNotRefused
+		}
 		for id := range g.spread(rodc, forest.MsDSRevealOnDemandGroup) {
 			if !never[id] {
-				g.link(edge{from: node(rodc), to: node(id), kind: RevealsSecrets, via: rodc, text: "msDS-RevealOnDemandGroup"})
+				g.link(edge{from: node(rodc), to: node(id), kind: RevealsSecrets, cond: of, via: rodc, text: "msDS-RevealOnDemandGroup"})
 			}
 		}
 	}

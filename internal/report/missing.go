@@ -1,10 +1,12 @@
 package report
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/reach"
 )
 
 // missingEvidence lists what a snapshot lacks that may hold further ways to power:
@@ -22,9 +24,16 @@ func missingEvidence(s *forest.Snapshot) []string {
 		}
 		out = append(out, text)
 	}
-	for _, a := range []forest.Attr{forest.Member, forest.PrimaryGroupID, forest.GroupType, forest.UserAccountControl, forest.GPLink} {
-		if !s.Collected(a) {
-			out = append(out, "attribute "+a.String()+": not collected")
+	for _, a := range reach.Unasked(s) {
+		out = append(out, "attribute "+a.String()+": not collected")
+	}
+	for _, b := range reach.Blanks(s) {
+		switch {
+		case !s.Collected(b.Attr):
+		case b.Objects == 1:
+			out = append(out, fmt.Sprintf("attribute %s of %s: %s", b.Attr, s.DN(b.First), b.Why))
+		default:
+			out = append(out, fmt.Sprintf("attribute %s of %d objects, %s first: %s", b.Attr, b.Objects, s.DN(b.First), b.Why))
 		}
 	}
 	return out

@@ -168,25 +168,44 @@ func (c *command) power(cmd *cobra.Command, file string, o *output, ask func(*fo
 }
 
 const reachExample = `  leastwise reach svc-backup --snapshot contoso.lws
-  leastwise reach 'CONTOSO\Help Desk' --domain contoso.com --output json`
+  leastwise reach 'CONTOSO\Help Desk' --domain contoso.com --output json
+
+  # everybody, those whose power is broad and deep first
+  leastwise reach --all --snapshot contoso.lws --top 100
+  leastwise reach --all --zones zones.yaml --snapshot contoso.lws --output json`
 
 func (c *command) reachCommand() *cobra.Command {
 	var (
 		o    output
 		file string
+		all  bool
+		rank ranking
 	)
 	cmd := &cobra.Command{
-		Use: "reach PRINCIPAL", Short: "What one account or group can gain",
+		Use: "reach PRINCIPAL | --all", Short: "What one account or group can gain, or all of them",
 		Long: `Counts what PRINCIPAL can take over: in one step by right and class of object, and by any
-number of steps, how much of it is in Tier 0, and a way there if there is one.`,
-		Example: reachExample, Args: args(cobra.ExactArgs(1)),
+number of steps, how much of it is in Tier 0, and a way there if there is one.
+
+With --all it ranks every account and group: how broad its power is (objects and hosts held in
+one step, by its own token) and how deep (the highest zone that it can reach). Whose power is
+both comes first.`,
+		Example: reachExample, Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
+			}
+			if all == (len(names) == 1) {
+				return usagef("name one principal, or use --all", "reach takes a PRINCIPAL or --all")
+			}
+			if err := rank.check(cmd, all); err != nil {
 				return err
 			}
 			s, err := c.input(cmd, file)
 			if err != nil {
 				return err
+			}
+			if all {
+				return c.rank(cmd, s, &o, rank)
 			}
 			id, err := findObject(s, names[0])
 			if err != nil {
@@ -201,6 +220,10 @@ number of steps, how much of it is in Tier 0, and a way there if there is one.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "rank every account and group")
+	cmd.Flags().IntVar(&rank.top, "top", 50, "with --all: how many to list at most")
+	cmd.Flags().IntVar(&rank.broad, "broad", 0, "with --all: from `N` objects in one step on power is broad (0: a hundredth of the accounts, at least 10)")
+	addZones(cmd, &rank.zones)
 	addSettings(cmd, "directory")
 	addSnapshot(cmd, &file)
 	o.add(cmd, "table", "json")

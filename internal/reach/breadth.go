@@ -130,7 +130,7 @@ func (g *Graph) tokenAt(id forest.ID, dom int16) []secdesc.SID {
 		if !g.x.counts(p, dom) {
 			continue
 		}
-		for _, up := range g.x.above[p] {
+		for _, up := range g.x.above(p) {
 			if g.x.group[up] > distribution && g.x.counts(up, dom) {
 				out = append(append(out, g.s.SID(up)), g.x.history(up)...)
 			}

@@ -56,10 +56,17 @@ type compiler struct {
 	d         *secdesc.Descriptor
 	sub       subject
 	ownerSet  bool  // entries for OwnerRights say what owners may do
-	aces      []int // indexes of the entries that any rule may be about
+	aces      []candidate // the entries that any rule may be about
 	takers    []grant
 	isTrusted func(owner secdesc.SID) bool // owner that BlockOwnerImplicitRights excepts
 	out       grants
+}
+
+// A candidate is an entry that is in effect and allows or denies something.
+type candidate struct {
+	at     int          // index in the DACL
+	mask   secdesc.Mask // without generic rights
+	object bool         // it has an object type
 }
 
 // compile lists what d gives over objects of sub. Every rule is decided in the
@@ -99,8 +106,8 @@ func compile(d *secdesc.Descriptor, sub subject, rules []rule, isTrusted func(se
 // Of rights that nothing denies one is enough.
 func (c *compiler) handDown(rules []rule) {
 	own := &secdesc.ACL{}
-	for _, i := range c.aces {
-		if a := &c.d.DACL.ACEs[i]; a.IsDeny() && !a.IsInherited() {
+	for _, e := range c.aces {
+		if a := &c.d.DACL.ACEs[e.at]; a.IsDeny() && !a.IsInherited() {
 			own.ACEs = append(own.ACEs, *a)
 		}
 	}
@@ -186,11 +193,11 @@ func (c *compiler) selectEntries(rules []rule) {
 			all |= rules[i].and.mask
 		}
 	}
-	c.aces = make([]int, 0, len(c.d.DACL.ACEs))
+	c.aces = make([]candidate, 0, len(c.d.DACL.ACEs))
 	for i := range c.d.DACL.ACEs {
 		a := &c.d.DACL.ACEs[i]
-		if a.InEffect() && a.Mask.MapGeneric()&all != 0 && (a.IsAllow() || a.IsDeny()) {
-			c.aces = append(c.aces, i)
+		if mask := a.Mask.MapGeneric(); mask&all != 0 && a.InEffect() && (a.IsAllow() || a.IsDeny()) {
+			c.aces = append(c.aces, candidate{i, mask, a.IsObject()})
 		}
 	}
 }
@@ -199,11 +206,12 @@ func (c *compiler) selectEntries(rules []rule) {
 func (c *compiler) walk(out []grant, r rule, mask secdesc.Mask, types []secdesc.GUID) []grant {
 	var deny, perhaps []secdesc.SID // denied for sure, and if a condition holds
 	ownersDenied := false
-	for _, i := range c.aces {
-		a := &c.d.DACL.ACEs[i]
-		if !c.concerns(a, mask, types) {
+	for k := range c.aces {
+		if c.aces[k].mask&mask == 0 || !c.concerns(&c.aces[k], mask, types) {
 			continue
 		}
+		i := c.aces[k].at
+		a := &c.d.DACL.ACEs[i]
 		who, owners := a.SID, a.SID == secdesc.OwnerRights
 		if owners {
 			who = c.d.Owner
@@ -269,15 +277,13 @@ func unless(g grant, perhaps []secdesc.SID) []grant {
 	return []grant{free, all}
 }
 
-// concerns reports whether an entry is in effect and about a right.
-func (c *compiler) concerns(a *secdesc.ACE, mask secdesc.Mask, types []secdesc.GUID) bool {
-	if !a.InEffect() || a.Mask.MapGeneric()&mask == 0 || !a.IsAllow() && !a.IsDeny() {
-		return false
-	}
-	if !a.IsObject() || slices.Contains(types, a.ObjectType) {
+// concerns reports whether an entry that has one of the rights of mask is about it.
+func (c *compiler) concerns(e *candidate, mask secdesc.Mask, types []secdesc.GUID) bool {
+	if !e.object {
 		return true
 	}
-	return a.ObjectType == c.sub.class && mask&byItself == 0
+	a := &c.d.DACL.ACEs[e.at]
+	return slices.Contains(types, a.ObjectType) || a.ObjectType == c.sub.class && mask&byItself == 0
 }
 
 // byItself are the rights for which the object's class does not stand in the tree
@@ -308,13 +314,23 @@ func neverHeld(sid secdesc.SID) bool {
 // strongest keeps of grants of one facet to one SID the first that is certain and
 // unguarded, or all if there is none.
 func strongest(list []grant) []grant {
-	slices.SortStableFunc(list, func(a, b grant) int {
-		return cmp.Or(
-			cmp.Compare(a.gives, b.gives), a.who.Compare(b.who),
-			cmp.Compare(a.cond, b.cond), cmp.Compare(len(a.deny), len(b.deny)), cmp.Compare(a.kind, b.kind))
+	order := make([]int32, len(list)) // grants are large, and most of them stay where they are
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(i, j int32) int {
+		a, b := &list[i], &list[j]
+		if a.gives != b.gives {
+			return cmp.Compare(a.gives, b.gives)
+		}
+		if a.who != b.who {
+			return a.who.Compare(b.who)
+		}
+		return cmp.Or(cmp.Compare(a.cond, b.cond), cmp.Compare(len(a.deny), len(b.deny)), cmp.Compare(a.kind, b.kind), cmp.Compare(i, j))
 	})
-	out := list[:0]
-	for _, g := range list {
+	out := make([]grant, 0, len(list))
+	for _, i := range order {
+		g := list[i]
 		if n := len(out); n > 0 {
 			last := out[n-1]
 			if last.who == g.who && last.gives == g.gives && last.cond <= g.cond && covers(g.deny, last.deny) &&

@@ -55,7 +55,7 @@ type subject struct {
 type compiler struct {
 	d         *secdesc.Descriptor
 	sub       subject
-	ownerSet  bool  // entries for OwnerRights say what owners may do
+	ownerSet  bool        // entries for OwnerRights say what owners may do
 	aces      []candidate // the entries that any rule may be about
 	takers    []grant
 	isTrusted func(owner secdesc.SID) bool // owner that BlockOwnerImplicitRights excepts

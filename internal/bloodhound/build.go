@@ -22,6 +22,7 @@ type stats struct {
 	laps      bool           // a computer keeps its password in the directory
 	rights    map[string]int // rights in words that are not known, and how often
 	skipped   map[string]int // what was left out
+	without   map[string]int // methods that were not used, and for how many objects
 	outside   int            // references to objects that were not collected
 }
 

@@ -63,6 +63,12 @@ func (c *Collection) coverOmissions(b *forest.Builder) {
 			Reason: "the collection has this right in words, which stands for no entry of a descriptor that is known",
 		})
 	}
+	for _, name := range sortedKeys(c.stats.without) {
+		b.Cover(forest.Coverage{
+			Area: forest.AreaSnapshot, Subject: "method " + name, State: "not collected", Count: c.stats.without[name],
+			Reason: "the collector was not asked for what this method reads of these objects: collect with it too",
+		})
+	}
 	for _, what := range sortedKeys(c.stats.skipped) {
 		b.Cover(forest.Coverage{Area: forest.AreaSnapshot, Subject: what, State: "not read", Count: c.stats.skipped[what], Reason: "left out of the collection"})
 	}

@@ -235,8 +235,15 @@ func (it *item) common(o *object) {
 	if on, ok := o.Properties.flag("admincount"); ok {
 		it.choice("adminCount", on, "1")
 	}
-	if t, ok := o.Properties.number("whencreated"); ok && t > 0 {
+	if t, ok := o.Properties.number("whencreated"); ok && t > 0 && t <= lastSecond {
 		it.set("whenCreated", time.Unix(t, 0).UTC().Format("20060102150405.0Z"))
+	}
+}
+
+// listed says that an attribute is known if the collection has its list, be it empty.
+func (it *item) listed(a forest.Attr, has bool) {
+	if has {
+		it.asked[a] = true
 	}
 }
 
@@ -281,6 +288,9 @@ const (
 	serverTrust     = 0x2000
 )
 
+// lastSecond is the end of the year 9999. What lies behind it is no time.
+const lastSecond = 253402300799
+
 // filetime turns seconds since 1970 into ticks since 1601.
 func filetime(seconds int64) string {
 	return strconv.FormatInt((seconds+11644473600)*10_000_000, 10)
@@ -296,7 +306,7 @@ func (c *Collection) account(it *item, o *object, k kind) {
 	}
 	for name, attr := range map[string]string{"pwdlastset": "pwdLastSet", "lastlogontimestamp": "lastLogonTimestamp"} {
 		switch t, ok := o.Properties.number(name); {
-		case !ok:
+		case !ok, t > lastSecond:
 		case t < 0:
 			it.set(attr)
 		case t == 0:
@@ -332,13 +342,12 @@ func (c *Collection) account(it *item, o *object, k kind) {
 	}
 	if readers != nil {
 		it.set("msDS-AllowedToActOnBehalfOfOtherIdentity", string(readersDescriptor(readers).Bytes()))
-	} else {
-		it.set("msDS-AllowedToActOnBehalfOfOtherIdentity")
 	}
+	it.listed(forest.MsDSAllowedToActOnBehalfOfOtherIdentity, o.AllowedToAct != nil)
 	for _, p := range o.DumpSMSAPassword {
 		it.refs = append(it.refs, reference{forest.MsDSHostServiceAccount, p.ObjectIdentifier})
 	}
-	it.asked[forest.MsDSHostServiceAccount] = true
+	it.listed(forest.MsDSHostServiceAccount, o.DumpSMSAPassword != nil)
 }
 
 // history takes the SID history, from the attribute or from the list of objects.
@@ -364,7 +373,7 @@ func (c *Collection) history(it *item, o *object) {
 // accountControl takes userAccountControl as it is, or puts it together from flags,
 // of which version 5 has not all.
 func (c *Collection) accountControl(it *item, o *object, k kind) {
-	if v, ok := o.Properties.number("useraccountcontrol"); ok {
+	if v, ok := o.Properties.number("useraccountcontrol"); ok && v == int64(int32(v)) {
 		it.set("userAccountControl", strconv.FormatInt(v, 10))
 		return
 	}
@@ -425,14 +434,14 @@ func (c *Collection) group(it *item, o *object) {
 	for _, m := range o.Members {
 		it.refs = append(it.refs, reference{forest.Member, m.ObjectIdentifier})
 	}
-	it.asked[forest.Member] = true
+	it.listed(forest.Member, o.Members != nil)
 	c.history(it, o)
 }
 
 // container takes links to policies.
 func (c *Collection) container(it *item, o *object) {
 	it.links = o.Links
-	it.asked[forest.GPLink] = true
+	it.listed(forest.GPLink, o.Links != nil)
 	if on, ok := o.Properties.flag("blocksinheritance"); ok {
 		it.choice("gPOptions", on, "1")
 	}

@@ -26,6 +26,7 @@ var (
 // 100 MB of JSON.
 const (
 	maxObject  = 512 << 20 // bytes of one object
+	maxHeld    = 1 << 30   // bytes of objects that wait for the meta that says what they are
 	maxObjects = 20_000_000
 )
 
@@ -59,7 +60,7 @@ type origin struct {
 func NewCollection() *Collection {
 	return &Collection{
 		seen: map[string]origin{}, names: map[string]string{}, dns: map[string]bool{},
-		stats: stats{rights: map[string]int{}, skipped: map[string]int{}},
+		stats: stats{rights: map[string]int{}, skipped: map[string]int{}, without: map[string]int{}},
 	}
 }
 
@@ -119,6 +120,7 @@ type fileReader struct {
 	meta *meta
 	data int64 // objects read, -1: none yet
 	held []held
+	wait int64  // bytes in held
 	kind string // type as the file's name has it; "" if it has none
 }
 
@@ -131,6 +133,7 @@ type held struct {
 
 func (f *fileReader) read() error {
 	f.dec, f.data, f.kind = json.NewDecoder(f.src), -1, kindInName(f.name)
+	first := len(f.c.list)
 	if err := f.delim('{'); err != nil {
 		return err
 	}
@@ -160,7 +163,11 @@ func (f *fileReader) read() error {
 		f.at = f.dec.InputOffset()
 		return fmt.Errorf("%w: something follows the end of the object", ErrCollection)
 	}
-	return f.finish()
+	if err := f.finish(); err != nil {
+		return err
+	}
+	f.c.unread(first, f.meta.Methods)
+	return nil
 }
 
 // finish checks that the file is whole, and takes what waited for meta.
@@ -272,6 +279,9 @@ func (f *fileReader) readData() error {
 			return fmt.Errorf("%w: more than %d objects", ErrLimit, maxObjects)
 		}
 		if f.kind == "" {
+			if f.wait += int64(len(raw)); f.wait > maxHeld {
+				return fmt.Errorf("%w: more than %d bytes of objects before the meta that says what they are: name the file after its type, such as users.json", ErrLimit, maxHeld)
+			}
 			f.held = append(f.held, held{f.at, raw})
 			continue
 		}

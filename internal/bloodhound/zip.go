@@ -33,7 +33,7 @@ func (c *Collection) AddZip(name string, r io.ReaderAt, size int64) error {
 	if len(z.File) > maxFiles {
 		return fmt.Errorf("%w: %d files", ErrLimit, len(z.File))
 	}
-	left, files := int64(maxUnpacked), 0
+	left, files := plausible(size), 0
 	for _, f := range z.File {
 		inner := clip(f.Name)
 		switch ext := strings.ToLower(path.Ext(f.Name)); {
@@ -60,6 +60,12 @@ func (c *Collection) AddZip(name string, r io.ReaderAt, size int64) error {
 	return nil
 }
 
+// plausible returns to how many bytes so many packed ones can unpack. It bounds the
+// files of an archive and the archive, whose files may claim the same bytes.
+func plausible(packed int64) int64 {
+	return min(maxUnpacked, freeBytes+min(packed, maxUnpacked)*maxRatio)
+}
+
 // addMember adds one file of an archive and returns how many bytes it had.
 func (c *Collection) addMember(name string, f *zip.File, left int64) (int64, error) {
 	r, err := f.Open()
@@ -67,8 +73,7 @@ func (c *Collection) addMember(name string, f *zip.File, left int64) (int64, err
 		return 0, fmt.Errorf("%s: %w: %w", clip(f.Name), ErrCollection, err)
 	}
 	defer r.Close()
-	packed := int64(min(f.CompressedSize64, maxUnpacked))
-	src := &meter{r: r, left: min(left, freeBytes+packed*maxRatio)}
+	src := &meter{r: r, left: min(left, plausible(int64(min(f.CompressedSize64, maxUnpacked))))}
 	if err := c.AddJSON(name, src); err != nil {
 		return 0, fmt.Errorf("%s: %w", clip(f.Name), err)
 	}

@@ -32,7 +32,7 @@ depends on a condition says so in "condition", and what must be gained besides i
 			if err != nil {
 				return err
 			}
-			goals, err := findGoals(s, goal.target, goal.zones)
+			goals, err := c.findGoals(s, goal.target, goal.zones)
 			if err != nil {
 				return err
 			}

@@ -53,11 +53,14 @@ answers. RIGHT is WRITE_DAC, WRITE_OWNER, DELETE, delete-tree or read-permission
 			if cmd.Flags().Changed("right") && paths {
 				return usagef("leave one of the two out", "--right is about one entry of a descriptor, and --paths about ways")
 			}
+			if cmd.Flags().Changed("right") && zones != "" {
+				return usagef("leave one of the two out", "--right is about one object, and --zones about sets of objects")
+			}
 			if cmd.Flags().Changed("right") {
 				return c.holders(cmd, file, &o, names[0], right)
 			}
 			return c.power(cmd, file, &o, func(s *forest.Snapshot) (*report.Power, error) {
-				goals, err := findGoals(s, names[0], zones)
+				goals, err := c.findGoals(s, names[0], zones)
 				if err != nil {
 					return nil, err
 				}
@@ -93,8 +96,8 @@ func (c *command) explainCommand() *cobra.Command {
 		Use: "explain FROM TO", Short: "The steps by which one principal can gain an object",
 		Long: `Shows a shortest way by which FROM can gain TO, step by step, with the entry, membership, link
 or policy that makes each step and how to remove it. TO may be "tier0" or a zone
-of the file given by --zones. With --all it shows
-several ways, shortest first.`,
+of the file given by --zones. With --all it shows up to --max ways, shortest first, none more
+than a few steps longer than the shortest.`,
 		Example: explainExample, Args: args(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := c.checkOutput(cmd, &o); err != nil {
@@ -103,8 +106,11 @@ several ways, shortest first.`,
 			if most < 1 || most > maxWays {
 				return usagef("", "--max must be between 1 and %d", maxWays)
 			}
+			if cmd.Flags().Changed("max") && !all {
+				return usagef("add --all, or leave it out", "--max is about several ways")
+			}
 			return c.power(cmd, file, &o, func(s *forest.Snapshot) (*report.Power, error) {
-				return explain(s, question{names[0], names[1], zones, all, most})
+				return c.explain(s, question{names[0], names[1], zones, all, most})
 			})
 		},
 	}
@@ -127,12 +133,12 @@ type question struct {
 	most            int
 }
 
-func explain(s *forest.Snapshot, q question) (*report.Power, error) {
+func (c *command) explain(s *forest.Snapshot, q question) (*report.Power, error) {
 	from, err := findObject(s, q.from)
 	if err != nil {
 		return nil, err
 	}
-	goalsOf, err := findGoals(s, q.to, q.zones)
+	goalsOf, err := c.findGoals(s, q.to, q.zones)
 	if err != nil {
 		return nil, err
 	}
@@ -145,6 +151,9 @@ func explain(s *forest.Snapshot, q question) (*report.Power, error) {
 	}
 	if q.all && len(ways) > 0 {
 		ways = g.Paths(from, goals, q.most)
+		if len(ways) == q.most {
+			c.note("%d ways; there may be more: --max N lists more", len(ways))
+		}
 	}
 	return report.NewPaths(s, q.to, from, goals, ways, r.Unread()), nil
 }

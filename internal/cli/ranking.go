@@ -44,7 +44,8 @@ func (c *command) rank(cmd *cobra.Command, s *forest.Snapshot, o *output, ask ra
 	g, x := app.Power(s), reach.New(s)
 	opt := report.RankingOptions{Top: ask.top, Broad: ask.broad}
 	for i := range zones {
-		ids, _ := zones[i].Resolve(g, x, s)
+		ids, unknown := zones[i].Resolve(g, x, s)
+		c.noteUnknown(&zones[i], unknown, ask.zones)
 		opt.Zones = append(opt.Zones, report.RankingZone{Name: zones[i].Name, Level: zones[i].Level, Objects: ids})
 	}
 	r := report.NewRanking(s, g, opt)

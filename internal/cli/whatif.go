@@ -105,7 +105,7 @@ func (c *command) whatIf(cmd *cobra.Command, file string, o *output, at aim, lis
 	if err != nil {
 		return err
 	}
-	goals, err := findGoals(s, at.target, at.zones)
+	goals, err := c.findGoals(s, at.target, at.zones)
 	if err != nil {
 		return err
 	}

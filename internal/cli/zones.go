@@ -41,7 +41,7 @@ func readZones(file string) ([]control.Zone, error) {
 
 // findGoals resolves a target: a zone, or an object. A zone goes before an object of
 // the same name.
-func findGoals(s *forest.Snapshot, name, zonesFile string) (func(*reach.Graph) []forest.ID, error) {
+func (c *command) findGoals(s *forest.Snapshot, name, zonesFile string) (func(*reach.Graph) []forest.ID, error) {
 	zones, err := readZones(zonesFile)
 	if err != nil {
 		return nil, err
@@ -50,13 +50,14 @@ func findGoals(s *forest.Snapshot, name, zonesFile string) (func(*reach.Graph) [
 	for i := range zones {
 		if z := &zones[i]; z.Name == wanted || strings.EqualFold(z.Title, wanted) {
 			return func(g *reach.Graph) []forest.ID {
-				ids, _ := z.Resolve(g, reach.New(s), s)
+				ids, unknown := z.Resolve(g, reach.New(s), s)
+				c.noteUnknown(z, unknown, zonesFile)
 				return ids
 			}, nil
 		}
 	}
 	id, err := findObject(s, name)
-	if err != nil && zonesFile == "" {
+	if err != nil && (zonesFile == "" || len(objectsNamed(s, name)) > 1) {
 		return nil, err
 	}
 	if err != nil {
@@ -69,12 +70,29 @@ func findGoals(s *forest.Snapshot, name, zonesFile string) (func(*reach.Graph) [
 	return func(*reach.Graph) []forest.ID { return []forest.ID{id} }, nil
 }
 
+// noteUnknown says which entries of a zone of a file name nothing in the forest, and
+// so do not count; whoever mistyped a name would take the answer for that about it.
+// Not every forest has what the default zones list.
+func (c *command) noteUnknown(z *control.Zone, unknown []string, file string) {
+	const most = 10
+	if file == "" || len(unknown) == 0 {
+		return
+	}
+	for _, name := range unknown[:min(len(unknown), most)] {
+		c.note("zone %s: %s names nothing in this forest and does not count", z.Name, quoted(name))
+	}
+	if more := len(unknown) - most; more > 0 {
+		c.note("zone %s: so do %d further entries; see leastwise zones list", z.Name, more)
+	}
+}
+
 func (c *command) zonesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "zones", Short: "Zones: what must not be reached, such as Tier 0",
 		Long: `A zone is a set of objects that is worth the same protection, and has a level: 0 is the
 highest. Without --zones there is one, Tier 0. A file may hold others: print the default with
-"leastwise zones default", edit it, and give it to who-can, explain and reach by --zones.`,
+"leastwise zones default", edit it, and give it to who-can, explain, reach --all, whatif and
+export by --zones.`,
 		Args: args(cobra.NoArgs), RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(c.zonesDefault(), c.zonesList(), c.zonesShow())
@@ -186,6 +204,7 @@ func (c *command) showZones(cmd *cobra.Command, o *output, ask zonesAsked) error
 		return err
 	}
 	views := viewZones(s, zones, ask.name != "")
+	c.noteGaps(s) // members that were not read are in no zone
 	return c.write(cmd.Context(), o, func(w io.Writer) error {
 		if o.form == "json" {
 			enc := json.NewEncoder(w)

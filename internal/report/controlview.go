@@ -178,7 +178,7 @@ func newRemovalView(r control.Removal) removalView {
 func controlSentences(a *control.Assessment) []string {
 	p := &a.Paths
 	if len(p.Goals) == 0 {
-		return []string{"Nothing of Tier 0 was found in what was read."}
+		return []string{nothingOf(p.Target)}
 	}
 	var out []string
 	switch {

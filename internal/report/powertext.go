@@ -29,6 +29,10 @@ func (p *Power) Text(w io.Writer, s Screen) error {
 
 func (g *page) whoCan(p *Power) {
 	g.line("%s", g.strong("Who can gain "+visible(p.Target)))
+	if len(p.Goals) == 0 {
+		g.line("%s", g.ink(yellow, nothingOf(p.Target)))
+		return
+	}
 	g.line("%s for certain, %s under conditions", plural(len(p.Certain), "principal", "principals"), strconv.Itoa(len(p.Possible)))
 	for _, part := range []struct {
 		title string
@@ -75,6 +79,10 @@ func conditions(steps []control.WayStep) []string {
 
 func (g *page) explain(p *Power) {
 	g.line("%s", g.strong("How "+visible(p.From.Name)+" can gain "+visible(p.Target)))
+	if len(p.Goals) == 0 {
+		g.line("%s", g.ink(yellow, nothingOf(p.Target)))
+		return
+	}
 	if len(p.Certain)+len(p.Possible) == 0 {
 		g.line("%s", noWay(len(p.Unread)+len(p.Missing)))
 		return
@@ -85,6 +93,11 @@ func (g *page) explain(p *Power) {
 	for _, way := range p.Possible {
 		g.way(way)
 	}
+}
+
+// nothingOf says that there is no target, which is not the same as no way to it.
+func nothingOf(target string) string {
+	return "Nothing of " + visible(target) + " was found in what was read."
 }
 
 // noWay says that none was found, and no more than that where something is not read.
@@ -121,7 +134,7 @@ func (g *page) steps(steps []control.WayStep, indent string) {
 			g.line("%s   %s", indent, g.ink(yellow, "if "+st.If))
 		}
 		if st.Remove != "" {
-			g.line("%s   to remove: %s", indent, st.Remove)
+			g.line("%s   to remove: %s", indent, visible(st.Remove))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package reach
 import (
 	"cmp"
 	"encoding/binary"
+	"maps"
 	"slices"
 
 	"github.com/leastwise/leastwise/internal/forest"
@@ -44,11 +45,12 @@ func (g *Graph) Breadths(yield func(Breadth) bool) {
 
 // breadths computes breadths.
 type breadths struct {
-	g      *Graph
-	t      *trustees
-	known  map[string]*holds         // by domains and the SIDs of the token that grants name
-	number map[secdesc.SID]uint32    // of SIDs that grants name
-	pairs  map[secdesc.SID][]pairRef // by the SIDs that the first right of a pair is granted to
+	g       *Graph
+	t       *trustees
+	known   map[string]*holds         // by domains and the SIDs of the token that grants name
+	number  map[secdesc.SID]uint32    // of SIDs that grants name
+	special map[secdesc.SID]bool      // SIDs that entries deny something to, or that are part of pairs
+	pairs   map[secdesc.SID][]pairRef // by the SIDs that the first right of a pair is granted to
 }
 
 // A pairRef is a pair of rights, of which the token of the first has one grant.
@@ -60,14 +62,20 @@ type pairRef struct {
 
 // findPairs indexes the pairs that give an object, and numbers the SIDs that matter.
 func (b *breadths) findPairs() {
-	b.pairs = map[secdesc.SID][]pairRef{}
+	b.pairs, b.special = map[secdesc.SID][]pairRef{}, map[secdesc.SID]bool{}
 	mark := func(sid secdesc.SID) {
 		if _, ok := b.number[sid]; !ok {
 			b.number[sid] = uint32(len(b.number)) + 1
 		}
 	}
-	for sid := range b.t.grants {
+	for sid, list := range b.t.grants {
 		mark(sid)
+		for _, r := range list { // who is denied what they grant is known by the token, too
+			for _, denied := range b.g.grantsAt(r.share).list[r.index].deny {
+				mark(denied)
+				b.special[denied] = true
+			}
+		}
 	}
 	for sid := range b.t.hosts {
 		mark(sid)
@@ -81,10 +89,14 @@ func (b *breadths) findPairs() {
 			}
 			for k := range p.left {
 				b.pairs[p.left[k].who] = append(b.pairs[p.left[k].who], pairRef{share, p, &p.left[k]})
-				mark(p.left[k].who)
 			}
-			for k := range p.right {
-				mark(p.right[k].who)
+			for _, one := range slices.Concat(p.left, p.right) {
+				mark(one.who)
+				b.special[one.who] = true
+				for _, denied := range one.deny {
+					mark(denied)
+					b.special[denied] = true
+				}
 			}
 		}
 	}
@@ -101,10 +113,43 @@ type holds struct {
 }
 
 func (b *breadths) of(id forest.ID) Breadth {
+	own := b.ownSIDs(id)
+	h := b.shared(id, own)
+	extra := map[uint32]Kind{}
+	if len(own) > 0 {
+		for dom := range int16(max(1, len(b.g.s.Domains()))) {
+			u := user{b: b, h: &holds{shares: extra}, dom: dom, token: b.g.tokenAt(id, dom)}
+			for _, sid := range own {
+				u.use(sid)
+			}
+		}
+		if len(h.hosts) > 0 && b.anyHost(extra) { // which could be counted already
+			h, extra = b.shared(id, nil), nil
+		}
+	}
+	return b.sum(id, h, extra)
+}
+
+// ownSIDs returns the SIDs that only id has and that do no more than grant something:
+// what the rest of its token gives, others with the same groups hold too. There are
+// none if one of them counts in another way.
+func (b *breadths) ownSIDs(id forest.ID) []secdesc.SID {
+	if !b.g.x.isAccount(id) {
+		return nil
+	}
+	sid := b.g.s.SID(id)
+	if sid.IsZero() || len(b.t.grants[sid]) == 0 || b.special[sid] || len(b.t.hosts[sid]) > 0 || len(b.g.x.groups[sid]) > 0 {
+		return nil
+	}
+	return []secdesc.SID{sid}
+}
+
+// shared returns what the token of id gives without some SIDs.
+func (b *breadths) shared(id forest.ID, without []secdesc.SID) *holds {
 	var tokens [][]secdesc.SID
 	key := make([]byte, 0, 64)
 	for dom := range int16(max(1, len(b.g.s.Domains()))) {
-		token := slices.DeleteFunc(b.g.tokenAt(id, dom), func(sid secdesc.SID) bool { return b.number[sid] == 0 })
+		token := slices.DeleteFunc(b.g.tokenAt(id, dom), func(sid secdesc.SID) bool { return b.number[sid] == 0 || slices.Contains(without, sid) })
 		for _, sid := range token {
 			key = binary.LittleEndian.AppendUint32(key, b.number[sid])
 		}
@@ -113,13 +158,19 @@ func (b *breadths) of(id forest.ID) Breadth {
 	}
 	h, ok := b.known[string(key)]
 	if !ok {
-		var own bool
-		h, own = b.hold(id, tokens)
-		if !own {
-			b.known[string(key)] = h
+		h = b.hold(tokens)
+		b.known[string(key)] = h
+	}
+	return h
+}
+
+func (b *breadths) anyHost(shares map[uint32]Kind) bool {
+	for share := range shares {
+		if of := b.t.objects[share]; len(of) > 0 && b.isHost(of[0]) {
+			return true
 		}
 	}
-	return b.without(id, h)
+	return false
 }
 
 // tokenAt is the token of id on the domain controllers of a domain, as holds has it:
@@ -139,29 +190,26 @@ func (g *Graph) tokenAt(id forest.ID, dom int16) []secdesc.SID {
 	return sortSIDs(out)
 }
 
-// hold finds what tokens hold. own tells that a denial was met, which may depend on
-// SIDs that no grant names: then the answer is that of id alone.
-func (b *breadths) hold(id forest.ID, tokens [][]secdesc.SID) (h *holds, own bool) {
-	h = &holds{shares: map[uint32]Kind{}, hosts: map[forest.ID]bool{}, kinds: map[HeldKind]int{}}
+// hold finds what the tokens of a principal hold, one for each domain.
+func (b *breadths) hold(tokens [][]secdesc.SID) *holds {
+	h := &holds{shares: map[uint32]Kind{}, hosts: map[forest.ID]bool{}, kinds: map[HeldKind]int{}}
 	for dom, token := range tokens {
-		one := user{b: b, h: h, id: id, dom: int16(dom), token: token}
+		one := user{b: b, h: h, dom: int16(dom), token: token}
 		for _, sid := range token {
 			one.use(sid)
 		}
-		own = own || one.denied
 	}
 	b.count(h)
-	return h, own
+	return h
 }
 
 // A user is a principal with its token on the domain controllers of one domain.
 type user struct {
-	b      *breadths
-	h      *holds
-	id     forest.ID
-	dom    int16
-	token  []secdesc.SID
-	denied bool // an entry denies something to somebody
+	b     *breadths
+	h     *holds
+	id    forest.ID
+	dom   int16
+	token []secdesc.SID
 }
 
 // use adds what a SID of the token gives.
@@ -194,11 +242,7 @@ func (u *user) here(dom int16) bool { return dom < 0 || dom == u.dom }
 
 // may reports whether no entry before a grant denies it to the principal.
 func (u *user) may(one *grant) bool {
-	if len(one.deny) == 0 {
-		return true
-	}
-	u.denied = true
-	return !u.b.g.stopped(u.id, denials(one.deny, u.dom))
+	return !slices.ContainsFunc(one.deny, func(sid secdesc.SID) bool { return slices.Contains(u.token, sid) })
 }
 
 func (u *user) take(share uint32, kind Kind) {
@@ -250,25 +294,45 @@ func sortedKinds(kinds map[HeldKind]int) []HeldKind {
 	return out
 }
 
-// without takes id itself out of what it holds.
-func (b *breadths) without(id forest.ID, h *holds) Breadth {
+// sum adds extra to what is shared, and takes id itself out of both.
+func (b *breadths) sum(id forest.ID, h *holds, extra map[uint32]Kind) Breadth {
 	out := Breadth{ID: id, Objects: h.objects, Hosts: h.nHosts, Held: h.list}
-	kind, have := h.shares[b.g.sharer[id]]
+	mine := b.g.sharer[id]
+	kind, have := h.shares[mine]
+	if k, more := extra[mine]; more && (!have || k < kind) {
+		kind, have = k, true
+	}
 	if !have && h.hosts[id] {
 		kind, have = LocalAdministrator, true
 	}
-	if !have {
+	if !have && len(extra) == 0 {
 		return out
 	}
-	out.Objects--
-	if b.isHost(id) {
-		out.Hosts--
+	kinds := maps.Clone(h.kinds)
+	for share, k := range extra {
+		of := b.t.objects[share]
+		was, again := h.shares[share]
+		if len(of) == 0 || again && was <= k {
+			continue
+		}
+		class := b.g.s.Class(of[0])
+		kinds[HeldKind{Kind: k, Class: class}] += len(of)
+		if again {
+			kinds[HeldKind{Kind: was, Class: class}] -= len(of)
+			continue
+		}
+		out.Objects += len(of)
+		if b.isHost(of[0]) {
+			out.Hosts += len(of)
+		}
 	}
-	kinds := map[HeldKind]int{}
-	for k, n := range h.kinds {
-		kinds[k] = n
+	if have {
+		out.Objects--
+		if b.isHost(id) {
+			out.Hosts--
+		}
+		kinds[HeldKind{Kind: kind, Class: b.g.s.Class(id)}]--
 	}
-	kinds[HeldKind{Kind: kind, Class: b.g.s.Class(id)}]--
 	out.Held = sortedKinds(kinds)
 	return out
 }

@@ -423,28 +423,38 @@ func (h *attacker) account(a forest.ID) {
 
 // act uses what account a can do, given one membership at most.
 func (h *attacker) act(a forest.ID) {
+	tokens := []forest.ID{a}
+	for at := h; at != nil; at = at.base {
+		tokens = slices.AppendSeq(tokens, maps.Keys(at.writes))
+	}
+	h.use(a, tokens)
+}
+
+// use looks at what the SIDs give that account a can have: those of its own token,
+// or of what memberships add to it.
+func (h *attacker) use(a forest.ID, tokens []forest.ID) {
 	r := h.r
+	r.round++
+	var fresh []int32
 	for _, dom := range r.tokenDomains(-1) {
-		h.use(a, r.token(a, dom), dom)
-		for at := h; at != nil; at = at.base {
-			for g := range at.writes {
-				h.use(a, r.token(g, dom), dom)
+		for _, id := range tokens {
+			for _, n := range r.token(id, dom) {
+				h.reached |= r.asked[given{n, dom}]
+				h.host(n, dom)
+				if r.looked[n] != r.round {
+					r.looked[n] = r.round
+					fresh = append(fresh, n)
+				}
 			}
+		}
+	}
+	for _, n := range fresh {
+		for _, at := range r.named[n] {
+			h.look(a, at, false)
 		}
 	}
 	for id := range h.stuck {
 		h.look(a, spot{id: id}, true)
-	}
-}
-
-// use looks at what the SIDs of a token that a can have give.
-func (h *attacker) use(a forest.ID, token []int32, domain int) {
-	for _, n := range token {
-		h.reached |= h.r.asked[given{n, domain}]
-		h.host(n, domain)
-		for _, at := range h.r.named[n] {
-			h.look(a, at, false)
-		}
 	}
 }
 
@@ -531,14 +541,7 @@ func (h *attacker) write(g forest.ID) {
 }
 
 // member uses that a can be made a member of g.
-func (h *attacker) member(a, g forest.ID) {
-	for _, dom := range h.r.tokenDomains(-1) {
-		h.use(a, h.r.token(g, dom), dom)
-	}
-	for id := range h.stuck {
-		h.look(a, spot{id: id}, true)
-	}
-}
+func (h *attacker) member(a, g forest.ID) { h.use(a, []forest.ID{g}) }
 
 func (h *attacker) join(a, g forest.ID) {
 	if slices.Contains(h.joins[a], g) {

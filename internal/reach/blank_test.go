@@ -3,9 +3,6 @@ package reach_test
 import (
 	"bytes"
 	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -223,12 +220,8 @@ func TestBlanksAreComplete(t *testing.T) {
 		attrs[strings.ToLower(strings.NewReplacer("-", "").Replace(a.String()))] = true
 	}
 	used := map[string]bool{}
-	pkgs, err := parser.ParseDir(token.NewFileSet(), ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range pkgs {
-		ast.Inspect(p, func(n ast.Node) bool {
+	for _, file := range sources(t) {
+		ast.Inspect(file, func(n ast.Node) bool {
 			if sel, ok := n.(*ast.SelectorExpr); ok {
 				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "forest" {
 					used[sel.Sel.Name] = true

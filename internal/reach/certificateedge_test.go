@@ -70,7 +70,7 @@ func TestCertificateEdges(t *testing.T) {
 		want  string
 		kinds string
 	}{
-		"ESC1":                        {nil, "eve", "certain", "enrolls"},
+		"ESC1":                        {nil, "eve", "certain", "member enrolls"},
 		"ESC1, not enrolled":          {nil, "ann", "none", ""},
 		"ESC1, approval":              {map[string]string{"%T": clientAuth + named2 + `msPKI-Enrollment-Flag: ["2"], msPKI-RA-Signature: ["0"]`}, "eve", "none", ""},
 		"ESC1, signature":             {map[string]string{"%T": clientAuth + named2 + `msPKI-Enrollment-Flag: ["0"], msPKI-RA-Signature: ["1"]`}, "eve", "none", ""},
@@ -83,8 +83,8 @@ func TestCertificateEdges(t *testing.T) {
 			"%P": "deny eve right Certificate-Enrollment, allow Enrollers right Certificate-Enrollment",
 		}, "eve", "none", ""},
 		"ESC1, everybody":           {map[string]string{"%P": `allow "Authenticated Users" right Certificate-Enrollment`}, "ann", "certain", "enrolls"},
-		"ESC1, all extended rights": {map[string]string{"%P": "allow Enrollers all-extended-rights"}, "eve", "certain", "enrolls"},
-		"ESC2":                      {map[string]string{"%T": `pKIExtendedKeyUsage: ["2.5.29.37.0"], ` + byUPN + free}, "eve", "possible", "enrolls"},
+		"ESC1, all extended rights": {map[string]string{"%P": "allow Enrollers all-extended-rights"}, "eve", "certain", "member enrolls"},
+		"ESC2":                      {map[string]string{"%T": `pKIExtendedKeyUsage: ["2.5.29.37.0"], ` + byUPN + free}, "eve", "possible", "member enrolls"},
 		"ESC4, permissions":         {map[string]string{"%T": clientAuth + byUPN + free, "%P": "allow eve write-permissions"}, "eve", "certain", "enrolls"},
 		"ESC4, property":            {map[string]string{"%T": clientAuth + byUPN + free, "%P": "allow eve write msPKI-Certificate-Name-Flag"}, "eve", "certain", "enrolls"},
 		"ESC4, authority refuses":   {map[string]string{"%T": clientAuth + byUPN + free, "%P": "allow eve full-control", "%S": ""}, "eve", "none", ""},
@@ -99,7 +99,7 @@ func TestCertificateEdges(t *testing.T) {
 			"%T": clientAuth + byUPN + `msPKI-Enrollment-Flag: ["524288"], msPKI-RA-Signature: ["0"]`,
 			"%P": "", "%A": "allow eve write userPrincipalName",
 		}, "eve", "none", ""},
-		"ESC15":                {map[string]string{"%T": serverAuth + `msPKI-Certificate-Name-Flag: ["1"], msPKI-Template-Schema-Version: ["1"], ` + free}, "eve", "possible", "enrolls"},
+		"ESC15":                {map[string]string{"%T": serverAuth + `msPKI-Certificate-Name-Flag: ["1"], msPKI-Template-Schema-Version: ["1"], ` + free}, "eve", "possible", "member enrolls"},
 		"ESC15, later version": {map[string]string{"%T": serverAuth + `msPKI-Certificate-Name-Flag: ["1"], msPKI-Template-Schema-Version: ["2"], ` + free}, "eve", "none", ""},
 	} {
 		t.Run(name, func(t *testing.T) { ask(t, pki(c.marks), question{c.from, "tier0", c.want, c.kinds}) })
@@ -114,7 +114,7 @@ func TestEnrollmentAgent(t *testing.T) {
     classes: [top, pKICertificateTemplate]
     attributes: {` + clientAuth + byUPN + `msPKI-Enrollment-Flag: ["0"], msPKI-RA-Signature: ["1"]}
 `
-	ask(t, pki(map[string]string{"%T": agent + byUPN + free, "%N": "T, U"})+second, question{"eve", "tier0", "possible", "enrolls"})
+	ask(t, pki(map[string]string{"%T": agent + byUPN + free, "%N": "T, U"})+second, question{"eve", "tier0", "possible", "member enrolls"})
 	ask(t, pki(map[string]string{"%T": agent + byUPN + free}), question{"eve", "tier0", "none", ""})
 }
 
@@ -123,7 +123,7 @@ func TestIssuancePolicyGroup(t *testing.T) {
 	withPolicy := clientAuth + byUPN + free + `, msPKI-Certificate-Policy: ["1.2.3.4"]`
 	linked := `, msDS-OIDToGroupLink: ["CN=Vault,OU=Staff"]`
 	ask(t, pki(map[string]string{"%T": withPolicy, "%O": linked}),
-		question{"eve", "Vault", "certain", "enrolls-as-group"}, question{"ann", "Vault", "none", ""}, question{"eve", "tier0", "none", ""})
+		question{"eve", "Vault", "certain", "member enrolls-as-group"}, question{"ann", "Vault", "none", ""}, question{"eve", "tier0", "none", ""})
 	ask(t, pki(map[string]string{"%T": withPolicy}), question{"eve", "Vault", "none", ""})
 }
 

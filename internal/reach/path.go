@@ -56,7 +56,7 @@ func (q *search) path(v node) Path {
 	for st := q.get(v); st.kind != goalKind && st.kind != NoKind; st = q.get(v) {
 		h := q.hop(v, st)
 		if st.kind != Includes {
-			out = append(out, h)
+			out = append(out, q.sol.g.led(v, st, h)...)
 		}
 		if st.next == noNode || st.last {
 			break
@@ -64,6 +64,35 @@ func (q *search) path(v node) Path {
 		v = st.next
 	}
 	return out
+}
+
+// led puts the memberships before a hop by which the one who takes it holds what
+// the deciding entry names: an entry behind denials leads from accounts, which are
+// or are not denied, and not from the group.
+func (g *Graph) led(v node, st step, h Hop) Path {
+	if v >= g.n || st.via == forest.None || st.ace == implicit {
+		return Path{h}
+	}
+	d, state := g.s.Descriptor(st.via)
+	if state != forest.Known || d.DACL == nil || int(st.ace) >= len(d.DACL.ACEs) {
+		return Path{h}
+	}
+	group := g.s.BySID(d.DACL.ACEs[st.ace].SID)
+	if group == forest.None || group == forest.ID(v) || g.x.group[group] == notGroup {
+		return Path{h}
+	}
+	var out Path
+	for _, s := range g.x.Chain(forest.ID(v), group) {
+		kind := Membership
+		if s.How == ByPrimaryGroup {
+			kind = PrimaryMembership
+		}
+		out = append(out, Hop{From: g.place(node(s.From)), To: g.place(node(s.To)), Kind: kind})
+	}
+	if len(out) > 0 {
+		h.From = g.place(node(group))
+	}
+	return append(out, h)
 }
 
 func (q *search) hop(v node, st step) Hop {

@@ -247,7 +247,7 @@ func (w *walk) path() Path {
 	out := Path{}
 	for _, at := range w.steps {
 		if at.st.kind != Includes {
-			out = append(out, w.q.hop(at.at, at.st))
+			out = append(out, w.q.sol.g.led(at.at, at.st, w.q.hop(at.at, at.st))...)
 		}
 	}
 	return out

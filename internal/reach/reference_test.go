@@ -35,6 +35,8 @@ type reference struct {
 
 	numbers map[secdesc.SID]int32 // small numbers of SIDs
 	views   map[viewKey]*view
+	looked  []int // by number of a SID: in which round objects that name it were looked at
+	round   int
 	named   map[int32][]spot      // where an entry for a SID may give something
 	hosts   map[int32][]forest.ID // that who holds a SID administers by policy
 	tokens  map[tokenKey][]int32
@@ -116,6 +118,7 @@ func newReference(s *forest.Snapshot, possible bool, goals ...[]forest.ID) *refe
 	r.number(secdesc.Everyone) // to whom containers hand down
 	r.index()
 	r.policies()
+	r.looked = make([]int, len(r.numbers)+1)
 	r.top = r.whole()
 	return r
 }

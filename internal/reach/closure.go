@@ -129,6 +129,8 @@ func (q *search) attach(c *closure) bool {
 	}
 	q.closures = slices.DeleteFunc(q.closures, func(o *closure) bool { return c.has(o.head) })
 	q.closures = append(q.closures, c)
+	q.attached++
+	q.sol.attached++
 	return true
 }
 

@@ -34,3 +34,13 @@ func DecidedBy() map[forest.Attr][]string {
 	}
 	return out
 }
+
+// KeepComponent makes g take core, objects that all gain each other, for a component
+// that an earlier question has come across.
+func (g *Graph) KeepComponent(core []forest.ID) {
+	one := &component{head: node(core[0]), core: make([]uint64, (g.n+63)/64)}
+	for _, id := range core {
+		one.core[id/64] |= 1 << (id % 64)
+	}
+	g.components.list = append(g.components.list, one)
+}

@@ -322,10 +322,7 @@ func (m *meeting) knowledge() int {
 	sum := 0
 	for i := range m.all {
 		if by := m.all[i].by; by != nil {
-			sum += len(by.queue) + 1
-			for _, c := range by.closures {
-				sum += len(c.principals)
-			}
+			sum += len(by.queue) + by.attached + 1
 		}
 	}
 	return sum

@@ -68,6 +68,7 @@ type search struct {
 	unread  []forest.ID // objects on the way whose descriptor was not read
 
 	closures []*closure // what was found before, and is not looked through again
+	attached int        // how often closures became more
 }
 
 // facets are sets of facets by index into Graph.shared.
@@ -112,6 +113,7 @@ type solver struct {
 	ahead    sync.WaitGroup
 	done     atomic.Bool // whoever works ahead can stop
 	finished bool        // everything is found
+	attached int         // how often closures of searches became more
 
 	// short returns who can gain a node, if that is known: the search ends there. If
 	// it is not nil, the steps that are found make no whole ways.
@@ -158,6 +160,7 @@ func (sol *solver) until(enough func() bool) {
 	}()
 	for progress := true; progress; {
 		progress = false
+		attached := sol.attached
 		for i := 0; i < len(sol.order); i++ {
 			progress = sol.order[i].drain(enough) || progress
 		}
@@ -172,9 +175,9 @@ func (sol *solver) until(enough func() bool) {
 				}
 				q.try(&q.tasks[k])
 			}
-			progress = progress || q.head < len(q.queue)
 		}
-		progress = progress || slices.ContainsFunc(sol.order, func(q *search) bool { return q.head < len(q.queue) })
+		progress = progress || sol.attached > attached ||
+			slices.ContainsFunc(sol.order, func(q *search) bool { return q.head < len(q.queue) })
 	}
 	sol.finished, sol.held = true, map[heldKey]held{}
 }

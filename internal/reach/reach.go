@@ -127,10 +127,15 @@ func (q *search) identities() []secdesc.SID {
 	return sortSIDs(out)
 }
 
+// allUnread returns what was not read of what q, and the searches that help it, came
+// across.
 func (q *search) allUnread() []forest.ID {
-	out := slices.Clone(q.unread)
-	for _, c := range q.closures {
-		out = append(out, c.unread...)
+	var out []forest.ID
+	for _, by := range q.sol.order {
+		out = append(out, by.unread...)
+		for _, c := range by.closures {
+			out = append(out, c.unread...)
+		}
 	}
 	return sortIDs(out)
 }

@@ -506,16 +506,16 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 		return
 	}
 	i := g.sharer[id]
+	gr := g.grantsAt(i)
+	if gr.unread && (f == control || f == owning) {
+		q.unread = append(q.unread, id) // each of those that share it
+	}
 	seen := &q.seen
 	if q.ending {
 		seen = &q.ended
 	}
 	if !seen.add(i, f, len(g.shared)) && q.every == nil {
 		return
-	}
-	gr := g.grantsAt(i)
-	if gr.unread && (f == control || f == owning) {
-		q.unread = append(q.unread, id)
 	}
 	dom := g.shared[i].dom
 	for k := range gr.list {

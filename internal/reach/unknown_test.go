@@ -1,10 +1,12 @@
 package reach_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/reach"
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
@@ -83,5 +85,32 @@ func TestHoldsHistoryOfGroups(t *testing.T) {
 	}
 	if x.Holds(s.Lookup("CN=bob,DC=a"), old) {
 		t.Error("bob holds the SID history of a group that he is not in")
+	}
+}
+
+// Every object on the way whose permissions were not read is named, whether it is the
+// first of its kind or not, and whether it leads to the goal or to what is needed first.
+func TestUnreadObjectsAreNamed(t *testing.T) {
+	own, err := secdesc.ParseSDDL("O:S-1-5-18D:PAI(D;;WD;;;S-1-5-21-1-2-3-1109)(A;;WD;;;S-1-5-21-1-2-3-1103)", contoso, contoso)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	w.b.Collected(forest.Attrs()...)
+	w.group("goal", 1100, universalGroup, "first", "second")
+	w.group("first", 1101, universalGroup)
+	w.group("second", 1102, universalGroup)
+	w.add("CN=guarded,DC=a", "top group", contoso.Child(1104), "groupType=-2147483640", "nTSecurityDescriptor="+string(own.Bytes()))
+	w.group("keepers", 1103, universalGroup)
+	s, x := w.build()
+	g := reach.NewGraph(x, nil)
+	for name, want := range map[string][]string{"goal": {"first", "goal", "second"}, "guarded": {"keepers"}} {
+		for again := range 2 {
+			got := names(s, g.WhoCan([]forest.ID{s.Lookup("CN=" + name + ",DC=a")}).Unread())
+			got = slices.DeleteFunc(got, func(n string) bool { return n == "a" }) // the domain
+			if !slices.Equal(got, want) {
+				t.Errorf("on the way to %s, question %d: %q was not read, want %q", name, again+1, got, want)
+			}
+		}
 	}
 }

@@ -267,7 +267,9 @@ func (b *bend) policies(x *Index) *gpo.Engine {
 // policies they apply. It sets b.anew if it may decide so for others, too.
 func (b *bend) filtered(x *Index, p memberPair) []forest.ID {
 	isNamed := func(at *Index) bool {
-		return slices.ContainsFunc(append(at.GroupsOf(p.group), p.group), func(group forest.ID) bool { return b.g.gpo.Filters(at.s.SID(group)) })
+		return slices.ContainsFunc(append(at.GroupsOf(p.group), p.group), func(group forest.ID) bool {
+			return slices.ContainsFunc(append(at.history(group), at.s.SID(group)), b.g.gpo.Filters)
+		})
 	}
 	before := b.g.x
 	if !isNamed(before) && !isNamed(x) {

@@ -392,12 +392,19 @@ func (b *bend) move(id, to forest.ID) error {
 			return unfit("%s is there already", b.name(c))
 		}
 	}
+	if _, err := b.descriptor(to); err != nil {
+		return err // nobody knows what it would hand down
+	}
 	before, after := b.index(from), b.index(to)
 	b.described = append(b.described, id)
 	b.e.Move(id, to)
 	b.displace(id)
 	was := b.index(id)
-	if now := b.inherit(id, handKey{before, after, b.sharer[id]}); !now.same {
+	now := b.inherit(id, handKey{before, after, b.sharer[id]})
+	if now.unread {
+		b.unread++
+	}
+	if !now.same {
 		b.put(id, now.desc, now.share)
 		b.hand(id, was, now.desc)
 	}
@@ -415,7 +422,7 @@ func (b *bend) displace(id forest.ID) {
 			b.anew = true
 		}
 	})
-	if len(b.policy.Computers) > hosts {
+	if x := b.g.x; len(b.policy.Computers) > hosts || !x.isAccount(id) && x.group[id] == notGroup { // a computer may come into it later
 		b.policy.Moved = append(b.policy.Moved, id)
 	}
 }

@@ -97,6 +97,95 @@ func TestWhatIfOfWildForests(t *testing.T) {
 	}
 }
 
+// What policy depends on is found again where something else follows later: a container
+// that is empty when it is moved, and a group that a filter names by its SID history.
+func TestWhatIfPolicies(t *testing.T) {
+	const text = `
+ous: [{name: A}, {name: B}, {name: C}]
+computers:
+  - {name: PC1, in: A}
+  - {name: PC2, in: B}
+groups:
+  - {name: migrated, in: C, scope: universal, sid-history: [S-1-5-21-9-9-9-1500]}
+policies:
+  - {name: P, rights: {SeDebugPrivilege: [Administrators]}}
+  - {name: Q, rights: {SeBackupPrivilege: [Administrators]}, permissions: ["(OD;;CR;edacfd8f-ffb3-11d1-b41d-00a0c968f939;;S-1-5-21-9-9-9-1500)"]}
+links: [{on: B, policies: [P, Q]}]`
+	s := offline(t, text)
+	g := graphOf(s)
+	at := func(name string) forest.ID { return named(t, s, name) }
+	move := func(name, to string) reach.Change {
+		return reach.Change{Kind: reach.Moved, Object: at(name), Other: at("OU=" + to)}
+	}
+	for name, changes := range map[string][]reach.Change{
+		"emptied before":       {move("PC1", "C"), move("OU=A", "B"), move("PC1", "A")},
+		"filled by another":    {move("PC1", "C"), move("OU=A", "B"), move("PC2", "A")},
+		"by SID history":       {{Kind: reach.MemberAdded, Object: at("migrated"), Other: at("PC2")}},
+		"out of where it acts": {move("PC2", "C")},
+	} {
+		steps := [][]reach.Change{changes}
+		for _, c := range changes {
+			steps = append(steps, []reach.Change{c})
+		}
+		whole := viewOf(t, g, steps[:1])
+		for _, v := range []*reach.Graph{whole, viewOf(t, g, steps[1:])} {
+			s := v.Snapshot()
+			if got, want := policiesOf(s, v.Policies()), policiesOf(s, gpo.New(s, reach.New(s))); got != want {
+				t.Errorf("%s: %s", name, differing(got, want))
+			}
+		}
+		if policiesOf(s, g.Policies()) == policiesOf(whole.Snapshot(), whole.Policies()) {
+			t.Errorf("%s: nothing changes", name)
+		}
+	}
+}
+
+// Nothing is said of a move into a container of which nobody knows what it hands down;
+// that the moved object's own permissions were not read is.
+func TestWhatIfMovesOfUnread(t *testing.T) {
+	w := newWorld(t)
+	w.b.Collected(forest.Attrs()...)
+	own, err := secdesc.ParseSDDL("O:BAD:(A;CI;WD;;;S-1-5-21-1-2-3-1100)", contoso, contoso)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sd := "nTSecurityDescriptor=" + string(own.Bytes())
+	w.add("OU=read,DC=a", "top organizationalUnit", secdesc.SID{}, sd)
+	w.add("OU=unread,DC=a", "top organizationalUnit", secdesc.SID{})
+	w.add("OU=home,DC=a", "top organizationalUnit", secdesc.SID{}, sd)
+	w.add("CN=seen,OU=home,DC=a", "top person organizationalPerson user", contoso.Child(1101), sd)
+	w.add("CN=unseen,OU=home,DC=a", "top person organizationalPerson user", contoso.Child(1102))
+	s, x := w.build()
+	g := reach.NewGraph(x, nil)
+	move := func(name, to string) (*reach.Graph, error) {
+		return g.With([]reach.Change{{Kind: reach.Moved, Object: s.Lookup("CN=" + name + ",OU=home,DC=a"), Other: s.Lookup("OU=" + to + ",DC=a")}})
+	}
+	if _, err := move("seen", "unread"); !errors.Is(err, reach.ErrUnfit) {
+		t.Errorf("moved into a container whose permissions were not read: %v", err)
+	}
+	for name, want := range map[string]int{"seen": 0, "unseen": 1} {
+		after, err := move(name, "read")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := reach.Compare(g, after, nil).Unread; got != want {
+			t.Errorf("moving %s: permissions of %d objects were not read, want %d", name, got, want)
+		}
+	}
+}
+
+// viewOf makes a view of a view of g, and so on.
+func viewOf(t *testing.T, g *reach.Graph, steps [][]reach.Change) *reach.Graph {
+	t.Helper()
+	for _, changes := range steps {
+		var err error
+		if g, err = g.With(changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return g
+}
+
 // answers spells out who can gain Tier 0, and each group and unit of the plan.
 func answers(f *wildForest, g *reach.Graph) string {
 	s := g.Snapshot()

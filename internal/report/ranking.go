@@ -177,11 +177,15 @@ func (r *Ranking) Text(w io.Writer, s Screen) error {
 	var rows [][]cellInk
 	for _, x := range r.Principals {
 		zone, ink := visible(x.Zone), red
-		switch {
-		case x.InZone:
+		if x.InZone {
 			zone, ink = "in "+zone, gray
-		case x.Zone == "" && x.PossibleIn != "":
+		}
+		switch {
+		case x.PossibleIn == "":
+		case x.Zone == "":
 			zone, ink = "perhaps "+visible(x.PossibleIn), yellow
+		default: // the one that is possible is higher
+			zone, ink = zone+", perhaps "+visible(x.PossibleIn), yellow
 		}
 		mark := ""
 		switch {

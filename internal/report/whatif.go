@@ -25,6 +25,7 @@ type WhatIf struct {
 	LockOuts []WhatIfLockOut `json:"lock_outs"` // what nobody could administer any longer
 	Objects  int             `json:"objects"`   // whose permissions would be others
 	Unread   int             `json:"unread"`    // that inherit from those, and whose own permissions were not read
+	Missing  []string        `json:"missing"`   // what else the snapshot lacks that may hold further ways, before and after
 }
 
 // A WhatIfTurn is a principal whose standing towards the target changes.
@@ -56,6 +57,7 @@ func NewWhatIf(s *forest.Snapshot, target string, changes []string, o *reach.Out
 	out := &WhatIf{
 		Version: 1, Target: target, Changes: changes, Goals: []control.Place{}, Objects: o.Changed, Unread: o.Unread,
 		Closed: n.turns(o.Closed), Opened: n.turns(o.Opened), Lost: []WhatIfRight{}, Gained: []WhatIfRight{}, LockOuts: []WhatIfLockOut{},
+		Missing: missingEvidence(s),
 	}
 	for _, id := range o.Goals {
 		out.Goals = append(out.Goals, n.Object(id))
@@ -112,6 +114,9 @@ func (r *WhatIf) Text(w io.Writer, s Screen) error {
 	for _, c := range r.Changes {
 		p.line("  %s", visible(c))
 	}
+	if len(r.Goals) == 0 {
+		p.line("%s", p.ink(yellow, nothingOf(r.Target)))
+	}
 	if r.Objects > 0 {
 		p.line("%s would have other permissions", plural(r.Objects, "object", "objects"))
 	}
@@ -131,6 +136,7 @@ func (r *WhatIf) Text(w io.Writer, s Screen) error {
 	if r.Unread > 0 {
 		p.heading(p.ink(yellow, plural(r.Unread, "object inherits", "objects inherit")+" from what changes and could not be read: "+strconv.Itoa(r.Unread)+" may change otherwise"))
 	}
+	p.missing(r.Missing)
 	return p.flush(w, "the simulation")
 }
 

@@ -93,7 +93,7 @@ func filesRead(s *forest.Snapshot) int {
 // noteGaps says on standard error what could not be read.
 func (c *command) noteGaps(s *forest.Snapshot) {
 	for _, v := range s.Coverage() {
-		if v.State == "unreadable" || v.State == "partial" || v.State == forest.StateAssumed {
+		if !v.Complete() {
 			c.note("not read: %s %s (%s): %s", v.Area, v.Subject, v.State, v.Reason)
 		}
 	}

@@ -34,7 +34,7 @@ func (c *command) whoCanCommand() *cobra.Command {
 		Long: `Lists every account and group that can gain TARGET: the identity of an account, membership of
 a group, full control of any other object; by any chain of rights, memberships, links and
 policies. TARGET is an object (name, SID, GUID or distinguished name), "tier0", or
-a zone of the file given by --zones.
+a zone of the file given by --zones; with --right, an object.
 
 What holds for certain stands apart from what depends on something that the snapshot does
 not tell, such as a password that may be guessed or a setting in a registry.

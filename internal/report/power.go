@@ -27,10 +27,9 @@ type Power struct {
 // NewPower puts into words who can gain the goals of r.
 func NewPower(s *forest.Snapshot, target string, r *reach.Reach) *Power {
 	out := newPower(s, target, r.Goals(), r.Unread())
-	isGoal := func(id forest.ID) bool { return slices.Contains(r.Goals(), id) }
 	n := control.WayNames{Snapshot: s}
 	for _, id := range r.Certain() {
-		if !isGoal(id) {
+		if _, isGoal := slices.BinarySearch(r.Goals(), id); !isGoal {
 			out.Certain = append(out.Certain, control.Way{Principal: n.Object(id), Steps: n.Steps(r.Path(id))})
 		}
 	}

@@ -90,7 +90,7 @@ func filesRead(s *forest.Snapshot) int {
 	return n
 }
 
-// noteGaps says on standard error what could not be read.
+// noteGaps says on standard error what was not read, and why.
 func (c *command) noteGaps(s *forest.Snapshot) {
 	for _, v := range s.Coverage() {
 		if !v.Complete() {

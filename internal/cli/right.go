@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,9 +26,15 @@ func (c *command) holders(cmd *cobra.Command, file string, o *output, target, ri
 	}
 	id, err := findObject(s, target)
 	if err != nil {
+		if strings.EqualFold(target, "tier0") {
+			return usagef("name one of its objects: leastwise zones show tier0", "--right is about one object, and %s is a zone", quoted(target))
+		}
 		return err
 	}
 	act, err := reach.NewRightNames(s).Find(right)
+	if errors.Is(err, reach.ErrNoSchema) {
+		return fmt.Errorf("%w: export CN=Configuration and CN=Schema below it, too", err)
+	}
 	if err != nil {
 		return &usageError{err, rightHint}
 	}

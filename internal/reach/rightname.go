@@ -2,6 +2,7 @@ package reach
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -90,8 +91,20 @@ func NewRightNames(s *forest.Snapshot) *RightNames {
 // delete), a verb with a name (write member, read ms-Mcs-AdmPwd, create user,
 // delete-child computer), or an extended right or validated write by its cn, its
 // display name or its GUID (Reset Password). Between words may stand spaces, colons,
-// hyphens and underscores. An error names what is similar.
+// hyphens and underscores. An error names what is similar, or is ErrNoSchema.
 func (n *RightNames) Find(text string) (Action, error) {
+	a, err := n.find(text)
+	if err != nil && (len(n.attrs) == 0 || len(n.classes) == 0 || len(n.shown) == 0) {
+		return a, fmt.Errorf("right %q: %w", text, ErrNoSchema)
+	}
+	return a, err
+}
+
+// ErrNoSchema reports the name of a right that was not found, and may be that of
+// one, for the definitions of a kind are not in the snapshot.
+var ErrNoSchema = errors.New("nothing of that name was found, and the schema or the extended rights of the forest were not read")
+
+func (n *RightNames) find(text string) (Action, error) {
 	text = strings.TrimSpace(text)
 	plain := strings.ToLower(strings.NewReplacer("_", "-", " ", "-").Replace(text))
 	if v, ok := plainRights[plain]; ok {

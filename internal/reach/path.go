@@ -68,9 +68,10 @@ func (q *search) path(v node) Path {
 
 // led puts the memberships before a hop by which the one who takes it holds what
 // the deciding entry names: an entry behind denials leads from accounts, which are
-// or are not denied, and not from the group.
+// or are not denied, and not from the group. Where something is gained first, another
+// account may act, with memberships that it is given.
 func (g *Graph) led(v node, st step, h Hop) Path {
-	if v >= g.n || st.via == forest.None || st.ace == implicit {
+	if v >= g.n || st.via == forest.None || st.ace == implicit || len(h.First) > 0 {
 		return Path{h}
 	}
 	d, state := g.s.Descriptor(st.via)

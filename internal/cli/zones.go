@@ -209,7 +209,7 @@ func (c *command) showZones(cmd *cobra.Command, o *output, ask zonesAsked) error
 		if o.form == "json" {
 			enc := json.NewEncoder(w)
 			enc.SetIndent("", "  ")
-			return enc.Encode(map[string]any{"version": 1, "zones": views})
+			return enc.Encode(map[string]any{"version": 1, "zones": views, "missing": report.Missing(s)})
 		}
 		return writeZones(w, views)
 	})

@@ -81,7 +81,7 @@ func NewExtent(s *forest.Snapshot, g *reach.Graph, id forest.ID) *Extent {
 		way := control.Way{Principal: n.Object(id), Steps: n.Steps(p)}
 		out.TierZero = &way
 	}
-	out.Unread, out.Missing = len(g.Unread()), missingEvidence(s)
+	out.Unread, out.Missing = len(g.Unread()), Missing(s)
 	return out
 }
 

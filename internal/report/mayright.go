@@ -64,7 +64,7 @@ func NewHolders(s *forest.Snapshot, x *reach.Index, object forest.ID, act reach.
 	n := control.WayNames{Snapshot: s}
 	e := reach.NewEffective(x)
 	out := &Holders{
-		Version: 1, Object: n.Object(object), Certain: []Holder{}, Undecided: []Holder{}, Missing: missingEvidence(s),
+		Version: 1, Object: n.Object(object), Certain: []Holder{}, Undecided: []Holder{}, Missing: Missing(s),
 		Right: HeldRight{Verb: act.Verb.String(), Name: s.Schema().NameOf(act.Type)},
 	}
 	if !act.Type.IsZero() {

@@ -9,10 +9,10 @@ import (
 	"github.com/leastwise/leastwise/internal/reach"
 )
 
-// missingEvidence lists what a snapshot lacks that may hold further ways to power:
+// Missing lists what a snapshot lacks that may hold further ways to power:
 // all that a scan could not read or did not ask for, but audit entries and
 // replication metadata, which give nobody anything.
-func missingEvidence(s *forest.Snapshot) []string {
+func Missing(s *forest.Snapshot) []string {
 	out := []string{}
 	for _, c := range s.Coverage() {
 		if c.Complete() || c.Area == forest.AreaSACL || c.Area == forest.AreaMetadata {

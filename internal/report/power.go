@@ -63,7 +63,7 @@ func NewPaths(s *forest.Snapshot, target string, from forest.ID, goals []forest.
 }
 
 func newPower(s *forest.Snapshot, target string, goals, unread []forest.ID) *Power {
-	out := &Power{Version: 1, Target: target, Goals: []control.Place{}, Certain: []control.Way{}, Possible: []control.Way{}, Unread: []control.Place{}, Missing: missingEvidence(s)}
+	out := &Power{Version: 1, Target: target, Goals: []control.Place{}, Certain: []control.Way{}, Possible: []control.Way{}, Unread: []control.Place{}, Missing: Missing(s)}
 	n := control.WayNames{Snapshot: s}
 	for _, id := range goals {
 		out.Goals = append(out.Goals, n.Object(id))

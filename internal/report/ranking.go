@@ -65,7 +65,7 @@ type RankingOptions struct {
 
 // NewRanking ranks every account and security group of s.
 func NewRanking(s *forest.Snapshot, g *reach.Graph, opt RankingOptions) *Ranking {
-	out := &Ranking{Version: 1, Broad: opt.Broad, Principals: []Ranked{}, Unread: len(g.Unread()), Missing: missingEvidence(s)}
+	out := &Ranking{Version: 1, Broad: opt.Broad, Principals: []Ranked{}, Unread: len(g.Unread()), Missing: Missing(s)}
 	if out.Broad == 0 {
 		out.Broad = max(10, accountsIn(s)/100)
 	}

@@ -57,7 +57,7 @@ func NewWhatIf(s *forest.Snapshot, target string, changes []string, o *reach.Out
 	out := &WhatIf{
 		Version: 1, Target: target, Changes: changes, Goals: []control.Place{}, Objects: o.Changed, Unread: o.Unread,
 		Closed: n.turns(o.Closed), Opened: n.turns(o.Opened), Lost: []WhatIfRight{}, Gained: []WhatIfRight{}, LockOuts: []WhatIfLockOut{},
-		Missing: missingEvidence(s),
+		Missing: Missing(s),
 	}
 	for _, id := range o.Goals {
 		out.Goals = append(out.Goals, n.Object(id))

@@ -233,8 +233,8 @@ func (w *world) controlPaths() ControlPaths {
 
 func (w *world) ways(t *tierZero, ids []forest.ID, sids []secdesc.SID) (list []Way, total int) {
 	n := WayNames{w.s}
-	list = []Way{}
-	if len(ids) > mostWays { // then groups first, which say more than their members
+	list, total = []Way{}, len(ids)+len(sids)
+	if total > mostWays { // then groups first, which say more than their members
 		rank := func(id forest.ID) int {
 			if w.kind(id) == "group" {
 				return 0
@@ -243,13 +243,14 @@ func (w *world) ways(t *tierZero, ids []forest.ID, sids []secdesc.SID) (list []W
 		}
 		slices.SortStableFunc(ids, func(a, b forest.ID) int { return rank(a) - rank(b) })
 	}
-	for _, id := range ids[:min(len(ids), mostWays)] {
+	sids = sids[:min(len(sids), mostWays)] // few, and they say most: everybody may be among them
+	for _, id := range ids[:min(len(ids), mostWays-len(sids))] {
 		list = append(list, Way{n.Object(id), n.Steps(t.reach.Path(id))})
 	}
-	for _, sid := range sids[:min(len(sids), mostWays-len(list))] {
+	for _, sid := range sids {
 		list = append(list, Way{n.Identity(sid), n.Steps(t.reach.PathOf(sid))})
 	}
-	return list, len(ids) + len(sids)
+	return list, total
 }
 
 // removal says what to take away, and what goes away with it.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/leastwise/leastwise/internal/reach"
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // contosoGains are those who can gain Tier 0 of the demonstration company without
@@ -118,13 +119,19 @@ func TestRemovalTexts(t *testing.T) {
 	}
 }
 
-// Of more ways than are spelled out, those of groups come first.
+// Of more ways than are spelled out, those of groups come first, and identities are
+// not left out.
 func TestManyWays(t *testing.T) {
 	s := changed(t, "bulk: [{users: 700, in: [Staff]}]\nchanges: [{object: Domain Admins, sdprop: false, permissions: ['allow \"Domain Users\" write member']}]")
 	a := assess(t, &Catalogue{entries: []*Entry{builtinCatalogue(t).Entry("EC-01-no-way-to-tier-0")}}, Input{Snapshot: s, Options: testOptions()})
 	p := a.Paths
 	if len(p.Certain) != mostWays || p.CertainTotal <= 700 || p.Certain[0].Principal.Name != `CONTOSO\Domain Users` {
 		t.Errorf("%d of %d ways, the first of %s", len(p.Certain), p.CertainTotal, p.Certain[0].Principal.Name)
+	}
+	s = changed(t, "bulk: [{users: 700, in: [Staff]}]\nchanges: [{object: Domain Admins, sdprop: false, permissions: ['allow \"Authenticated Users\" write member']}]")
+	open := assess(t, &Catalogue{entries: []*Entry{builtinCatalogue(t).Entry("EC-01-no-way-to-tier-0")}}, Input{Snapshot: s, Options: testOptions()}).Paths.Certain
+	if len(open) != mostWays || !slices.ContainsFunc(open, func(w Way) bool { return w.Principal.SID == secdesc.AuthenticatedUsers.String() }) {
+		t.Errorf("%d ways, none of authenticated users", len(open))
 	}
 	if n := a.Controls[0].Fail; n != p.CertainTotal {
 		t.Errorf("%d failures, %d ways", n, p.CertainTotal)

@@ -135,16 +135,8 @@ func (t *tierZero) identities() (sure, possible []secdesc.SID) {
 	return slices.DeleteFunc(sure, in), slices.DeleteFunc(possible, in)
 }
 
-// powerAttrs are the attributes that make steps, and those by which the schema says
-// what an entry is about.
-var powerAttrs = []forest.Attr{
-	forest.Member, forest.PrimaryGroupID, forest.GroupType, forest.UserAccountControl, forest.SIDHistory,
-	forest.MsDSAllowedToDelegateTo, forest.MsDSAllowedToActOnBehalfOfOtherIdentity, forest.ServicePrincipalName,
-	forest.GPLink, forest.GPCFileSysPath, forest.AltSecurityIdentities, forest.MsDSGroupMSAMembership,
-	forest.MsDSManagedAccountPrecededByLink, forest.MsDSRevealOnDemandGroup, forest.MsDSOIDToGroupLink,
-	forest.TrustDirection, forest.TrustAttributes, forest.SecurityIdentifier, forest.CertificateTemplates,
-	forest.LDAPDisplayName, forest.SchemaIDGUID, forest.AttributeSecurityGUID,
-}
+// schemaAttrs are the attributes by which the schema says what an entry is about.
+var schemaAttrs = []forest.Attr{forest.LDAPDisplayName, forest.SchemaIDGUID, forest.AttributeSecurityGUID}
 
 // powerGaps says what was not read that may let more principals gain Tier 0.
 func (w *world) powerGaps(t *tierZero) []string {
@@ -157,26 +149,7 @@ func (w *world) powerGaps(t *tierZero) []string {
 			out = append(out, w.memberGaps(id)...)
 		}
 	}
-	for _, a := range powerAttrs {
-		if !w.s.Collected(a) {
-			if !w.outsideSchema(a) {
-				out = append(out, a.String()+" of all objects: not collected")
-			}
-			continue
-		}
-		n, first := 0, forest.None
-		for _, id := range w.s.Flawed(a) {
-			if d := w.domainIndex(id); d >= 0 && HiddenByDefault(w.s, id) {
-				continue
-			}
-			if n++; n == 1 {
-				first = id
-			}
-		}
-		if n > 0 {
-			out = append(out, a.String()+" of "+counted(n, w.s.DN(first), "objects")+": "+w.s.Why(first, a))
-		}
-	}
+	out = append(out, w.unreadAttrs()...)
 	n, first := 0, ""
 	for _, f := range w.s.Files() {
 		if f.State == forest.Unreadable {
@@ -199,6 +172,30 @@ func (w *world) powerGaps(t *tierZero) []string {
 		seen[s] = true
 		return had
 	})
+}
+
+// unreadAttrs says which attributes that control is decided by were not read.
+func (w *world) unreadAttrs() []string {
+	var out []string
+	missing := reach.Unasked(w.s)
+	for _, a := range schemaAttrs {
+		if !w.s.Collected(a) {
+			missing = append(missing, a)
+		} else if ids := w.s.Flawed(a); len(ids) > 0 {
+			out = append(out, a.String()+" of "+counted(len(ids), w.s.DN(ids[0]), "objects")+": "+w.s.Why(ids[0], a))
+		}
+	}
+	for _, a := range missing {
+		if !w.outsideSchema(a) {
+			out = append(out, a.String()+" of all objects: not collected")
+		}
+	}
+	for _, b := range reach.Blanks(w.s) {
+		if w.s.Collected(b.Attr) {
+			out = append(out, b.Attr.String()+" of "+counted(b.Objects, w.s.DN(b.First), "objects")+": "+b.Why)
+		}
+	}
+	return out
 }
 
 // controlPaths puts into words who can gain Tier 0.

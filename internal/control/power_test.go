@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/reach"
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
@@ -99,6 +100,42 @@ func TestControlPathsUnread(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Of every attribute that control is decided by it is said that it was not read, unless
+// the forest has none such: no principal passes for lack of it.
+func TestControlPathsWithoutAttributes(t *testing.T) {
+	s := changed(t, "")
+	if gaps := (&world{s: s}).unreadAttrs(); len(gaps) > 0 {
+		t.Fatalf("all was read, and yet %q", gaps)
+	}
+	all := map[forest.Attr]bool{}
+	for _, a := range forest.Attrs() {
+		all[a] = a < forest.AppliesTo // but not the schema's
+	}
+	for name, b := range map[string]blank{
+		"not asked for": {notAsked: all},
+		"unreadable":    {attr: func(_ forest.ID, a forest.Attr) bool { return all[a] }},
+	} {
+		w, tried := &world{s: b.of(t, s)}, 0
+		gaps := w.unreadAttrs()
+		for _, b := range reach.Blanks(w.s) {
+			if w.outsideSchema(b.Attr) {
+				continue
+			}
+			tried++
+			if !slices.ContainsFunc(gaps, func(g string) bool { return strings.HasPrefix(g, b.Attr.String()+" of ") }) {
+				t.Errorf("nothing is said of %s, which is %s: %q", b.Attr, name, gaps)
+			}
+		}
+		if tried < 15 {
+			t.Errorf("only %d attributes are %s", tried, name)
+		}
+	}
+	without := blank{notAsked: map[forest.Attr]bool{forest.MsDSHostServiceAccount: true}}.of(t, s)
+	if gaps := newWorld(Input{Snapshot: without, Options: testOptions(), Now: testNow}).tierZero().gaps; len(gaps) != 1 {
+		t.Errorf("what was not read is %q", gaps)
 	}
 }
 

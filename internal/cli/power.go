@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -150,12 +151,21 @@ func (c *command) explain(s *forest.Snapshot, q question) (*report.Power, error)
 		ways = append(ways, p)
 	}
 	if q.all && len(ways) > 0 {
-		ways = g.Paths(from, goals, q.most)
+		ways = several(ways[0], g.Paths(from, goals, q.most), q.most)
 		if len(ways) == q.most {
 			c.note("%d ways; there may be more: --max N lists more", len(ways))
 		}
 	}
 	return report.NewPaths(s, q.to, from, goals, ways, r.Unread()), nil
+}
+
+// several returns up to most ways, found shortest first, with best among them: a
+// certain way may be much longer than those that are only possible.
+func several(best reach.Path, found []reach.Path, most int) []reach.Path {
+	if len(found) > 0 && (!best.Certain() || slices.ContainsFunc(found, reach.Path.Certain)) {
+		return found
+	}
+	return append(found[:min(len(found), most-1)], best)
 }
 
 // power answers a question about effective control and writes the answer.

@@ -258,7 +258,7 @@ func (b *breadths) count(h *holds) {
 		if len(of) == 0 {
 			continue
 		}
-		h.kinds[HeldKind{Kind: kind, Class: b.g.s.Class(of[0])}] += len(of)
+		b.add(h.kinds, share, kind, 1)
 		h.objects += len(of)
 		if b.isHost(of[0]) {
 			h.nHosts += len(of)
@@ -274,6 +274,19 @@ func (b *breadths) count(h *holds) {
 		h.nHosts++
 	}
 	h.list = sortedKinds(h.kinds)
+}
+
+// add counts the objects of a share, or with by -1 takes them away. Only of classes that
+// the schema does not have there may be several.
+func (b *breadths) add(kinds map[HeldKind]int, share uint32, kind Kind, by int) {
+	of := b.t.objects[share]
+	if !b.g.shared[share].sub.class.IsZero() && len(of) > 0 {
+		kinds[HeldKind{Kind: kind, Class: b.g.s.Class(of[0])}] += by * len(of)
+		return
+	}
+	for _, id := range of {
+		kinds[HeldKind{Kind: kind, Class: b.g.s.Class(id)}] += by
+	}
 }
 
 // isHost reports whether id is a computer, and no service account.
@@ -315,10 +328,9 @@ func (b *breadths) sum(id forest.ID, h *holds, extra map[uint32]Kind) Breadth {
 		if len(of) == 0 || again && was <= k {
 			continue
 		}
-		class := b.g.s.Class(of[0])
-		kinds[HeldKind{Kind: k, Class: class}] += len(of)
+		b.add(kinds, share, k, 1)
 		if again {
-			kinds[HeldKind{Kind: was, Class: class}] -= len(of)
+			b.add(kinds, share, was, -1)
 			continue
 		}
 		out.Objects += len(of)

@@ -68,6 +68,34 @@ func TestBreadthsOfWildForests(t *testing.T) {
 	}
 }
 
+// What reach says that one principal holds for certain is what it is ranked by: over
+// objects of other domains too, and by pairs of rights.
+func TestHoldingsAreBreadths(t *testing.T) {
+	held := 0
+	for seed := range number("LEASTWISE_FORESTS", 40) {
+		s := newWildForest(uint64(seed + 1)).build(t)
+		g := reach.NewGraph(reach.New(s), nil)
+		g.Breadths(func(b reach.Breadth) bool {
+			want, got := map[reach.HeldKind]bool{}, map[reach.HeldKind]bool{}
+			for _, k := range b.Held {
+				want[k] = true
+			}
+			for _, h := range g.Holdings(b.ID, nil) {
+				if h.If == "" {
+					got[reach.HeldKind{Kind: h.Kind, Class: h.Class, Count: h.Count}] = true
+				}
+			}
+			if held += len(want); !maps.Equal(got, want) {
+				t.Errorf("seed %d: %s holds %v, ranked by %v", seed+1, s.DN(b.ID), got, want)
+			}
+			return true
+		})
+	}
+	if held < 100 {
+		t.Error("the forests prove too little")
+	}
+}
+
 // takes asks whether account a can take object o by rights on it, one access check
 // for each way to do it.
 func takes(r *reference, a, o forest.ID) bool {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // A Holding is what one right gives a principal by its own token: how many objects
@@ -21,26 +22,17 @@ type Holding struct {
 // largest first. An object that several rights give counts once, with the strongest.
 func (g *Graph) Holdings(id forest.ID, zone []forest.ID) []Holding {
 	t := g.byTrustee()
-	best := map[uint32]*grant{}
-	for _, sid := range g.x.Token(id) {
-		for _, r := range t.grants[sid] {
-			one := &g.grantsAt(r.share).list[r.index]
-			if one.gives != control && one.gives != owning || g.stopped(id, denials(one.deny, g.shared[r.share].dom)) {
-				continue
-			}
-			if have := best[r.share]; have == nil || cmp.Or(cmp.Compare(one.cond, have.cond), cmp.Compare(one.kind, have.kind)) < 0 {
-				best[r.share] = one
-			}
-		}
+	best := map[uint32]right{}
+	for dom := range int16(max(1, len(g.s.Domains()))) {
+		g.rightsIn(id, dom, t, best)
 	}
 	inZone := map[forest.ID]bool{}
 	for _, z := range zone {
 		inZone[z] = true
 	}
 	type key struct {
-		kind  Kind
+		right
 		class string
-		cond  cond
 	}
 	sums := map[key]*Holding{}
 	for share, one := range best {
@@ -48,7 +40,7 @@ func (g *Graph) Holdings(id forest.ID, zone []forest.ID) []Holding {
 			if o == id {
 				continue
 			}
-			k := key{one.kind, g.s.Class(o), one.cond}
+			k := key{one, g.s.Class(o)}
 			h := sums[k]
 			if h == nil {
 				h = &Holding{Kind: k.kind, Class: k.class, If: conds[k.cond]}
@@ -68,4 +60,51 @@ func (g *Graph) Holdings(id forest.ID, zone []forest.ID) []Holding {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Class, b.Class), cmp.Compare(a.If, b.If))
 	})
 	return out
+}
+
+// A right is what somebody holds of an object: certain ones are better.
+type right struct {
+	kind Kind
+	cond cond
+}
+
+// rightsIn adds to best, by share, the rights that id has over whole objects by the
+// token that it holds on the domain controllers of a domain.
+func (g *Graph) rightsIn(id forest.ID, dom int16, t *trustees, best map[uint32]right) {
+	token := g.tokenAt(id, dom)
+	may := func(share uint32, one *grant) bool {
+		d := g.shared[share].dom
+		return (d < 0 || d == dom) && (one.gives == control || one.gives == owning) && !g.stopped(id, denials(one.deny, dom))
+	}
+	take := func(share uint32, r right) {
+		if have, ok := best[share]; !ok || cmp.Or(cmp.Compare(r.cond, have.cond), cmp.Compare(r.kind, have.kind)) < 0 {
+			best[share] = r
+		}
+	}
+	for _, sid := range token {
+		for _, r := range t.grants[sid] {
+			if one := &g.grantsAt(r.share).list[r.index]; may(r.share, one) {
+				take(r.share, right{one.kind, one.cond})
+			}
+		}
+	}
+	side := func(share uint32, list []grant) (of cond, ok bool) {
+		for i := range list {
+			one := &list[i]
+			_, held := slices.BinarySearchFunc(token, one.who, secdesc.SID.Compare)
+			if held && may(share, one) && (!ok || one.cond < of) {
+				of, ok = one.cond, true
+			}
+		}
+		return of, ok
+	}
+	for _, share := range t.paired {
+		for _, p := range g.grantsAt(share).pairs {
+			left, isLeft := side(share, p.left)
+			other, isRight := side(share, p.right)
+			if isLeft && isRight {
+				take(share, right{p.kind, max(p.cond, left, other)})
+			}
+		}
+	}
 }

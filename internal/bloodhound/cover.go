@@ -75,7 +75,7 @@ func (c *Collection) coverOmissions(b *forest.Builder) {
 	if c.stats.outside > 0 {
 		b.Cover(forest.Coverage{
 			Area: forest.AreaSnapshot, Subject: "objects that others name", State: "partial", Count: c.stats.outside,
-			Reason: "members, linked policies or templates that are not among the collected objects",
+			Reason: "members, linked policies, templates and the like that are not among the collected objects, or named by no identifier",
 		})
 	}
 	if c.stats.hosts > 0 {

@@ -336,9 +336,12 @@ func (c *Collection) account(it *item, o *object, k kind) {
 	}
 	var readers []secdesc.ACE
 	for _, p := range o.AllowedToAct {
-		if sid, ok := parseSID(p.ObjectIdentifier); ok {
-			readers = append(readers, secdesc.ACE{Type: secdesc.Allow, Mask: secdesc.FullControl, SID: sid})
+		sid, ok := parseSID(p.ObjectIdentifier)
+		if !ok {
+			c.stats.outside++
+			continue
 		}
+		readers = append(readers, secdesc.ACE{Type: secdesc.Allow, Mask: secdesc.FullControl, SID: sid})
 	}
 	if readers != nil {
 		it.set("msDS-AllowedToActOnBehalfOfOtherIdentity", string(readersDescriptor(readers).Bytes()))
@@ -363,9 +366,12 @@ func (c *Collection) history(it *item, o *object) {
 	}
 	var sids []string
 	for _, s := range list {
-		if sid, ok := parseSID(s); ok {
-			sids = append(sids, string(sid.Bytes()))
+		sid, ok := parseSID(s)
+		if !ok {
+			c.stats.outside++
+			continue
 		}
+		sids = append(sids, string(sid.Bytes()))
 	}
 	it.set("sIDHistory", sids...)
 }

@@ -75,6 +75,28 @@ func TestNumbersOutOfRange(t *testing.T) {
 	}
 }
 
+// Names of rights that nobody knows are counted, and only so many are listed.
+func TestUnknownRightsAreBounded(t *testing.T) {
+	var aces []string
+	for i := range 3 * maxWords {
+		aces = append(aces, fmt.Sprintf(`{"PrincipalSID":"S-1-5-21-1-2-3-512","RightName":"R%d"},{"PrincipalSID":"nobody %d","RightName":"Owns"}`, i, i))
+	}
+	s := snapshotOf(t, map[string][]byte{"domains.json": []byte(`{"meta":{"type":"domains","count":1,"version":6},"data":[` +
+		strings.Replace(oneDomain, `"Aces":[]`, `"Aces":[`+strings.Join(aces, ",")+`]`, 1) + `]}`)})
+	listed, total := 0, 0
+	for _, c := range s.Coverage() {
+		if strings.HasPrefix(c.Subject, "right ") {
+			listed, total = listed+1, total+c.Count
+		}
+		if c.Subject == "right "+rightOfNoSID && c.Count != 3*maxWords {
+			t.Errorf("%d rights of no SID", c.Count)
+		}
+	}
+	if listed > maxWords+2 || total != 6*maxWords {
+		t.Errorf("%d listed with %d rights", listed, total)
+	}
+}
+
 // An archive whose files share their packed bytes is bounded as a whole.
 func TestPlausible(t *testing.T) {
 	for packed, want := range map[int64]int64{0: freeBytes, 1 << 20: freeBytes + 400<<20, 1 << 40: maxUnpacked, 1<<63 - 1: maxUnpacked} {

@@ -63,6 +63,24 @@ var grants = map[string]grant{
 	"readlapspassword":           {secdesc.ReadProperty | secdesc.ControlAccess, []secdesc.GUID{attrLAPSPlaceholder}},
 }
 
+// Subjects of coverage for rights that are passed over.
+const (
+	rightOfNoSID = "of a principal that is named by no SID"
+	otherRights  = "of many other names"
+)
+
+// maxWords bounds how many unknown rights are named; no collector has so many.
+const maxWords = 100
+
+// passOver counts a right in words that is not known.
+func (s *stats) passOver(word string) {
+	word = clip(word)
+	if _, had := s.rights[word]; !had && len(s.rights) >= maxWords {
+		word = otherRights
+	}
+	s.rights[word]++
+}
+
 // Rights in words that are kept elsewhere than in the object's DACL.
 const (
 	wordOwns     = "owns"
@@ -102,7 +120,7 @@ func (c *Collection) describe(k kind, o *object) described {
 		word := strings.ToLower(a.RightName)
 		sid, ok := parseSID(a.PrincipalSID)
 		if !ok {
-			c.stats.rights["for "+clip(a.PrincipalSID)+", which is no SID"]++
+			c.stats.rights[rightOfNoSID]++
 			continue
 		}
 		switch word {
@@ -115,7 +133,7 @@ func (c *Collection) describe(k kind, o *object) described {
 		}
 		entries := entriesOf(k, o, word, sid)
 		if entries == nil {
-			c.stats.rights[clip(a.RightName)]++
+			c.stats.passOver(a.RightName)
 			continue
 		}
 		for _, e := range entries {

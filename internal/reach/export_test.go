@@ -44,3 +44,17 @@ func (g *Graph) KeepComponent(core []forest.ID) {
 	}
 	g.components.list = append(g.components.list, one)
 }
+
+// FacetsNotedOnce reports whether a search over of shares notes every facet of each
+// once, however many those become.
+func FacetsNotedOnce(of int) bool {
+	var s facets
+	for i := range uint32(of) {
+		for f := range numFacets {
+			if !s.add(i, f, of) || s.add(i, f, of) {
+				return false
+			}
+		}
+	}
+	return true
+}

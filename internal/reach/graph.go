@@ -368,4 +368,5 @@ var facetNames = [numFacets]string{
 	revealing: "replicated secrets of ",
 	managing:  "administrators of ",
 	creating:  "new service accounts in ",
+	promoting: "a computer for a domain controller of ",
 }

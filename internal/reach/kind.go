@@ -38,6 +38,8 @@ const (
 	ReplicateSecrets
 	ReplicateLAPS
 	MigrateSIDHistory
+	InstallReplica
+	CreateComputer
 	WriteTemplate
 
 	// Links and structure.
@@ -118,6 +120,11 @@ var kinds = [numKinds]KindInfo{
 	WriteAccountControl: {
 		"write-account-control", "may write userAccountControl of", "a password that can be guessed", yieldsLogon, removeACE,
 	},
+	InstallReplica: {
+		"install-replica", "may add domain controllers to", "a computer that it can make one (DCShadow, rogue domain controller)",
+		"every account of the domain", removeACE,
+	},
+	CreateComputer:   {"create-computer", "may create computers for", "", "a computer of one's own", removeACE},
 	WriteLogonScript: {"write-logon-script", "may choose the logon script of", "the user logs on", yieldsLogon, removeACE},
 	WriteProfilePath: {"write-profile-path", "may choose the profile of", "the user logs on", yieldsLogon, removeACE},
 	ReadLAPS:         {"read-laps", "may read the local administrator's password of", "", "the host", removeACE},

@@ -21,6 +21,7 @@ const (
 	filtered               // attributes of a domain that read-only controllers lack
 	managing               // who administers a read-only domain controller
 	naming                 // the user principal name or DNS name of an account
+	promoting              // of a domain: a computer that can become its domain controller
 	numFacets
 )
 
@@ -88,6 +89,7 @@ const (
 	ifPublished
 	ifUnfiltered
 	ifNotRefused
+	ifReplica
 	numConds
 )
 
@@ -115,6 +117,7 @@ var conds = [numConds]string{
 	ifPublished:    "the certification authority publishes the template (not read), and its certificates count for logging on",
 	ifUnfiltered:   "the trust (not fully read) lets principals in with SIDs of their choice",
 	ifNotRefused:   "msDS-NeverRevealGroup (not read) does not name the account",
+	ifReplica:      "a site takes a server object for it, and domain controllers replicate with it",
 	ifSpoofed:      "the trust lets the SIDs in its SID history through",
 }
 

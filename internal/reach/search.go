@@ -73,8 +73,8 @@ type search struct {
 
 // facets are sets of facets by index into Graph.shared.
 type facets struct {
-	few map[uint32]uint8
-	all []uint8 // in place of few, once those became many
+	few map[uint32]uint16
+	all []uint16 // in place of few, once those became many
 }
 
 // add adds a facet of one of several indexes and reports whether it was not there
@@ -90,11 +90,11 @@ func (s *facets) add(i uint32, f facet, of int) bool {
 		return false
 	}
 	if s.few == nil {
-		s.few = map[uint32]uint8{}
+		s.few = map[uint32]uint16{}
 	}
 	s.few[i] = was | 1<<f
 	if len(s.few) > 256+of/64 {
-		s.all = make([]uint8, of)
+		s.all = make([]uint16, of)
 		for at, have := range s.few {
 			s.all[at] = have
 		}

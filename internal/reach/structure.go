@@ -29,6 +29,7 @@ func (g *Graph) structure() {
 	g.trusts()
 	g.readOnlyControllers()
 	g.newComputers()
+	g.installers()
 	if len(g.files) == 0 { // a view has them from its graph
 		g.readFiles()
 	}

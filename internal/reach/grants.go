@@ -119,7 +119,7 @@ func (c *compiler) handDown(rules []rule) {
 	all := compiler{d: &secdesc.Descriptor{Owner: c.d.Owner, DACL: own}, sub: c.sub}
 	all.selectEntries(rules)
 	for _, r := range rules {
-		if r.and != nil || r.kind == AddSelf || r.kind == WriteOwner && (c.ownerSet || c.sub.blockOwner) {
+		if r.still && !c.sub.noLogon || r.kind == AddSelf || r.kind == WriteOwner && (c.ownerSet || c.sub.blockOwner) {
 			continue
 		}
 		if r.kind != WriteDAC && r.kind != WriteOwner && r.gives != control && r.gives != c.sub.owned {
@@ -128,7 +128,7 @@ func (c *compiler) handDown(rules []rule) {
 		if r.logon && c.sub.noLogon {
 			r.cond = ifEnabled
 		}
-		for _, one := range all.walk(nil, r, r.mask, r.types) {
+		for _, one := range all.both(r) {
 			one.ace, one.kind, one.gives = implicit, Contains, control
 			if one.cond == certain && len(one.deny) == 0 {
 				c.out.handed = []grant{one}
@@ -138,6 +138,23 @@ func (c *compiler) handDown(rules []rule) {
 		}
 	}
 	c.out.handed = strongest(c.out.handed)
+}
+
+// both lists what the entries grant of all that a rule needs, to one SID that all hold.
+func (c *compiler) both(r rule) []grant {
+	list := c.walk(nil, r, r.mask, r.types)
+	if r.and == nil {
+		return list
+	}
+	var out []grant
+	for _, l := range list {
+		for _, and := range c.walk(nil, r, r.and.mask, r.and.types) {
+			one := l
+			one.cond, one.deny = max(l.cond, and.cond), append(slices.Clone(l.deny), and.deny...)
+			out = append(out, one)
+		}
+	}
+	return out
 }
 
 // owner adds the owner's implicit rights, and those of who can become owner
@@ -160,6 +177,9 @@ func (c *compiler) apply(r rule) {
 	}
 	if r.kind == WriteDAC {
 		r.gives = c.sub.owned
+	}
+	if r.still && !c.sub.noLogon {
+		return
 	}
 	if r.logon && c.sub.noLogon {
 		r.cond = ifEnabled

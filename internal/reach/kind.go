@@ -18,6 +18,7 @@ const (
 	Owner
 	WriteOwner
 	ResetPassword
+	EnableAccount
 	AddMember
 	AddSelf
 	WriteKeyCredential
@@ -98,8 +99,11 @@ var kinds = [numKinds]KindInfo{
 	Owner:         {"owner", "owns", "", yieldsObject, "set the owner to Domain Admins"},
 	WriteOwner:    {"write-owner", "may take ownership of", "", yieldsObject, removeACE},
 	ResetPassword: {"reset-password", "may reset the password of", "the account is enabled and may log on with a password", yieldsLogon, removeACE},
-	AddMember:     {"add-member", "may add members to", "", "membership", removeACE},
-	AddSelf:       {"add-self", "may add itself to", "", "membership of oneself", removeACE},
+	EnableAccount: {
+		"enable-account", "may enable for logon with a password, and reset the password of", "", yieldsLogon, "remove one of the entries",
+	},
+	AddMember: {"add-member", "may add members to", "", "membership", removeACE},
+	AddSelf:   {"add-self", "may add itself to", "", "membership of oneself", removeACE},
 	WriteKeyCredential: {
 		"write-key-credential", "may add key credentials to", "a domain controller with a certificate for PKINIT", yieldsLogon, removeACE,
 	},

@@ -364,6 +364,9 @@ func (r *reference) powers(id forest.ID) [][]secdesc.Request {
 		if !managed && (uac&(0x2|0x40000) == 0 || r.possible) {
 			out = append(out, []secdesc.Request{r.on(id, secdesc.ControlAccess, secdesc.MustGUID(refGUIDReset))})
 		}
+		if enable, ok := r.write(id, "userAccountControl"); ok && !managed && uac&(0x2|0x40000) != 0 {
+			out = append(out, []secdesc.Request{r.on(id, secdesc.ControlAccess, secdesc.MustGUID(refGUIDReset)), enable})
+		}
 		writes(true, "msDS-KeyCredentialLink")
 		writes(false, "altSecurityIdentities")
 		switch {

@@ -52,6 +52,7 @@ type rule struct {
 	and   *need // a second right that the same token must hold
 	cond  cond  // what must hold beside the right
 	logon bool  // of use only while the account can log on with a password
+	still bool  // of use only while it cannot
 }
 
 // A need is the second half of a rule.
@@ -164,6 +165,7 @@ func (m *ruleMaker) accounts() {
 	for _, a := range []aspect{userAspect, computerAspect} {
 		m.right(a, rule{kind: ResetPassword, mask: secdesc.ControlAccess, types: []secdesc.GUID{rightResetPassword}, logon: true})
 	}
+	m.revival()
 	for _, a := range []aspect{userAspect, computerAspect, serviceAccountAspect} {
 		m.write(a, "msDS-KeyCredentialLink", rule{kind: WriteKeyCredential})
 		m.write(a, "altSecurityIdentities", rule{kind: WriteAltSecurityIdentities, cond: ifCertificate})
@@ -186,6 +188,21 @@ func (m *ruleMaker) accounts() {
 	m.write(computerAspect, "msDS-RevealOnDemandGroup", rule{kind: WriteRevealed, gives: revealing})
 	m.write(computerAspect, "msDS-NeverRevealGroup", rule{kind: WriteRevealed, gives: revealing})
 	m.write(computerAspect, "managedBy", rule{kind: ManagesRODC, gives: managing})
+}
+
+// revival adds who can let an account log on with a password of his: one that is
+// disabled, or that must use a smart card (guide, app. I).
+func (m *ruleMaker) revival() {
+	uac := m.schema.Attr("userAccountControl")
+	if uac == nil {
+		return
+	}
+	for _, a := range []aspect{userAspect, computerAspect} {
+		m.right(a, rule{
+			kind: EnableAccount, mask: secdesc.ControlAccess, types: []secdesc.GUID{rightResetPassword}, still: true,
+			and: &need{secdesc.WriteProperty, typesOf(uac)},
+		})
+	}
 }
 
 // succession adds who can make a delegated managed service account the successor

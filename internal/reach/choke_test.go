@@ -113,3 +113,68 @@ func without(t *testing.T, g *reach.Graph, before *reach.Reach, u reach.Unit) *r
 	}
 	return view.WhoCan(before.Goals())
 }
+
+// Without what a smallest cut names nobody gains the goals but those who stay.
+func TestCutTakenAway(t *testing.T) {
+	plain := offline(t, replace(oneKeeper, "%P", "allow eve full-control"))
+	generated, _ := forestgen.Control(uint64(number("LEASTWISE_SEED", 3)), number("LEASTWISE_OBJECTS", 3000))
+	for name, s := range map[string]*forest.Snapshot{"plain": plain, "generated": generated} {
+		g := graphOf(s)
+		goals := g.Resolve(reach.TierZero())
+		before := g.WhoCan(goals)
+		cut := before.SmallestCut()
+		view, left := cutOff(t, s, g, cut)
+		if got := len(view.WhoCan(goals).Certain()); got != cut.Stay || left > 0 {
+			t.Errorf("%s: of %d, %d still gain Tier 0 without %d units, not the %d who stay; %d units cannot be taken away",
+				name, len(before.Certain()), got, len(cut.Units), cut.Stay, left)
+		}
+	}
+}
+
+// What some gain without anything that could be taken away hides nobody else from a
+// cut.
+func TestCutBesideOpenWays(t *testing.T) {
+	s := offline(t, replace(oneKeeper, "%P", "allow eve full-control"))
+	g := graphOf(s)
+	goals, eve := []forest.ID{named(t, s, "goal")}, named(t, s, "eve")
+	before := g.WhoCan(goals)
+	cut := before.SmallestCut()
+	view, _ := cutOff(t, s, g, cut)
+	if !before.Has(eve) || view.WhoCan(goals).Has(eve) || cut.Stay < 2 {
+		t.Errorf("eve gains the goal: %v; after a cut of %d units: %v; %d stay", before.Has(eve), len(cut.Units), view.WhoCan(goals).Has(eve), cut.Stay)
+	}
+}
+
+const oneKeeper = `
+ous: [{name: People}]
+users: [{name: eve, in: People}]
+groups: [{name: goal, in: People, permissions: ["%P"]}]
+`
+
+// cutOff takes the units of a cut away, and returns how many of them cannot be.
+func cutOff(t *testing.T, s *forest.Snapshot, g *reach.Graph, cut reach.CutSet) (view *reach.Graph, left int) {
+	t.Helper()
+	var changes []reach.Change
+	for _, u := range cut.Units {
+		c := reach.Change{Object: u.Object, Index: -1, Other: u.Member}
+		switch {
+		case u.ACE >= 0:
+			d, _ := s.Descriptor(u.Object)
+			c.Kind, c.Entry = reach.EntryRemoved, d.DACL.ACEs[u.ACE]
+		case u.Kind == reach.Membership && u.Member != forest.None:
+			c.Kind = reach.MemberRemoved
+		case u.Kind == reach.Owner:
+			c.Kind, c.Owner = reach.OwnerChanged, secdesc.System
+		default:
+			t.Log("left:", u)
+			left++
+			continue
+		}
+		changes = append(changes, c)
+	}
+	view, err := g.With(changes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return view, left
+}

@@ -17,7 +17,8 @@ func (g *Graph) SmallestCut(goals []forest.ID) CutSet { return g.WhoCan(goals).S
 // SmallestCut returns a smallest set of units to take away so that nobody gains a
 // goal for certain but those who stay: the effective members of groups among the
 // goals and what runs the domain. Their memberships are not touched. Whoever no
-// unit can cut off stays too.
+// unit can cut off stays too. As with choke points, of several entries of one object
+// that give a principal the same only the first is named: ask again without it.
 func (r *Reach) SmallestCut() CutSet {
 	w := newWeb(r.sureWays().whole())
 	f := newFlow(w)
@@ -82,6 +83,13 @@ type arc struct {
 }
 
 const anyRoom = 1 << 30
+
+// carry changes the room of an arc that has bounds.
+func (a *arc) carry(more int32) {
+	if a.room < anyRoom {
+		a.room += more
+	}
+}
 
 func newFlow(w *web) *flow {
 	out := w.outward()
@@ -167,8 +175,8 @@ func (f *flow) push(v, most int32) int32 {
 			return 0
 		}
 		if got < anyRoom {
-			f.arcs[a].room -= got
-			f.arcs[a^1].room += got
+			f.arcs[a].carry(-got)
+			f.arcs[a^1].carry(got)
 		}
 		return got
 	}

@@ -120,6 +120,9 @@ func (c *command) whatIf(cmd *cobra.Command, file string, o *output, at aim, lis
 	}
 	g := app.Power(s)
 	after, err := g.With(changes)
+	if errors.Is(err, reach.ErrUnread) {
+		return err
+	}
 	if errors.Is(err, reach.ErrUnfit) {
 		return usagef("nothing was simulated", "%v", err)
 	}

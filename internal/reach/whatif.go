@@ -15,6 +15,10 @@ import (
 // there, what it adds is there already, or the directory would refuse it.
 var ErrUnfit = errors.New("the change does not fit")
 
+// ErrUnread reports a change of which it is not known whether it fits, because what
+// it changes was not read. It is an ErrUnfit, too.
+var ErrUnread = fmt.Errorf("%w", ErrUnfit)
+
 // A ChangeKind says what a [Change] does.
 type ChangeKind uint8
 
@@ -90,6 +94,10 @@ func unfit(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrUnfit}, args...)...)
 }
 
+func notRead(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrUnread}, args...)...)
+}
+
 func (b *bend) apply(c Change) error {
 	if int(c.Object) >= b.v.Len() {
 		return unfit("there is no object %d", c.Object)
@@ -138,6 +146,9 @@ func (b *bend) addMember(group, member forest.ID) error {
 	case group == member:
 		return unfit("%s cannot be a member of itself", b.name(group))
 	}
+	if _, st := b.v.Int(group, forest.GroupType); st != forest.Known {
+		return notRead("the scope of %s was not read, so it is not known whether %s may be a member", b.name(group), b.name(member))
+	}
 	if why := b.outOfScope(group, member); why != "" {
 		return unfit("%s cannot be a member of %s: %s", b.name(member), b.name(group), why)
 	}
@@ -155,13 +166,11 @@ const (
 // ([MS-ADTS] 3.1.1.5.3.1.2, groupType).
 func (b *bend) outOfScope(group, member forest.ID) string {
 	x := b.g.x
-	t, st := b.v.Int(group, forest.GroupType)
+	t, _ := b.v.Int(group, forest.GroupType)
 	mt, _ := b.v.Int(member, forest.GroupType)
 	apart := x.domain[group] != x.domain[member]
 	foreign := x.is(member, hasForeign)
 	switch {
-	case st != forest.Known:
-		return "the scope of the group could not be read"
 	case mt&groupDomainLocal != 0 && (t&groupDomainLocal == 0 || apart):
 		return "a domain-local group is only for domain-local groups of its domain"
 	case foreign && t&groupDomainLocal == 0:
@@ -175,7 +184,7 @@ func (b *bend) outOfScope(group, member forest.ID) string {
 }
 
 func (b *bend) removeMember(group, member forest.ID) error {
-	links, _ := b.v.Links(group, forest.Member)
+	links, st := b.v.Links(group, forest.Member)
 	switch {
 	case slices.Contains(links, member):
 		b.pair(group, member, false)
@@ -184,6 +193,8 @@ func (b *bend) removeMember(group, member forest.ID) error {
 		return unfit("%s is a member of %s by its primary group, which has to be changed first", b.name(member), b.name(group))
 	case slices.Contains(b.g.x.GroupsOf(member), group):
 		return unfit("%s is a member of %s only through another group: take it out of that one", b.name(member), b.name(group))
+	case st == forest.Unreadable:
+		return notRead("the members of %s were not read, so it is not known whether %s is one", b.name(group), b.name(member))
 	}
 	return unfit("%s is not a member of %s", b.name(member), b.name(group))
 }
@@ -198,9 +209,9 @@ func (b *bend) descriptor(id forest.ID) (*secdesc.Descriptor, error) {
 	d, st := b.v.Descriptor(id)
 	switch {
 	case st != forest.Known:
-		return nil, unfit("the permissions of %s were not read", b.name(id))
+		return nil, notRead("the permissions of %s were not read", b.name(id))
 	case d.DACL == nil && !d.HasNullDACL():
-		return nil, unfit("the DACL of %s was not read", b.name(id))
+		return nil, notRead("the DACL of %s was not read", b.name(id))
 	}
 	return d, nil
 }
@@ -315,7 +326,7 @@ func (b *bend) relink(c Change) error {
 	}
 	text, st := b.v.Str(c.Object, forest.GPLink)
 	if st == forest.Unreadable {
-		return unfit("the links of %s were not read", b.name(c.Object))
+		return notRead("the links of %s were not read", b.name(c.Object))
 	}
 	links, err := gpo.ParseLinks(text)
 	if err != nil {
@@ -356,7 +367,7 @@ func (b *bend) flag(id forest.ID, bit int64, set bool) error {
 	case !b.g.x.isAccount(id):
 		return unfit("%s is no account", b.name(id))
 	case st != forest.Known:
-		return unfit("userAccountControl of %s was not read", b.name(id))
+		return notRead("userAccountControl of %s was not read", b.name(id))
 	case set && uac&bit != 0:
 		return unfit("%s is %s already", b.name(id), name)
 	case !set && uac&bit == 0:

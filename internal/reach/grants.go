@@ -373,8 +373,8 @@ func covers(many, few []secdesc.SID) bool {
 	return true
 }
 
-// subjectOf says how the rights on id are looked at; the second result is a small
-// number that is equal for objects with equal answers.
+// subjectOf says how the rights on id are looked at: it is equal for objects that an
+// equal descriptor gives equal answers.
 func (g *Graph) subjectOf(id forest.ID) subject {
 	k := g.classes[g.s.ClassIndex(id)]
 	sub := subject{aspect: k.aspect, class: k.guid}

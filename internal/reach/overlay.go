@@ -13,8 +13,7 @@ import (
 type memberPair struct{ group, member forest.ID }
 
 // with returns the memberships of v, a view of the snapshot of x in which the given
-// links differ. What is known to lie above and below
-// other groups is shared with x.
+// links differ. What is known to lie above and below other groups is shared with x.
 func (x *Index) with(v *forest.Snapshot, pairs []memberPair) *Index {
 	y := *x
 	y.s = v

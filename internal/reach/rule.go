@@ -122,7 +122,7 @@ var conds = [numConds]string{
 	ifSpoofed:      "the trust lets the SIDs in its SID history through",
 }
 
-// ruleSet makes the rules of all aspects from the forest's own schema. Attributes
+// A ruleMaker makes the rules of all aspects from the forest's own schema. Attributes
 // and rights that the schema does not have give no rule, or, where the GUID is the
 // same in every forest, are taken from well-known constants.
 type ruleMaker struct {

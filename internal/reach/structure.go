@@ -255,7 +255,7 @@ func (g *Graph) trustees(d *secdesc.Descriptor, id forest.ID, k Kind, need secde
 	}
 }
 
-// Zone 0 is what must not be reached. It is data: a zone lists objects by SID,
+// A Zone is what others must not reach. It is data: a zone lists objects by SID,
 // relative identifier or name.
 type Zone struct {
 	Name    string

@@ -40,8 +40,9 @@ controller does, over the whole token of the account that acts. Conditional entr
 	b.WriteString(`
 Not followed, because the directory and SYSVOL do not tell: sessions, services and tasks on hosts, local accounts, relayed authentication, permissions and
 registry settings of certification authorities (ESC6, 8, 11, 12, 16, and the authority's own officers of ESC7), the principal that an encrypted local password was
-encrypted for. Writing gPOptions (blocking inheritance) takes protection away but gives no control; writing msDS-AllowedToDelegateTo needs
-SeEnableDelegationPrivilege on a domain controller besides: neither is a step.
+encrypted for. Writing gPOptions (blocking inheritance) takes protection away but gives no control and is no step. Writing
+msDS-AllowedToDelegateTo, or TRUSTED_FOR_DELEGATION into userAccountControl, is one only with SeEnableDelegationPrivilege on domain controllers: where no policy
+sets that right Administrators have it, and nobody else.
 `)
 	if *update {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {

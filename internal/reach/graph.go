@@ -360,13 +360,14 @@ func (g *Graph) nameOf(v node) string {
 
 // facetNames stand before the name of the object that a facet is of.
 var facetNames = [numFacets]string{
-	linking:   "policies of ",
-	filing:    "files of the policy ",
-	enrolling: "certificates of ",
-	filtered:  "filtered attributes of ",
-	naming:    "name of ",
-	revealing: "replicated secrets of ",
-	managing:  "administrators of ",
-	creating:  "new service accounts in ",
-	promoting: "a computer for a domain controller of ",
+	linking:    "policies of ",
+	filing:     "files of the policy ",
+	enrolling:  "certificates of ",
+	filtered:   "filtered attributes of ",
+	naming:     "name of ",
+	revealing:  "replicated secrets of ",
+	managing:   "administrators of ",
+	creating:   "new service accounts in ",
+	promoting:  "a computer for a domain controller of ",
+	delegating: "an account for delegation in ",
 }

@@ -41,6 +41,7 @@ const (
 	MigrateSIDHistory
 	InstallReplica
 	CreateComputer
+	EnableDelegation
 	WriteTemplate
 
 	// Links and structure.
@@ -127,6 +128,10 @@ var kinds = [numKinds]KindInfo{
 	InstallReplica: {
 		"install-replica", "may add domain controllers to", "a computer that it can make one (DCShadow, rogue domain controller)",
 		"every account of the domain", removeACE,
+	},
+	EnableDelegation: {
+		"enable-delegation", "may enable an account of its own for delegation in", "SeEnableDelegationPrivilege on domain controllers",
+		"its domain controllers, as any user that may be delegated", "take the user right away, or remove the entry",
 	},
 	CreateComputer:   {"create-computer", "may create computers for", "", "a computer of one's own", removeACE},
 	WriteLogonScript: {"write-logon-script", "may choose the logon script of", "the user logs on", yieldsLogon, removeACE},

@@ -27,7 +27,7 @@ func (g *Graph) installers() {
 		p := promotion{g: g, head: head, of: g.facetOf(d.Head, promoting), taken: map[secdesc.SID]bool{}}
 		p.install(joint{gains: []node{p.of}})
 		p.computers(d)
-		p.creators()
+		g.creators(p.head.dom, p.of)
 		for _, h := range g.newJoiners(d) {
 			p.install(joint{legs: []leg{h}})
 		}
@@ -80,19 +80,19 @@ func (p *promotion) computers(d forest.Domain) {
 	}
 }
 
-// creators adds who can create computers in a container, and so owns them.
-func (p *promotion) creators() {
-	g := p.g
+// creators adds that who can create computers in containers of a domain, and so owns
+// them, gains to.
+func (g *Graph) creators(dom int16, to node) {
 	class := g.s.Schema().Class("computer")
 	seen := map[uint32]bool{}
 	for _, a := range []aspect{containerAspect, domainAspect} {
-		for id := range g.within(p.head.dom, a) {
-			g.link(edge{from: g.wholeOf(id), to: p.of, kind: Includes, via: forest.None})
+		for id := range g.within(dom, a) {
+			g.link(edge{from: g.wholeOf(id), to: to, kind: Includes, via: forest.None})
 			if class == nil || seen[g.sharer[id]] {
 				continue
 			}
 			seen[g.sharer[id]] = true
-			g.grantees(id, g.beyond(id, rule{kind: CreateComputer, mask: secdesc.CreateChild, types: []secdesc.GUID{class.GUID}}), p.of)
+			g.grantees(id, g.beyond(id, rule{kind: CreateComputer, mask: secdesc.CreateChild, types: []secdesc.GUID{class.GUID}}), to)
 		}
 	}
 }

@@ -11,17 +11,18 @@ import (
 type facet uint8
 
 const (
-	control   facet = iota // full control; of a principal: its identity too
-	linking                // which policies are linked to a container
-	creating               // delegated managed service accounts below a container
-	owning                 // of an account: its object, beside its identity
-	filing                 // the files of a policy
-	enrolling              // certificates of a template, or from a certification authority
-	revealing              // whose secrets a read-only domain controller may hold
-	filtered               // attributes of a domain that read-only controllers lack
-	managing               // who administers a read-only domain controller
-	naming                 // the user principal name or DNS name of an account
-	promoting              // of a domain: a computer that can become its domain controller
+	control    facet = iota // full control; of a principal: its identity too
+	linking                 // which policies are linked to a container
+	creating                // delegated managed service accounts below a container
+	owning                  // of an account: its object, beside its identity
+	filing                  // the files of a policy
+	enrolling               // certificates of a template, or from a certification authority
+	revealing               // whose secrets a read-only domain controller may hold
+	filtered                // attributes of a domain that read-only controllers lack
+	managing                // who administers a read-only domain controller
+	naming                  // the user principal name or DNS name of an account
+	promoting               // of a domain: a computer that can become its domain controller
+	delegating              // of a domain: an account of one's own that can be enabled for delegation
 	numFacets
 )
 

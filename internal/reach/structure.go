@@ -30,6 +30,7 @@ func (g *Graph) structure() {
 	g.readOnlyControllers()
 	g.newComputers()
 	g.installers()
+	g.enablers()
 	if len(g.files) == 0 { // a view has them from its graph
 		g.readFiles()
 	}

@@ -80,7 +80,7 @@ func (g *Graph) certificates() {
 func (g *Graph) issuers() (list []forest.ID, unsure map[forest.ID]bool) {
 	trusted := map[string]bool{}
 	unread := !g.s.Collected(forest.CACertificate) // of those that are trusted
-	for id := range g.ofAspect(otherAspect, "certificationAuthority") {
+	for id := range g.ofAspect(storeAspect, "certificationAuthority") {
 		if strings.EqualFold(g.s.Name(id), "NTAuthCertificates") {
 			certs, st := g.s.Strs(id, forest.CACertificate)
 			unread = unread || st == forest.Unreadable
@@ -289,14 +289,10 @@ func (g *Graph) heads() []forest.ID {
 }
 
 // authorityEdges adds that who controls an authority's host holds its key, and
-// that who controls what is trusted can add an authority of his own.
+// that who controls what is trusted can add an authority of his own: for certain
+// with both a root and NTAuthCertificates (ESC5), with one of them if the other has
+// it already.
 func (g *Graph) authorityEdges(issuers []forest.ID) {
-	var trust []forest.ID
-	for _, id := range g.s.With(forest.CACertificate) {
-		if g.s.IsA(id, "certificationAuthority") {
-			trust = append(trust, id)
-		}
-	}
 	for _, head := range g.heads() {
 		for _, ca := range issuers {
 			g.link(edge{from: node(ca), to: node(head), kind: IssuesCertificates, cond: ifTrustedRoot, via: ca, text: "pKIEnrollmentService"})
@@ -305,8 +301,35 @@ func (g *Graph) authorityEdges(issuers []forest.ID) {
 				g.link(edge{from: node(h), to: node(head), kind: IssuesCertificates, via: ca, text: "holds the key of " + g.s.Name(ca)})
 			}
 		}
-		for _, id := range trust {
-			g.link(edge{from: node(id), to: node(head), kind: IssuesCertificates, cond: ifTrustedRoot, via: id, text: "cACertificate"})
+		g.ownAuthority(node(head))
+	}
+}
+
+// ownAuthority adds who can have domain controllers trust an authority of his own.
+// Every computer takes the roots over from the directory; of the certificates in
+// other stores (AIA, cross certificates) none becomes trusted by that.
+func (g *Graph) ownAuthority(head node) {
+	var logon, roots []forest.ID
+	for id := range g.ofAspect(storeAspect, "certificationAuthority") {
+		in := g.s.Parent(id)
+		switch {
+		case strings.EqualFold(g.s.Name(id), "NTAuthCertificates"):
+			logon = append(logon, id)
+			g.link(edge{from: node(id), to: head, kind: IssuesCertificates, cond: ifTrustedRoot, via: id, text: "cACertificate"})
+			continue
+		case in != forest.None && strings.EqualFold(g.s.Name(in), "Certification Authorities"):
+			roots = append(roots, id)
+			if !slices.Contains(roots, in) {
+				roots = append(roots, in) // a new one can be put there
+			}
+			g.link(edge{from: node(id), to: head, kind: IssuesCertificates, cond: ifNTAuth, via: id, text: "cACertificate"})
+			continue
+		}
+		g.link(edge{from: node(id), to: head, kind: IssuesCertificates, cond: ifTrustedRoot, via: id, text: "cACertificate"})
+	}
+	for _, n := range logon {
+		for _, r := range roots {
+			g.joints[head] = append(g.joints[head], joint{to: head, kind: IssuesCertificates, gains: []node{node(n), node(r)}})
 		}
 	}
 }

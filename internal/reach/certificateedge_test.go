@@ -141,3 +141,45 @@ func TestWeakMapping(t *testing.T) {
 		ask(t, text, question{"eve", "ann", want, ""})
 	}
 }
+
+// Who can make an authority of his own a root, and have its certificates count for
+// logging on, needs nothing else: ESC5. One of both depends on the other.
+func TestOwnAuthority(t *testing.T) {
+	const stores = `
+  - name: Root
+    in: "CN=Certification Authorities,CN=Public Key Services,CN=Services,CN=Configuration"
+    classes: [top, certificationAuthority]
+    attributes: {cACertificate: ["base64:MIID"], authorityRevocationList: ["base64:AA=="], certificateRevocationList: ["base64:AA=="]}
+    permissions: [%R]
+  - name: Middle
+    in: "CN=AIA,CN=Public Key Services,CN=Services,CN=Configuration"
+    classes: [top, certificationAuthority]
+    attributes: {cACertificate: ["base64:MIIE"], authorityRevocationList: ["base64:AA=="], certificateRevocationList: ["base64:AA=="]}
+    permissions: [%M]
+permissions:
+  - {on: "CN=NTAuthCertificates,CN=Public Key Services,CN=Services,CN=Configuration", lines: [%A]}
+  - {on: "CN=Certification Authorities,CN=Public Key Services,CN=Services,CN=Configuration", lines: [%Z]}
+`
+	const write, way = "allow eve write cACertificate", "issues-certificates"
+	for name, c := range map[string]struct {
+		marks map[string]string
+		want  string
+		kinds string
+	}{
+		"both":             {map[string]string{"%A": write, "%R": write}, "certain", ""},
+		"by control":       {map[string]string{"%A": "allow Enrollers write-permissions", "%R": "allow eve write-owner"}, "certain", ""},
+		"new root":         {map[string]string{"%A": write, "%Z": "allow eve full-control"}, "certain", ""},
+		"NTAuth alone":     {map[string]string{"%A": write}, "possible", "write-ca-certificate " + way},
+		"root alone":       {map[string]string{"%R": write}, "possible", "write-ca-certificate " + way},
+		"of two tokens":    {map[string]string{"%A": "allow ann write cACertificate", "%R": write}, "possible", "write-ca-certificate " + way},
+		"no root":          {map[string]string{"%A": write, "%M": "allow eve full-control"}, "possible", ""},
+		"another property": {map[string]string{"%A": "allow eve write description", "%R": "allow eve write description"}, "none", ""},
+		"denied":           {map[string]string{"%A": write, "%R": "deny eve write cACertificate, " + write}, "possible", ""},
+	} {
+		text := pki(map[string]string{"%T": clientAuth + byUPN + free, "%P": "", "%A": ""}) + stores
+		for _, mark := range []string{"%A", "%R", "%Z", "%M"} {
+			text = replace(text, mark, c.marks[mark])
+		}
+		t.Run(name, func(t *testing.T) { ask(t, text, question{"eve", fixtureBase, c.want, c.kinds}) })
+	}
+}

@@ -182,6 +182,8 @@ func (g *Graph) aspectOf(id forest.ID) aspect {
 		return policyAspect
 	case is("pKICertificateTemplate"):
 		return templateAspect
+	case is("certificationAuthority"):
+		return storeAspect
 	case is("pKIEnrollmentService"):
 		return authorityAspect
 	case is("organizationalUnit"), is("domainDNS"), is("container"), is("builtinDomain"), is("site"):

@@ -42,6 +42,7 @@ const (
 	InstallReplica
 	CreateComputer
 	EnableDelegation
+	WriteCACertificate
 	WriteTemplate
 
 	// Links and structure.
@@ -129,6 +130,7 @@ var kinds = [numKinds]KindInfo{
 		"install-replica", "may add domain controllers to", "a computer that it can make one (DCShadow, rogue domain controller)",
 		"every account of the domain", removeACE,
 	},
+	WriteCACertificate: {"write-ca-certificate", "may write the certificates in", "", yieldsObject, removeACE},
 	EnableDelegation: {
 		"enable-delegation", "may enable an account of its own for delegation in", "SeEnableDelegationPrivilege on domain controllers",
 		"its domain controllers, as any user that may be delegated", "take the user right away, or remove the entry",

@@ -40,6 +40,7 @@ const (
 	policyAspect
 	templateAspect
 	authorityAspect // enrollment services of certification authorities
+	storeAspect     // certificates of certification authorities, in their stores
 	fileAspect      // files of SYSVOL
 	numAspects
 )
@@ -82,6 +83,7 @@ const (
 	ifUnpatched
 	ifAgentAllowed
 	ifTrustedRoot
+	ifNTAuth
 	ifRevealed
 	ifSpoofed
 	ifQuota
@@ -110,6 +112,7 @@ var conds = [numConds]string{
 	ifOnHost:       "it may log on to the host",
 	ifUnpatched:    "the certification authority lacks the update for CVE-2024-49019",
 	ifAgentAllowed: "the certification authority does not restrict enrollment agents (registry, not read)",
+	ifNTAuth:       "the certificates are among those of NTAuthCertificates",
 	ifTrustedRoot:  "the certificate chains to a root that domain controllers trust",
 	ifRevealed:     "it controls the read-only domain controller too",
 	ifDefault:      "domain controllers have Windows' default for the user right (no policy sets it)",
@@ -153,6 +156,7 @@ func makeRules(schema *forest.Schema) *[numAspects][]rule {
 	m.containers()
 	m.right(templateAspect, rule{kind: Enrolls, mask: secdesc.ControlAccess, types: []secdesc.GUID{rightEnroll}, gives: enrolling})
 	m.right(authorityAspect, rule{kind: Enrolls, mask: secdesc.ControlAccess, types: []secdesc.GUID{rightEnroll}, gives: enrolling})
+	m.write(storeAspect, "cACertificate", rule{kind: WriteCACertificate})
 	for _, name := range []string{"gPCFileSysPath", "gPCMachineExtensionNames", "gPCUserExtensionNames"} {
 		m.write(policyAspect, name, rule{kind: WritePolicy})
 	}

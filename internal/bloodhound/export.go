@@ -246,34 +246,33 @@ func (e *exporter) evidence(p map[string]any, list []reach.Evidence) {
 
 // Write writes the graph as JSON, one node or edge a line.
 func (o *OpenGraph) Write(w io.Writer) error {
-	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, `{"metadata":{"source_kind":%q},"graph":{"nodes":[`, SourceKind)
-	if err := lines(b, o.Nodes); err != nil {
+	b := bufio.NewWriter(w) // keeps the first error for Flush
+	put := func(format string, args ...any) { _, _ = fmt.Fprintf(b, format, args...) }
+	put(`{"metadata":{"source_kind":%q},"graph":{"nodes":[`, SourceKind)
+	if err := lines(put, o.Nodes); err != nil {
 		return err
 	}
-	b.WriteString("\n],\"edges\":[")
-	if err := lines(b, o.Edges); err != nil {
+	put("\n],\"edges\":[")
+	if err := lines(put, o.Edges); err != nil {
 		return err
 	}
-	b.WriteString("\n]}}\n")
+	put("\n]}}\n")
 	if err := b.Flush(); err != nil {
 		return fmt.Errorf("writing OpenGraph: %w", err)
 	}
 	return nil
 }
 
-// lines writes the elements of a list.
-func lines[T any](b *bufio.Writer, list []T) error {
+// lines prints the elements of a list.
+func lines[T any](put func(string, ...any), list []T) error {
+	comma := ""
 	for i := range list {
 		data, err := json.Marshal(&list[i])
 		if err != nil {
 			return fmt.Errorf("writing OpenGraph: %w", err)
 		}
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteByte('\n')
-		b.Write(data)
+		put("%s\n%s", comma, data)
+		comma = ","
 	}
 	return nil
 }

@@ -207,7 +207,6 @@ func (b *breadths) hold(tokens [][]secdesc.SID) *holds {
 type user struct {
 	b     *breadths
 	h     *holds
-	id    forest.ID
 	dom   int16
 	token []secdesc.SID
 }

@@ -24,7 +24,7 @@ func (r *Reach) SmallestCut() CutSet {
 	f := newFlow(w)
 	f.run()
 	out := CutSet{}
-	for v := range uint32(w.nodes) + 1 {
+	for v := range w.nodes + 1 {
 		if w.principal(v) != forest.None && (f.stay[v] || f.uncut[v]) {
 			out.Stay++
 		}

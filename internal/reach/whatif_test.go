@@ -400,7 +400,7 @@ func (f *wildForest) randomChange(r *rand.Rand, s *forest.Snapshot, kind reach.C
 	switch c.change.Kind {
 	case reach.MemberAdded:
 		if pc := slices.IndexFunc(f.objects, func(x wildObject) bool { return x.name == "pc0" }); pc >= 0 && r.IntN(2) == 0 {
-			k, other = pc, &f.objects[pc]
+			other = &f.objects[pc]
 			c.change.Other = f.find(s, other)
 		}
 		c.edit = func(f *wildForest) { f.objects[i].members = append(f.objects[i].members, other.name) }

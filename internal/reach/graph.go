@@ -46,6 +46,8 @@ type Graph struct {
 	rodcs      []forest.ID                //
 	stamp      map[forest.ID]forest.ID    // AdminSDHolder of the objects that it covers
 	files      map[forest.ID][]fileGrants // by policy
+	selective  map[secdesc.SID]selective  // by the domain that is trusted
+	nobody     node                       // who is not let in by any domain controller
 	unnamed    []forest.ID                // published templates whose certificates name nobody for sure
 	past       map[secdesc.SID]node       // SIDs that are in somebody's SID history
 	local      map[forest.ID][]forest.ID  // domain-local groups that principals are in by SID history
@@ -271,7 +273,7 @@ func (g *Graph) holders(sid secdesc.SID, dom int16, yield func(node)) {
 	case id != forest.None && !g.x.is(id, hasForeign) && g.x.group[id] == notGroup:
 		yield(node(id))
 	case len(groups) == 0:
-		yield(g.identity(sid))
+		yield(g.acting(sid))
 	}
 }
 

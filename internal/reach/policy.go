@@ -155,6 +155,10 @@ func (q *search) hosted(id forest.ID) {
 		q.follow(edge{from: g.facetOf(p.Policy.ID, filing), to: to, kind: PolicyApplies, cond: c, via: forest.None, text: p.Policy.String()})
 	}
 	for _, h := range g.hostPower(r) {
+		if _, ok := g.selective[h.sid.Domain()]; ok { // whether the host lets it in is not looked at
+			q.follow(edge{from: g.identity(h.sid), to: to, kind: h.kind, cond: max(h.cond, ifAuthenticates), via: forest.None, text: h.text})
+			continue
+		}
 		g.holders(h.sid, g.x.domain[id], func(v node) {
 			q.follow(edge{from: v, to: to, kind: h.kind, cond: h.cond, via: forest.None, text: h.text})
 		})

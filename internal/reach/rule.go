@@ -84,6 +84,7 @@ const (
 	ifAgentAllowed
 	ifTrustedRoot
 	ifNTAuth
+	ifAuthenticates
 	ifRevealed
 	ifSpoofed
 	ifQuota
@@ -98,32 +99,33 @@ const (
 )
 
 var conds = [numConds]string{
-	ifGuessed:      "its password can be guessed",
-	ifLogsOn:       "the user logs on",
-	ifWeakMapping:  "domain controllers map certificates by name (registry, not read)",
-	ifCertificate:  "a certificate of an issuer that domain controllers trust can be had",
-	ifMigration:    "there is a trust, and auditing, as DsAddSidHistory demands",
-	ifServer2025:   "a domain controller of Windows Server 2025 answers that lacks the update of August 2025",
-	ifEnabled:      "the account is enabled for logon with a password",
-	ifCondition:    "the condition of the entry turns out so",
-	ifConnects:     "the other connects to it, or can be made to",
-	ifFilter:       "the policy applies (WMI filter, site or unread data decide)",
-	ifDecryptor:    "it is the principal that the password was encrypted for",
-	ifOnHost:       "it may log on to the host",
-	ifUnpatched:    "the certification authority lacks the update for CVE-2024-49019",
-	ifAgentAllowed: "the certification authority does not restrict enrollment agents (registry, not read)",
-	ifNTAuth:       "the certificates are among those of NTAuthCertificates",
-	ifTrustedRoot:  "the certificate chains to a root that domain controllers trust",
-	ifRevealed:     "it controls the read-only domain controller too",
-	ifDefault:      "domain controllers have Windows' default for the user right (no policy sets it)",
-	ifQuota:        "ms-DS-MachineAccountQuota (not read) is not 0",
-	ifInSite:       "the account or computer is in the site (not known)",
-	ifTemplate:     "what was not read of the certificate template does not stand against it",
-	ifPublished:    "the certification authority publishes the template (not read), and its certificates count for logging on",
-	ifUnfiltered:   "the trust (not fully read) lets principals in with SIDs of their choice",
-	ifNotRefused:   "msDS-NeverRevealGroup (not read) does not name the account",
-	ifReplica:      "a site takes a server object for it, and domain controllers replicate with it",
-	ifSpoofed:      "the trust lets the SIDs in its SID history through",
+	ifGuessed:       "its password can be guessed",
+	ifLogsOn:        "the user logs on",
+	ifWeakMapping:   "domain controllers map certificates by name (registry, not read)",
+	ifCertificate:   "a certificate of an issuer that domain controllers trust can be had",
+	ifMigration:     "there is a trust, and auditing, as DsAddSidHistory demands",
+	ifServer2025:    "a domain controller of Windows Server 2025 answers that lacks the update of August 2025",
+	ifEnabled:       "the account is enabled for logon with a password",
+	ifCondition:     "the condition of the entry turns out so",
+	ifConnects:      "the other connects to it, or can be made to",
+	ifFilter:        "the policy applies (WMI filter, site or unread data decide)",
+	ifDecryptor:     "it is the principal that the password was encrypted for",
+	ifOnHost:        "it may log on to the host",
+	ifUnpatched:     "the certification authority lacks the update for CVE-2024-49019",
+	ifAgentAllowed:  "the certification authority does not restrict enrollment agents (registry, not read)",
+	ifAuthenticates: "the computer lets it authenticate (selective authentication)",
+	ifNTAuth:        "the certificates are among those of NTAuthCertificates",
+	ifTrustedRoot:   "the certificate chains to a root that domain controllers trust",
+	ifRevealed:      "it controls the read-only domain controller too",
+	ifDefault:       "domain controllers have Windows' default for the user right (no policy sets it)",
+	ifQuota:         "ms-DS-MachineAccountQuota (not read) is not 0",
+	ifInSite:        "the account or computer is in the site (not known)",
+	ifTemplate:      "what was not read of the certificate template does not stand against it",
+	ifPublished:     "the certification authority publishes the template (not read), and its certificates count for logging on",
+	ifUnfiltered:    "the trust (not fully read) lets principals in with SIDs of their choice",
+	ifNotRefused:    "msDS-NeverRevealGroup (not read) does not name the account",
+	ifReplica:       "a site takes a server object for it, and domain controllers replicate with it",
+	ifSpoofed:       "the trust lets the SIDs in its SID history through",
 }
 
 // A ruleMaker makes the rules of all aspects from the forest's own schema. Attributes

@@ -458,7 +458,7 @@ func (g *Graph) behind(fsp forest.ID) node {
 	if local := g.x.standsFor(fsp); local != forest.None {
 		return node(local)
 	}
-	return g.identity(g.s.SID(fsp))
+	return g.acting(g.s.SID(fsp))
 }
 
 // controllers visits those that control id other than as a member.

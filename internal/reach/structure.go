@@ -18,6 +18,7 @@ const (
 // structure adds the edges that attributes and the directory's own workings make.
 // What the tree and member links say is followed where it stands.
 func (g *Graph) structure() {
+	g.selectiveTrusts()
 	for i, d := range g.s.Domains() {
 		if d.Head != forest.None {
 			g.domainEdges(int16(i), d)

@@ -15,6 +15,7 @@ const (
 	trustOutbound        = 2 // this domain trusts the partner
 	trustQuarantined     = 0x4
 	trustForest          = 0x8
+	trustSelective       = 0x10
 	trustWithinForest    = 0x20
 	trustTreatAsExternal = 0x40
 	trustEnableTGT       = 0x800

@@ -112,3 +112,62 @@ groups: [{name: Operators, in: Staff, scope: domain-local, member-of: [Server Op
 		t.Error(got)
 	}
 }
+
+// Over a trust with selective authentication principals act on the directory only if
+// a domain controller lets them authenticate.
+func TestSelectiveAuthentication(t *testing.T) {
+	const text = `
+objects:
+  - name: partner.test
+    in: CN=System
+    classes: [top, leaf, trustedDomain]
+    attributes: {securityIdentifier: ["base64:AQQAAAAAAAUVAAAACQAAAAgAAAAHAAAA"], trustPartner: [partner.test], flatName: [PARTNER], trustType: ["2"], trustDirection: ["2"], trustAttributes: ["%A"]}
+ous: [{name: Staff}]
+groups:
+  - {name: Operators, in: Staff, scope: domain-local, member-of: [Server Operators], members: [S-1-5-21-9-8-7-1107]}
+  - {name: Guests of ours, in: Staff, scope: domain-local, members: [S-1-5-21-9-8-7-1107]}
+permissions: [{on: "CN=DC1,OU=Domain Controllers", lines: [%P]}]
+`
+	const right = " right Allowed-To-Authenticate"
+	for name, c := range map[string]struct{ attributes, lines, want string }{
+		"not selective":       {"8", "", "certain"},
+		"nobody let in":       {"24", "", "none"},
+		"itself":              {"24", "allow S-1-5-21-9-8-7-1107" + right, "certain"},
+		"another":             {"24", "allow S-1-5-21-9-8-7-1108" + right, "none"},
+		"by group":            {"24", `allow "Guests of ours"` + right, "certain"},
+		"everybody":           {"24", `allow "Authenticated Users"` + right, "certain"},
+		"denied":              {"24", `deny "Guests of ours"` + right + `, allow "Authenticated Users"` + right, "none"},
+		"this organization":   {"24", `allow "This Organization"` + right, "none"},
+		"another right":       {"24", "allow S-1-5-21-9-8-7-1107 reset-password", "none"},
+		"all extended rights": {"24", "allow S-1-5-21-9-8-7-1107 all-extended-rights", "certain"},
+	} {
+		s := offline(t, replace(replace(text, "%A", c.attributes), "%P", c.lines))
+		if got := foreignReach(s, "S-1-5-21-9-8-7-1107"); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// Whether a host lets a principal in whom policy makes its administrator is not
+// looked at.
+func TestSelectiveHost(t *testing.T) {
+	const text = `
+objects:
+  - name: partner.test
+    in: CN=System
+    classes: [top, leaf, trustedDomain]
+    attributes: {securityIdentifier: ["base64:AQQAAAAAAAUVAAAACQAAAAgAAAAHAAAA"], trustPartner: [partner.test], flatName: [PARTNER], trustType: ["2"], trustDirection: ["2"], trustAttributes: ["%A"]}
+ous: [{name: Servers}]
+computers: [{name: SRV1, in: Servers, role: server}]
+policies: [{name: P, restricted: {Administrators: {members: [S-1-5-21-9-8-7-1107]}}}]
+links: [{on: Servers, policies: [P]}]
+`
+	for attributes, want := range map[string]bool{"8": true, "24": false} {
+		s := offline(t, replace(text, "%A", attributes))
+		sure, possible := graphOf(s).WhoCan([]forest.ID{named(t, s, "SRV1")}).Identities()
+		sid := secdesc.MustSID("S-1-5-21-9-8-7-1107")
+		if slices.Contains(sure, sid) != want || slices.Contains(possible, sid) == want {
+			t.Errorf("attributes %s: for sure %v, possibly %v", attributes, sure, possible)
+		}
+	}
+}

@@ -90,6 +90,11 @@ permissions:
 		question{"eve", "WS1", "none", ""},
 		question{"ann", "WS1", "none", ""})
 	ask(t, policyForest+`
+permissions: [{on: Servers, lines: [allow eve write-all]}, {on: Staff, lines: ["(OA;;WP;77b5b886-944a-11d1-aebd-0000f80367c1;;{eve})"]}]`,
+		question{"eve", "SRV1", "certain", "write-links link-reaches"},
+		question{"eve", "WS1", "none", ""}, // a property set without gPLink
+		question{"eve", "ann", "none", ""})
+	ask(t, policyForest+`
 permissions: [{on: domain, lines: [allow eve link-policies]}]`,
 		question{"eve", "tier0", "certain", ""})
 }

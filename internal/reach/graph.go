@@ -340,9 +340,10 @@ func (g *Graph) link(e edge) {
 	g.outward[e.from] = append(g.outward[e.from], e)
 }
 
-// isIdentity reports whether every account, or every account but guests, holds sid.
+// isIdentity reports whether accounts hold sid without any link: every account, all
+// but guests, or all domain controllers.
 func isIdentity(sid secdesc.SID) bool {
-	return slices.Contains([]secdesc.SID{secdesc.Everyone, secdesc.Network, secdesc.AuthenticatedUsers, secdesc.ThisOrganization}, sid)
+	return slices.Contains([]secdesc.SID{secdesc.Everyone, secdesc.Network, secdesc.AuthenticatedUsers, secdesc.ThisOrganization, secdesc.EnterpriseDomainControllers}, sid)
 }
 
 // nameOf names a node for people.

@@ -259,7 +259,9 @@ func (g *Graph) crewBy(one grant, dom int16) crew {
 		var c crew
 		switch w, virtual := g.what(v); {
 		case virtual && isIdentity(w.sid):
-			c = g.crewAmong(g.passing(g.accounts(), deny))
+			var all held
+			all.everyone(g, w.sid)
+			c = g.crewAmong(g.passing(all.accounts, deny))
 		case virtual:
 			c.unsure = fmt.Sprintf("%s may be somebody", g.nameOf(v))
 		case g.x.group[v] == notGroup:

@@ -129,8 +129,11 @@ func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 	}
 	all := deny // of the account itself, before it is given anything
 	for i, p := range chosen {
-		if p.grant.who == secdesc.Everyone && !p.self { // nobody needs to be made a member
+		if p.grant.who == secdesc.Everyone { // nobody needs to be made a member
 			accounts[i] = q.sol.g.accounts()
+			if p.self {
+				all = append(all[:len(all):len(all)], denials(p.grant.deny, p.leg.dom)...)
+			}
 			continue
 		}
 		accounts[i], groups[i] = q.sol.holding(p.grant.who, p.leg.dom)
@@ -141,6 +144,13 @@ func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 		own := denials(p.grant.deny, p.leg.dom)
 		groups[i] = q.sol.passing(groups[i], own)
 		all = append(all[:len(all):len(all)], own...)
+	}
+	if len(all) == 0 { // each new member of such a group can, too
+		for i := range accounts {
+			if len(groups[i]) > 0 {
+				accounts[i] = sortIDs(slices.Concat(accounts[i], groups[i]))
+			}
+		}
 	}
 	note := func(given int) {
 		if demands := q.sol.demands(j, given, accounts, groups, all); len(demands) > 0 {
@@ -157,7 +167,7 @@ func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 	}
 	more := false
 	for i := range chosen {
-		self := q.sol.selfers(groups[i], map[forest.ID]bool{})
+		self := q.sol.selfers(groups[i], len(all) == 0, map[forest.ID]bool{})
 		if len(self) > 0 {
 			more = true
 			accounts[i] = sortIDs(append(slices.Clone(accounts[i]), self...))
@@ -172,8 +182,9 @@ func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 }
 
 // selfers returns the accounts that can add themselves to one of groups, if need be
-// by way of others that they can add themselves to.
-func (sol *solver) selfers(groups []forest.ID, seen map[forest.ID]bool) []forest.ID {
+// by way of others that they can add themselves to; if asked for, also the groups
+// each new member of which can.
+func (sol *solver) selfers(groups []forest.ID, members bool, seen map[forest.ID]bool) []forest.ID {
 	g := sol.g
 	var out []forest.ID
 	for _, id := range groups {
@@ -188,7 +199,10 @@ func (sol *solver) selfers(groups []forest.ID, seen map[forest.ID]bool) []forest
 			accounts, by := sol.holding(one.who, g.x.domain[id])
 			own := denials(one.deny, g.x.domain[id])
 			out = append(out, sol.passing(accounts, own)...)
-			out = append(out, sol.passing(sol.selfers(sol.passing(by, own), seen), own)...)
+			out = append(out, sol.passing(sol.selfers(sol.passing(by, own), members && len(own) == 0, seen), own)...)
+			if members && len(own) == 0 {
+				out = append(out, by...)
+			}
 		}
 	}
 	return out
@@ -349,19 +363,24 @@ func (q *search) fulfils(v node, all []demand) (ways []way, ok bool) {
 	return ways, true
 }
 
-// has reports whether account v fulfils d from the start.
+// has reports whether account v fulfils d from the start. A group never does: of its
+// members some may be denied.
 func (d *demand) has(g *Graph, v forest.ID) bool {
 	if d.anyBut != nil {
-		return !g.stopped(v, d.anyBut)
+		return g.x.isAccount(v) && !g.stopped(v, d.anyBut)
 	}
 	_, own := slices.BinarySearch(d.own, v)
 	return own
 }
 
-// candidate reports whether v is an account that q has not reached.
+// candidate reports whether v is an account or a group that q has not reached.
 func (q *search) candidate(v node) bool {
-	g := q.sol.g
-	return v < g.n && !q.has(v) && g.x.isAccount(forest.ID(v))
+	return q.sol.g.isPrincipal(v) && !q.has(v)
+}
+
+// isPrincipal reports whether v is an account or a group that counts.
+func (g *Graph) isPrincipal(v node) bool {
+	return v < g.n && (g.x.group[v] > distribution || g.x.isAccount(forest.ID(v)))
 }
 
 // passing returns those of ids that no denial stops.

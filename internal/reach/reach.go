@@ -90,7 +90,7 @@ func (q *search) principals() []forest.ID {
 	g := q.sol.g
 	var out []forest.ID
 	for _, v := range q.queue {
-		if v < g.n && (g.x.group[v] > distribution || g.x.isAccount(forest.ID(v))) {
+		if g.isPrincipal(v) {
 			out = append(out, forest.ID(v))
 		}
 	}

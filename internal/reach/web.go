@@ -544,7 +544,7 @@ func (w *web) fulfilling(m *meeting, yield func(node)) {
 		return
 	}
 	for _, v := range first.by.queue {
-		if v < g.n && g.x.isAccount(forest.ID(v)) && !slices.ContainsFunc(m.all, func(d demand) bool {
+		if g.isPrincipal(v) && !slices.ContainsFunc(m.all, func(d demand) bool {
 			return !d.has(g, forest.ID(v)) && (d.by == nil || !d.by.has(v))
 		}) {
 			yield(v)

@@ -25,7 +25,7 @@ func TestReachOfWildForests(t *testing.T) {
 		f := newWildForest(uint64(seed + i))
 		s := f.build(t)
 		if diff := disagreement(s); diff != "" {
-			f = shrink(t, f)
+			f = shrink(t, f, disagreement)
 			t.Fatalf("seed %d: %s\n%s", seed+i, disagreement(f.build(t)), f)
 		}
 		g := graphOf(s)
@@ -166,12 +166,12 @@ func hopText(h reach.Hop) string {
 	return b.String()
 }
 
-// shrink takes away from f what can go without the disagreement going.
-func shrink(t testing.TB, f *wildForest) *wildForest {
+// shrink takes away from f what can go without the difference going.
+func shrink(t testing.TB, f *wildForest, difference func(*forest.Snapshot) string) *wildForest {
 	for again := true; again; {
 		again = false
 		for _, c := range f.without() {
-			if disagreement(c.build(t)) != "" {
+			if difference(c.build(t)) != "" {
 				f, again = c, true
 				break
 			}

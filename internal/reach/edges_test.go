@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,6 +87,12 @@ func askPath(s *forest.Snapshot, g *reach.Graph, line string, kinds map[string]b
 		return fmt.Errorf("for sure: %v, possibly: %v, by %q", sure, maybe, path)
 	case path != want:
 		return fmt.Errorf("by %q", path)
+	}
+	for _, possible := range []bool{false, true} { // the search the other way round agrees
+		forwards := slices.Contains(g.Gains(a, possible), b)
+		if backwards := who.Has(a) || possible && who.MayHave(a); forwards != backwards {
+			return fmt.Errorf("(possible %v) forwards %v, backwards %v", possible, forwards, backwards)
+		}
 	}
 	return nil
 }

@@ -120,31 +120,33 @@ type flood struct {
 	got      map[node]bool
 	static   map[node]bool // groups among them that gained accounts are members of, and that nobody can be added to so far
 	queue    []node
-	accounts []forest.ID        // gained ones: any of them may act
-	joinable map[forest.ID]bool // groups that any gained account can be made a member of
-	held     map[heldSID]bool   // by some gained account, for sure or by joining
-	pending  []ref              // guarded grants
+	actors   []forest.ID             // gained accounts, any of which may act; a group that is asked about stands for a new member of it
+	chosen   map[forest.ID]bool      // groups whose members it chooses: any gained account can be one
+	held     map[heldSID]bool        // by some gained account, for sure or by joining
+	bringing map[heldKey][]forest.ID // groups whose members hold a SID
+	bare     bool                    // new members of a group are looked at without what everyone holds
+	pending  []ref                   // guarded grants
 	joints   []*joint
 }
 
-// Gains returns everything that id can gain, itself included: objects in ID order.
+// Gains returns everything that id can gain, itself included, of a group what each new
+// member can: objects in ID order.
 // With possible it follows edges that hold only if a condition does.
-//
-// BUG(reach): in about one of twenty random forests with denials and rights of members
-// over their own groups, Gains and WhoCan differ in some pairs, in either direction
-// (TestGainsOfWildForests). WhoCan is the one that is compared with the reference.
 func (g *Graph) Gains(id forest.ID, possible bool) []forest.ID {
 	f := &flood{
-		g: g, t: g.byTrustee(), possible: possible, got: map[node]bool{}, static: map[node]bool{}, joinable: map[forest.ID]bool{},
-		held: map[heldSID]bool{},
+		g: g, t: g.byTrustee(), possible: possible, got: map[node]bool{}, static: map[node]bool{}, chosen: map[forest.ID]bool{},
+		held: map[heldSID]bool{}, bringing: map[heldKey][]forest.ID{},
 	}
 	f.addJoints()
+	if g.x.group[id] > distribution {
+		f.actors = append(f.actors, id)
+	}
 	f.gain(node(id))
 	for progress := true; progress; {
 		progress = f.drain()
-		for _, r := range f.pending {
-			progress = f.guarded(r) || progress
-		}
+		waiting := len(f.pending)
+		f.pending = slices.DeleteFunc(f.pending, f.guarded)
+		progress = progress || len(f.pending) < waiting
 		for _, j := range f.joints {
 			progress = f.joint(j) || progress
 		}
@@ -190,6 +192,28 @@ func (f *flood) gain(v node) bool {
 	return true
 }
 
+// choose gains control of v. Of a group that is to choose its members, which is more
+// than to be one.
+func (f *flood) choose(v node) bool {
+	progress := f.gain(v)
+	if v < f.g.n && f.g.x.group[v] > distribution && !f.chosen[forest.ID(v)] {
+		f.chosen[forest.ID(v)] = true
+		return true
+	}
+	return progress
+}
+
+// follow gains what an edge of structure leads to.
+func (f *flood) follow(e edge) {
+	switch {
+	case !f.allows(e.cond):
+	case e.kind == ProtectedBy:
+		f.choose(e.to)
+	default:
+		f.gain(e.to)
+	}
+}
+
 func (f *flood) drain() bool {
 	began := len(f.queue)
 	for len(f.queue) > 0 {
@@ -205,9 +229,7 @@ func (f *flood) allows(c cond) bool { return c == certain || f.possible }
 func (f *flood) expand(v node) {
 	g := f.g
 	for _, e := range g.outward[v] {
-		if f.allows(e.cond) {
-			f.gain(e.to)
-		}
+		f.follow(e)
 	}
 	w, isVirtual := g.what(v)
 	if isVirtual {
@@ -243,7 +265,7 @@ func (f *flood) whole(id forest.ID) {
 // account adds what the token of a gained account holds.
 func (f *flood) account(id forest.ID) {
 	g := f.g
-	f.accounts = append(f.accounts, id)
+	f.actors = append(f.actors, id)
 	for dom := range int16(max(1, len(g.s.Domains()))) {
 		for _, sid := range g.tokenAt(id, dom) {
 			f.hold(sid, dom)
@@ -273,24 +295,24 @@ func (f *flood) member(group node) {
 	}
 	f.got[group], f.static[group] = true, true
 	for _, e := range f.g.outward[group] {
-		if f.allows(e.cond) {
-			f.gain(e.to)
-		}
+		f.follow(e)
 	}
 }
 
-// group adds what membership of a group that can be joined brings.
+// group adds what membership of a group that can be joined brings: its SID, those
+// of the groups above it, and those of their SID histories.
 func (f *flood) group(id forest.ID) {
 	g := f.g
-	f.joinable[id] = true
 	for _, up := range g.x.above(id) {
 		if g.x.group[up] > distribution {
-			f.joinable[up] = true
 			dom := everywhere
 			if g.x.group[up] == domainLocal {
 				dom = g.x.domain[up]
 			}
 			f.hold(g.s.SID(up), dom)
+			for _, past := range g.x.history(up) {
+				f.hold(past, dom)
+			}
 			f.gain(node(up))
 		}
 	}
@@ -341,7 +363,7 @@ func (f *flood) hold(sid secdesc.SID, dom int16) {
 		case len(one.deny) > 0:
 			f.pending = append(f.pending, r)
 		default:
-			f.take(r.share, one.gives)
+			f.take(r.share, one)
 		}
 	}
 }
@@ -354,54 +376,148 @@ func (g *Graph) known(sid secdesc.SID) (node, bool) {
 	return v, ok
 }
 
-// take gains a facet of all objects of a share.
-func (f *flood) take(share uint32, gives facet) bool {
-	progress := false
+// take gains a facet of all objects of a share by a grant.
+func (f *flood) take(share uint32, by *grant) {
 	for _, id := range f.t.objects[share] {
-		progress = f.gain(f.g.facetOf(id, gives)) || progress
+		if v := f.g.facetOf(id, by.gives); by.kind == AddSelf {
+			f.gain(v)
+		} else {
+			f.choose(v)
+		}
 	}
-	return progress
 }
 
-// guarded tries a grant that an entry before it denies to some.
+// guarded tries a grant that an entry before it denies to some, and reports whether
+// somebody passes.
 func (f *flood) guarded(r ref) bool {
 	one := &f.g.grantsAt(r.share).list[r.index]
-	if !slices.ContainsFunc(f.accounts, func(a forest.ID) bool {
-		return f.passes(a, one, f.g.shared[r.share].dom)
-	}) {
-		return false
+	for _, dom := range f.g.answering(f.g.shared[r.share].dom) {
+		if slices.ContainsFunc(f.actors, func(a forest.ID) bool { return f.passes(a, []drawn{{one, dom}}) }) {
+			f.take(r.share, one)
+			return true
+		}
 	}
-	return f.take(r.share, one.gives)
+	return false
 }
 
-// passes reports whether the token of account a, in domain dom, holds a grant or
-// can be made to, and nothing before the grant stops it.
-func (f *flood) passes(a forest.ID, one *grant, dom int16) bool {
+// A drawn is a grant that is to be used on a domain controller of a domain.
+type drawn struct {
+	grant *grant
+	dom   int16
+}
+
+// passes reports whether the token of actor a holds all grants or can be made to,
+// and nothing before one of them stops it, with what it was made a member of.
+func (f *flood) passes(a forest.ID, all []drawn) bool {
+	var deny []denial
+	for _, d := range all {
+		deny = append(deny, denials(d.grant.deny, d.dom)...)
+	}
+	if f.stopped(a, deny) {
+		return false
+	}
+	gets := func(d drawn) bool {
+		return f.holds(a, d.grant.who, d.dom) || f.canHold(a, d.grant.who, d.dom, deny, nil)
+	}
+	if slices.ContainsFunc(all, func(d drawn) bool { return !gets(d) }) {
+		return false
+	}
+	if f.g.x.group[a] == notGroup {
+		return true
+	}
+	f.bare = true // what everyone can is nothing that a membership gives
+	defer func() { f.bare = false }()
+	return slices.ContainsFunc(all, gets)
+}
+
+// stopped reports whether a denial stops actor a: of the members of a group any may.
+func (f *flood) stopped(a forest.ID, deny []denial) bool {
+	if f.g.x.group[a] != notGroup {
+		return len(deny) > 0
+	}
+	return f.g.stopped(a, deny)
+}
+
+// holds reports whether the token of actor a holds a SID as it is.
+func (f *flood) holds(a forest.ID, sid secdesc.SID, dom int16) bool {
+	if f.g.x.group[a] != notGroup {
+		return sid == secdesc.Everyone && !f.bare || slices.Contains(f.bring(sid, dom), a)
+	}
+	return f.g.holds(a, sid, dom)
+}
+
+// bring returns the groups whose members hold a SID.
+func (f *flood) bring(sid secdesc.SID, dom int16) []forest.ID {
+	key := heldKey{sid, dom}
+	groups, ok := f.bringing[key]
+	if !ok {
+		groups = f.g.whoHolds(sid, dom).groups
+		f.bringing[key] = groups
+	}
+	return groups
+}
+
+// canHold reports whether actor a can be made a member of a group that brings a SID
+// and that no denial stops.
+func (f *flood) canHold(a forest.ID, sid secdesc.SID, dom int16, deny []denial, tried []forest.ID) bool {
+	return slices.ContainsFunc(f.bring(sid, dom), func(id forest.ID) bool {
+		return (f.chosen[id] || f.joins(a, id, tried)) && !f.g.stopped(id, deny)
+	})
+}
+
+// joins reports whether actor a can add itself to a group, if need be by way of
+// others: tried are those on the way.
+func (f *flood) joins(a, group forest.ID, tried []forest.ID) bool {
 	g := f.g
-	return !g.stopped(a, denials(one.deny, dom)) && (g.holds(a, one.who, dom) ||
-		slices.ContainsFunc(g.x.groups[one.who], func(id forest.ID) bool { return f.joinable[id] && g.x.counts(id, dom) }))
+	if slices.Contains(tried, group) {
+		return false
+	}
+	tried = append(tried[:len(tried):len(tried)], group)
+	list, dom := g.grantsOf(group).list, g.x.domain[group]
+	return slices.ContainsFunc(list, func(one grant) bool {
+		if one.kind != AddSelf || !f.allows(one.cond) {
+			return false
+		}
+		deny := denials(one.deny, dom)
+		return !f.stopped(a, deny) && (f.holds(a, one.who, dom) || f.canHold(a, one.who, dom, deny, tried))
+	})
 }
 
 func (f *flood) joint(j *joint) bool {
-	if f.got[j.to] || !f.allows(j.cond) || slices.ContainsFunc(j.gains, func(v node) bool { return !f.got[v] }) {
+	if f.got[j.to] && !f.static[j.to] && !f.more(j) || !f.allows(j.cond) || slices.ContainsFunc(j.gains, func(v node) bool { return !f.got[v] }) {
 		return false
 	}
-	if len(j.legs) > 0 && !slices.ContainsFunc(f.accounts, func(a forest.ID) bool { return f.walks(a, j) }) {
+	if len(j.legs) > 0 && !slices.ContainsFunc(f.actors, func(a forest.ID) bool { return f.walks(a, j.legs, nil) }) {
 		return false
+	}
+	if j.kind == Contains {
+		return f.choose(j.to)
 	}
 	return f.gain(j.to)
 }
 
-// walks reports whether account a can hold a grant of every leg.
-func (f *flood) walks(a forest.ID, j *joint) bool {
-	for _, l := range j.legs {
-		if !slices.ContainsFunc(l.grants, func(one grant) bool {
-			return f.allows(one.cond) && f.passes(a, &one, l.dom)
-		}) {
-			return false
+// more reports whether a joint gives the choice of the members of a group that was
+// gained without.
+func (f *flood) more(j *joint) bool {
+	return j.kind == Contains && j.to < f.g.n && f.g.x.group[j.to] > distribution && !f.chosen[forest.ID(j.to)]
+}
+
+// walks reports whether actor a can hold a grant of every leg, beside those that
+// were chosen already.
+func (f *flood) walks(a forest.ID, legs []leg, chosen []drawn) bool {
+	if len(legs) == 0 {
+		return f.passes(a, chosen)
+	}
+	l := &legs[0]
+	for i := range l.grants {
+		if one := &l.grants[i]; f.allows(one.cond) {
+			with := append(chosen[:len(chosen):len(chosen)], drawn{one, l.dom})
+			if f.walks(a, legs[1:], with) {
+				return true
+			}
 		}
 	}
-	return true
+	return false
 }
 
 // below adds the children that inherit permissions from a controlled container.
@@ -412,7 +528,7 @@ func (f *flood) below(id forest.ID) {
 		}
 		handed := f.g.grantsOf(c).handed
 		if len(handed) == 1 && len(handed[0].deny) == 0 && handed[0].cond == certain {
-			f.gain(f.g.wholeOf(c))
+			f.choose(f.g.wholeOf(c))
 			continue
 		}
 		for k := range handed {
@@ -444,6 +560,7 @@ func (f *flood) part(w virtual) {
 	case w.facet == owning:
 		f.gain(node(w.object))
 		f.whole(w.object)
+	case !f.hasPart(w.object, w.facet): // a right that means nothing there
 	case w.facet == linking && slices.Contains(g.sites, w.object):
 		if len(g.sites) == 1 || f.possible {
 			f.gainAll(g.accounts())
@@ -520,6 +637,7 @@ func (g *Graph) canEnrollUnnamed(a forest.ID) bool {
 	})
 }
 
+// hasPart reports whether a facet of an object gives anything.
 func (f *flood) hasPart(id forest.ID, part facet) bool {
 	g := f.g
 	switch a := g.classes[g.s.ClassIndex(id)].aspect; part {

@@ -575,7 +575,6 @@ func (f *flood) part(w virtual) {
 		}
 	case w.facet == filing:
 		f.applied(w.object)
-	case (w.facet == managing || w.facet == revealing) && !slices.Contains(g.rodcs, w.object):
 	case w.facet == managing:
 		f.gain(node(w.object))
 	case !f.possible:

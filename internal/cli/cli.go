@@ -171,7 +171,7 @@ func hintOf(err error) string {
 	case errors.Is(err, forest.ErrLDIF):
 		return "correct the file at that line, or export it again; nothing of it was used"
 	case errors.Is(err, app.ErrInput):
-		return "give a snapshot (.lws), LDIF of ldapsearch or ldifde, or a fixture (.yaml)"
+		return "give a snapshot (.lws), LDIF of ldapsearch or ldifde, a SharpHound collection (.zip, .json) or a fixture (.yaml)"
 	}
 	return dc.Hint(err)
 }

@@ -30,11 +30,25 @@ func findObject(s *forest.Snapshot, name string) (forest.ID, error) {
 	found := objectsNamed(s, name)
 	switch len(found) {
 	case 0:
+		if sid, ok := secdesc.WellKnownSIDByName(name); ok { // Everyone, NT AUTHORITY\Authenticated Users
+			if id := s.BySID(sid); id != forest.None {
+				return id, nil
+			}
+		}
 		return forest.None, usagef(nameHint, "there is no object %s in this forest", quoted(name))
 	case 1:
 		return found[0], nil
 	}
 	return forest.None, usagef("use the distinguished name", "%d objects are named %s: %s and %s", len(found), quoted(name), s.DN(found[0]), s.DN(found[1]))
+}
+
+// findIdentity resolves the SID or well-known name of a principal that has no object
+// in the forest.
+func findIdentity(name string) (secdesc.SID, bool) {
+	if sid, err := secdesc.ParseSID(name); err == nil {
+		return sid, true
+	}
+	return secdesc.WellKnownSIDByName(name)
 }
 
 // objectsNamed lists the accounts and groups with an account name, the accounts

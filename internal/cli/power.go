@@ -136,27 +136,42 @@ type question struct {
 
 func (c *command) explain(s *forest.Snapshot, q question) (*report.Power, error) {
 	from, err := findObject(s, q.from)
-	if err != nil {
+	sid, isIdentity := findIdentity(q.from)
+	if err != nil && !isIdentity {
 		return nil, err
 	}
-	goalsOf, err := c.findGoals(s, q.to, q.zones)
-	if err != nil {
-		return nil, err
+	goalsOf, badGoal := c.findGoals(s, q.to, q.zones)
+	if badGoal != nil {
+		return nil, badGoal
 	}
 	g := app.Power(s)
 	goals := goalsOf(g)
 	r := g.WhoCan(goals)
-	var ways []reach.Path
-	if p := r.Path(from); p != nil {
-		ways = append(ways, p)
-	}
-	if q.all && len(ways) > 0 {
-		ways = several(ways[0], g.Paths(from, goals, q.most), q.most)
-		if len(ways) == q.most {
-			c.note("%d ways; there may be more: --max N lists more", len(ways))
+	if err != nil { // who-can lists principals without an object, too
+		best := r.PathOf(sid)
+		ways := c.ways(best, q, func() []reach.Path { return g.PathsOf(sid, goals, q.most) })
+		if len(ways) == 0 {
+			return nil, err
 		}
+		return report.NewPathsOf(s, q.to, sid, goals, ways, r.Unread()), nil
 	}
+	ways := c.ways(r.Path(from), q, func() []reach.Path { return g.Paths(from, goals, q.most) })
 	return report.NewPaths(s, q.to, from, goals, ways, r.Unread()), nil
+}
+
+// ways lists the best way, or with --all several.
+func (c *command) ways(best reach.Path, q question, all func() []reach.Path) []reach.Path {
+	if best == nil {
+		return nil
+	}
+	if !q.all {
+		return []reach.Path{best}
+	}
+	out := several(best, all(), q.most)
+	if len(out) == q.most {
+		c.note("%d ways; there may be more: --max N lists more", len(out))
+	}
+	return out
 }
 
 // several returns up to most ways, found shortest first, with best among them: a

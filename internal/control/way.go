@@ -69,6 +69,9 @@ func (n WayNames) Account(id forest.ID) string {
 	if known, ok := secdesc.WellKnownName(sid); ok && !strings.HasPrefix(sid.String(), "S-1-5-21-") {
 		return known
 	}
+	if s.Class(id) == "foreignSecurityPrincipal" { // named by a SID of another domain
+		return name
+	}
 	if d, ok := s.DomainOf(id); ok && d.NetBIOS != "" {
 		return d.NetBIOS + `\` + name
 	}

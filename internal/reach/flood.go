@@ -138,10 +138,7 @@ func (g *Graph) Gains(id forest.ID, possible bool) []forest.ID {
 		held: map[heldSID]bool{}, bringing: map[heldKey][]forest.ID{},
 	}
 	f.addJoints()
-	if g.x.group[id] > distribution {
-		f.actors = append(f.actors, id)
-	}
-	f.gain(node(id))
+	f.begin(id)
 	for progress := true; progress; {
 		progress = f.drain()
 		waiting := len(f.pending)
@@ -158,6 +155,23 @@ func (g *Graph) Gains(id forest.ID, possible bool) []forest.ID {
 		}
 	}
 	return sortIDs(out)
+}
+
+// begin gains id. A foreign security principal stands for the principal behind it,
+// which acts with the memberships that the forest gives it.
+func (f *flood) begin(id forest.ID) {
+	if !f.g.x.is(id, hasForeign) {
+		if f.g.x.group[id] > distribution {
+			f.actors = append(f.actors, id)
+		}
+		f.gain(node(id))
+		return
+	}
+	f.got[node(id)] = true
+	f.gain(f.g.behind(id))
+	if f.g.x.standsFor(id) == forest.None {
+		f.account(id)
+	}
 }
 
 func (f *flood) addJoints() {

@@ -165,8 +165,15 @@ func (r *Reach) MayHave(id forest.ID) bool { return r.Has(id) || r.maybe().has(n
 func (r *Reach) Unread() []forest.ID { return r.sure.allUnread() }
 
 // Path returns a shortest certain way from id to a goal, or else a shortest one
-// that depends on conditions; nil if there is none, empty for a goal itself.
+// that depends on conditions; nil if there is none, empty for a goal itself. A foreign
+// security principal that is no goal stands for the principal behind it.
 func (r *Reach) Path(id forest.ID) Path {
+	if _, isGoal := slices.BinarySearch(r.goals, id); !isGoal && r.g.x.is(id, hasForeign) {
+		if local := r.g.x.standsFor(id); local != forest.None {
+			return r.Path(local)
+		}
+		return r.PathOf(r.g.s.SID(id))
+	}
 	switch {
 	case r.sure.has(node(id)):
 		return r.sureWays().to(node(id))
@@ -179,16 +186,29 @@ func (r *Reach) Path(id forest.ID) Path {
 // Paths returns up to limit ways from id to a goal, shortest first, certain and
 // possible ones: of each length those that the search comes across. No way visits
 // a place twice.
+// A foreign security principal that is no goal stands for the principal behind it.
 func (g *Graph) Paths(from forest.ID, goals []forest.ID, limit int) []Path {
+	if g.x.is(from, hasForeign) && !slices.Contains(goals, from) {
+		return g.paths(g.behind(from), goals, limit)
+	}
+	return g.paths(node(from), goals, limit)
+}
+
+// PathsOf returns ways from an identity to a goal, as Paths does.
+func (g *Graph) PathsOf(sid secdesc.SID, goals []forest.ID, limit int) []Path {
+	return g.paths(g.identity(sid), goals, limit)
+}
+
+func (g *Graph) paths(from node, goals []forest.ID, limit int) []Path {
 	q := g.search(goals, true, true)
-	if !q.has(node(from)) {
+	if !q.has(from) {
 		return nil
 	}
 	far := q.distances()
 	var out []Path
-	for length := far[node(from)]; length <= far[node(from)]+maxDetour && len(out) < limit; length++ {
+	for length := far[from]; length <= far[from]+maxDetour && len(out) < limit; length++ {
 		w := walk{q: q, far: far, length: length, limit: limit, seen: map[node]bool{}}
-		w.from(node(from), &out)
+		w.from(from, &out)
 	}
 	return out
 }

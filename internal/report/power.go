@@ -8,6 +8,7 @@ import (
 	"github.com/leastwise/leastwise/internal/control"
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/reach"
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // Power is who can gain something, or how one principal can, in a form for reading
@@ -48,9 +49,17 @@ func NewPower(s *forest.Snapshot, target string, r *reach.Reach) *Power {
 
 // NewPaths puts into words how from can gain one of goals.
 func NewPaths(s *forest.Snapshot, target string, from forest.ID, goals []forest.ID, paths []reach.Path, unread []forest.ID) *Power {
+	return newPaths(s, target, control.WayNames{Snapshot: s}.Object(from), goals, paths, unread)
+}
+
+// NewPathsOf puts into words how an identity without an object can gain one of goals.
+func NewPathsOf(s *forest.Snapshot, target string, from secdesc.SID, goals []forest.ID, paths []reach.Path, unread []forest.ID) *Power {
+	return newPaths(s, target, control.WayNames{Snapshot: s}.Identity(from), goals, paths, unread)
+}
+
+func newPaths(s *forest.Snapshot, target string, place control.Place, goals []forest.ID, paths []reach.Path, unread []forest.ID) *Power {
 	out := newPower(s, target, goals, unread)
 	n := control.WayNames{Snapshot: s}
-	place := n.Object(from)
 	out.From, out.Paths = &place, true
 	for _, p := range paths {
 		if p.Certain() {

@@ -90,7 +90,7 @@ func (q *search) placed(id forest.ID) {
 	c := g.s.Parent(id)
 	to := node(id)
 	switch {
-	case c == forest.None || q.links[c]:
+	case c == forest.None || q.homes[c]:
 		return
 	case q.web != nil:
 		if !q.web.enter(hubKey{container: c}, to) {
@@ -106,8 +106,9 @@ func (q *search) placed(id forest.ID) {
 			text: "gPLink of " + g.s.DN(l.container),
 		})
 	}
+	q.homes[c] = q.web == nil // a web needs those of every container
 	for o := c; o != forest.None && !q.links[o]; o = g.s.Parent(o) {
-		q.links[o] = q.web == nil // a web needs those of every container
+		q.links[o] = q.web == nil
 		if g.takesLinks(o) {
 			q.visit(g.facetOf(o, linking), step{next: to, kind: LinkReaches, ace: implicit, via: forest.None, aux: -1})
 		}

@@ -137,3 +137,23 @@ users: [{name: eve, in: Staff}, {name: admin2, in: Staff, permissions: [allow "D
 	undefined := replace(forest, "{SeMachineAccountPrivilege: [%]}", "{SeShutdownPrivilege: [eve]}")
 	ask(t, undefined, question{"eve", "admin2", "possible", "identity creates-computers full-control"})
 }
+
+// Which policies reach an account does not depend on what was looked at before it:
+// not even where an account below, which takes none from further out, comes first.
+func TestPolicyAboveBlockedContainer(t *testing.T) {
+	ask(t, `
+ous:
+  - {name: Servers}
+  - {name: Inner, in: Servers, block-inheritance: true}
+  - {name: Staff}
+users:
+  - {name: ann, in: Servers/Inner}
+  - {name: ben, in: Servers}
+  - {name: eve, in: Staff}
+groups:
+  - {name: Near, in: Staff, members: [ben]}
+  - {name: Operators, in: Staff, members: [ann, Near]}
+policies: [{name: P, permissions: [allow eve write-permissions]}]
+links: [{on: Servers, policies: [P]}]`,
+		question{"eve", "Operators", "certain", "write-dac policy-applies member member"})
+}

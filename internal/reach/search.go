@@ -57,7 +57,8 @@ type search struct {
 	head    int
 	seen    facets             // whose grants were followed
 	ended   facets             // whose were followed as last steps, where adding oneself does not count
-	links   map[forest.ID]bool // containers whose policies were followed
+	homes   map[forest.ID]bool // containers of accounts whose policies were followed
+	links   map[forest.ID]bool // containers for whose links somebody was looked for
 	scopes  map[gpo.ScopeID]bool
 	later   []*joint           // looked at again until nothing more comes of them
 	tasks   []task             // of later, in its order
@@ -135,7 +136,7 @@ func newSolver(g *Graph, possible bool) *solver {
 }
 
 func (sol *solver) add(goals []node) *search {
-	q := &search{sol: sol, sparse: map[node]step{}, links: map[forest.ID]bool{}, scopes: map[gpo.ScopeID]bool{}}
+	q := &search{sol: sol, sparse: map[node]step{}, homes: map[forest.ID]bool{}, links: map[forest.ID]bool{}, scopes: map[gpo.ScopeID]bool{}}
 	if len(sol.order) > 0 {
 		q.main = sol.order[0]
 	}

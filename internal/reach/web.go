@@ -119,7 +119,7 @@ func emptyWeb(q *search) *web {
 		units: map[unitKey]uint32{}, hubs: map[hubKey]uint32{}, who: map[heldKey][]uint32{},
 		origins: map[string]uint32{}, parsed: map[forest.ID]*secdesc.Descriptor{},
 	}
-	w.again = &search{sol: newSolver(g, false), web: w, links: map[forest.ID]bool{}, scopes: map[gpo.ScopeID]bool{}}
+	w.again = &search{sol: newSolver(g, false), web: w, homes: map[forest.ID]bool{}, links: map[forest.ID]bool{}, scopes: map[gpo.ScopeID]bool{}}
 	return w
 }
 

@@ -192,14 +192,24 @@ func (c *compiler) apply(r rule) {
 	if len(left) == 0 || len(right) == 0 {
 		return
 	}
-	// Whoever holds both by one SID needs no pairing.
+	// Whoever holds both by one SID needs no pairing, and adds nothing to one.
+	var both []secdesc.SID
 	for _, l := range left {
 		i := slices.IndexFunc(right, func(x grant) bool { return x.who == l.who })
-		if i >= 0 {
-			l.cond = max(l.cond, right[i].cond)
-			l.deny = append(slices.Clone(l.deny), right[i].deny...)
-			c.out.list = append(c.out.list, l)
+		if i < 0 {
+			continue
 		}
+		l.cond = max(l.cond, right[i].cond)
+		l.deny = append(slices.Clone(l.deny), right[i].deny...)
+		c.out.list = append(c.out.list, l)
+		if l.cond == r.cond && len(l.deny) == 0 {
+			both = append(both, l.who)
+		}
+	}
+	holdsBoth := func(one grant) bool { return slices.Contains(both, one.who) }
+	left, right = slices.DeleteFunc(left, holdsBoth), slices.DeleteFunc(right, holdsBoth)
+	if len(left) == 0 || len(right) == 0 {
+		return
 	}
 	c.out.pairs = append(c.out.pairs, pairing{kind: r.kind, gives: r.gives, cond: r.cond, left: left, right: right})
 }

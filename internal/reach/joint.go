@@ -146,9 +146,9 @@ func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 		all = append(all[:len(all):len(all)], own...)
 	}
 	if len(all) == 0 { // each new member of such a group can, too
-		for i := range accounts {
+		for i, p := range chosen {
 			if len(groups[i]) > 0 {
-				accounts[i] = sortIDs(slices.Concat(accounts[i], groups[i]))
+				accounts[i] = q.sol.principals(p.grant.who, p.leg.dom)
 			}
 		}
 	}
@@ -342,6 +342,10 @@ func (m *meeting) knowledge() int {
 	return sum
 }
 
+// fulfils reports whether v meets all demands, and by which searches where it does not
+// by itself. A group does not count that only leads to an account that does: who is
+// made its member is found by that account, and a search for each such set of
+// accounts would cost more than all others.
 func (q *search) fulfils(v node, all []demand) (ways []way, ok bool) {
 	for i := range all {
 		d := &all[i]
@@ -349,6 +353,9 @@ func (q *search) fulfils(v node, all []demand) (ways []way, ok bool) {
 			continue
 		}
 		if d.by == nil {
+			if !q.sol.g.x.isAccount(forest.ID(v)) {
+				return nil, false
+			}
 			own := d.own
 			if d.anyBut != nil {
 				own = q.sol.passing(q.sol.g.accounts(), d.anyBut)
@@ -562,6 +569,18 @@ func (sol *solver) holding(sid secdesc.SID, dom int16) (accounts, groups []fores
 		sol.held[key] = h
 	}
 	return h.accounts, h.groups
+}
+
+// principals returns both of what holding does as one list, which is kept.
+func (sol *solver) principals(sid secdesc.SID, dom int16) []forest.ID {
+	key := heldKey{sid, dom}
+	list, ok := sol.both[key]
+	if !ok {
+		accounts, groups := sol.holding(sid, dom)
+		list = sortIDs(slices.Concat(accounts, groups))
+		sol.both[key] = list
+	}
+	return list
 }
 
 func (g *Graph) whoHolds(sid secdesc.SID, dom int16) held {

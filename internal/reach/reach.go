@@ -22,6 +22,9 @@ type Reach struct {
 // group's membership, full control of any other object. The second question to a
 // graph and those after take much less time than the first, or than those about the
 // head of a domain, but for their paths.
+//
+// A group stands for whoever is made its member. One is left out that leads to a goal
+// only with several rights at once and through an account; its members are not.
 func (g *Graph) WhoCan(goals []forest.ID) *Reach {
 	r := &Reach{g: g, goals: sortIDs(slices.Clone(goals))}
 	if !g.closures.asked.Swap(true) || slices.ContainsFunc(goals, func(id forest.ID) bool { return g.isHead[id] }) {

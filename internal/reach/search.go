@@ -111,6 +111,7 @@ type solver struct {
 	searches map[string]*search
 	order    []*search
 	held     map[heldKey]held
+	both     map[heldKey][]forest.ID // accounts and groups of held as one list
 	ahead    sync.WaitGroup
 	done     atomic.Bool // whoever works ahead can stop
 	finished bool        // everything is found
@@ -132,7 +133,7 @@ func (sol *solver) compileAhead() {
 }
 
 func newSolver(g *Graph, possible bool) *solver {
-	return &solver{g: g, possible: possible, searches: map[string]*search{}, held: map[heldKey]held{}}
+	return &solver{g: g, possible: possible, searches: map[string]*search{}, held: map[heldKey]held{}, both: map[heldKey][]forest.ID{}}
 }
 
 func (sol *solver) add(goals []node) *search {

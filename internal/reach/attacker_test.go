@@ -22,11 +22,13 @@ type view struct {
 	join   int
 	link   int
 	powers [][]int // each gives control, or the identity of an account
+	asIs   []int   // the same, but two memberships do not do
 
 	limited bool  // entries say what owners may do
 	noTake  bool  // who takes ownership gets nothing by it
 	asOwner *view // the same for who has made itself the owner; nil unless limited
 	memo    map[uint64]uint32
+	alone   map[uint64]uint32 // the same with everything denied to everybody
 	sure    bool // an undecided answer does not count
 }
 
@@ -73,7 +75,7 @@ func (r *reference) newView(at spot, handed bool) *view {
 	if handed {
 		d = handedDown(d)
 	}
-	v := &view{d: d, plain: d, dac: -1, take: -1, member: -1, join: -1, link: -1, memo: map[uint64]uint32{}, holds: map[secdesc.SID]int{}}
+	v := &view{d: d, plain: d, dac: -1, take: -1, member: -1, join: -1, link: -1, memo: map[uint64]uint32{}, alone: map[uint64]uint32{}, holds: map[secdesc.SID]int{}}
 	v.sure = !r.possible || d.DACL == nil
 	if at.readers {
 		v.powers = [][]int{{v.want(r.on(at.id, secdesc.ReadProperty))}}
@@ -90,7 +92,7 @@ func (r *reference) newView(at spot, handed bool) *view {
 		own := *v
 		own.d = d.Clone()
 		own.d.Owner = taker
-		own.plain, own.memo = own.d, map[uint64]uint32{}
+		own.plain, own.memo, own.alone = own.d, map[uint64]uint32{}, map[uint64]uint32{}
 		v.asOwner = &own
 	}
 	return v
@@ -115,6 +117,9 @@ func (r *reference) rights(v *view, id forest.ID) {
 			all = append(all, v.want(q))
 		}
 		v.powers = append(v.powers, all)
+	}
+	for _, q := range r.revival(id) {
+		v.asIs = append(v.asIs, v.want(q))
 	}
 	if r.groups[id] {
 		if q, ok := r.write(id, "member"); ok {
@@ -205,6 +210,40 @@ func (v *view) gives(masks []uint64) bool {
 		}
 	}
 	return false
+}
+
+// revives reports whether the token with the first of masks has all rights of asIs,
+// or one of the memberships that can be given has them, whoever it is given to.
+func (v *view) revives(masks, added []uint64) bool {
+	if len(v.asIs) == 0 || v.d.DACL == nil {
+		return false
+	}
+	all := uint32(0)
+	for _, i := range v.asIs {
+		all |= 1 << i
+	}
+	return v.granted(masks[0])&all == all ||
+		slices.ContainsFunc(added, func(m uint64) bool { return v.grantedAlone(m)&all == all })
+}
+
+// grantedAlone says which of the wanted rights the SIDs of m bring to everybody: what
+// is denied to somebody is denied.
+func (v *view) grantedAlone(m uint64) uint32 {
+	if got, ok := v.alone[m]; ok {
+		return got
+	}
+	strict := *v
+	strict.memo, strict.d = map[uint64]uint32{}, v.d.Clone()
+	for i := range strict.d.DACL.ACEs {
+		if a := &strict.d.DACL.ACEs[i]; a.IsDeny() {
+			a.SID = taker
+		}
+	}
+	if bit, ok := v.holds[secdesc.Everyone]; ok {
+		m |= 1 << bit
+	}
+	v.alone[m] = strict.granted(m)
+	return v.alone[m]
 }
 
 func (v *view) any(masks []uint64) uint32 {
@@ -574,7 +613,11 @@ func (h *attacker) look(a forest.ID, at spot, handed bool) {
 		return
 	}
 	for _, dom := range h.r.tokenDomains(h.r.domain[at.id]) {
-		masks := h.masks(a, v, dom)
+		masks, added := h.masks(a, v, dom)
+		if v.revives(masks, added) {
+			h.control(at.id)
+			return
+		}
 		h.found(a, at, v, masks)
 		if v.asOwner != nil && has(v.any(masks), v.take) {
 			h.found(a, at, v.asOwner, masks)
@@ -606,12 +649,17 @@ func (h *attacker) found(a forest.ID, at spot, v *view, masks []uint64) {
 }
 
 // masks lists which SIDs of v tokens hold that account a can have, given one
-// membership at most. Memberships that add nothing of v change nothing.
-func (h *attacker) masks(a forest.ID, v *view, domain int) []uint64 {
+// membership at most, and what the memberships add. Those that add nothing of v change
+// nothing.
+func (h *attacker) masks(a forest.ID, v *view, domain int) (out, added []uint64) {
 	first := v.mask(h.r.token(a, domain))
-	out := []uint64{first}
+	out = []uint64{first}
 	add := func(g forest.ID) {
-		if m := first | v.mask(h.r.token(g, domain)); !slices.Contains(out, m) {
+		one := v.mask(h.r.token(g, domain))
+		if !slices.Contains(added, one) {
+			added = append(added, one)
+		}
+		if m := first | one; !slices.Contains(out, m) {
 			out = append(out, m)
 		}
 	}
@@ -630,5 +678,5 @@ func (h *attacker) masks(a forest.ID, v *view, domain int) []uint64 {
 			add(g)
 		}
 	}
-	return out
+	return out, added
 }

@@ -113,6 +113,9 @@ func takes(r *reference, a, o forest.ID) bool {
 		ways = append(ways, []secdesc.Request{r.on(o, secdesc.WriteOwner)})
 	}
 	ways = append(ways, r.powers(o)...)
+	if both := r.revival(o); both != nil {
+		ways = append(ways, both)
+	}
 	if r.s.IsA(o, "group") {
 		if w, ok := r.write(o, "member"); ok {
 			ways = append(ways, []secdesc.Request{w})

@@ -42,7 +42,8 @@ Not followed, because the directory and SYSVOL do not tell: sessions, services a
 registry settings of certification authorities (ESC6, 8, 11, 12, 16, and the authority's own officers of ESC7), the principal that an encrypted local password was
 encrypted for. Writing gPOptions (blocking inheritance) takes protection away but gives no control and is no step. Writing
 msDS-AllowedToDelegateTo, or TRUSTED_FOR_DELEGATION into userAccountControl, is one only with SeEnableDelegationPrivilege on domain controllers: where no policy
-sets that right Administrators have it, and nobody else.
+sets that right Administrators have it, and nobody else. Enabling an account and resetting its password is certain for whoever holds both rights, or joins one
+group that brings both; with one right from each of two accounts or memberships it stays possible.
 `)
 	if *update {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {

@@ -186,10 +186,7 @@ func (f *flood) addJoints() {
 			p := &gr.pairs[k]
 			for _, id := range f.t.objects[i] {
 				for _, d := range f.g.answering(dom) {
-					f.joints = append(f.joints, &joint{
-						to: f.g.facetOf(id, p.gives), kind: p.kind, cond: p.cond,
-						legs: []leg{{id: id, dom: d, grants: p.left}, {id: id, dom: d, grants: p.right}},
-					})
+					f.joints = append(f.joints, p.joint(f.g.facetOf(id, p.gives), id, d))
 				}
 			}
 		}
@@ -501,7 +498,10 @@ func (f *flood) joint(j *joint) bool {
 	if f.got[j.to] && !f.static[j.to] && !f.more(j) || !f.allows(j.cond) || slices.ContainsFunc(j.gains, func(v node) bool { return !f.got[v] }) {
 		return false
 	}
-	if len(j.legs) > 0 && !slices.ContainsFunc(f.actors, func(a forest.ID) bool { return f.walks(a, j.legs, nil) }) {
+	switch {
+	case j.asIs && !f.fulfilled(j.legs):
+		return false
+	case !j.asIs && len(j.legs) > 0 && !slices.ContainsFunc(f.actors, func(a forest.ID) bool { return f.walks(a, j.legs, f.passes) }):
 		return false
 	}
 	if j.kind == Contains {
@@ -516,17 +516,45 @@ func (f *flood) more(j *joint) bool {
 	return j.kind == Contains && j.to < f.g.n && f.g.x.group[j.to] > distribution && !f.chosen[forest.ID(j.to)]
 }
 
-// walks reports whether actor a can hold a grant of every leg, beside those that
+// fulfilled reports whether some actor holds a grant of every leg without being given
+// a membership, or membership of one group brings them all to everybody.
+func (f *flood) fulfilled(legs []leg) bool {
+	for i := range legs {
+		if !slices.ContainsFunc(legs[i].grants, func(one grant) bool {
+			return one.who == secdesc.Everyone || f.held[heldSID{one.who, legs[i].dom}] || f.held[heldSID{one.who, everywhere}]
+		}) {
+			return false
+		}
+	}
+	for v := range f.got {
+		if v >= f.g.n || f.static[v] || !f.g.isPrincipal(v) {
+			continue
+		}
+		if f.walks(forest.ID(v), legs, f.passesAsIs) {
+			return true
+		}
+	}
+	return false
+}
+
+// passesAsIs is passes for the token that a has.
+func (f *flood) passesAsIs(a forest.ID, all []drawn) bool {
+	return !slices.ContainsFunc(all, func(d drawn) bool {
+		return f.stopped(a, denials(d.grant.deny, d.dom)) || !f.holds(a, d.grant.who, d.dom)
+	})
+}
+
+// walks reports whether actor a passes with a grant of every leg, beside those that
 // were chosen already.
-func (f *flood) walks(a forest.ID, legs []leg, chosen []drawn) bool {
+func (f *flood) walks(a forest.ID, legs []leg, passes func(forest.ID, []drawn) bool, chosen ...drawn) bool {
 	if len(legs) == 0 {
-		return f.passes(a, chosen)
+		return passes(a, chosen)
 	}
 	l := &legs[0]
 	for i := range l.grants {
 		if one := &l.grants[i]; f.allows(one.cond) {
 			with := append(chosen[:len(chosen):len(chosen)], drawn{one, l.dom})
-			if f.walks(a, legs[1:], with) {
+			if f.walks(a, legs[1:], passes, with...) {
 				return true
 			}
 		}

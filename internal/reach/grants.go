@@ -27,6 +27,7 @@ type pairing struct {
 	kind        Kind
 	gives       facet
 	cond        cond
+	asIs        bool // see joint
 	left, right []grant
 }
 
@@ -211,7 +212,7 @@ func (c *compiler) apply(r rule) {
 	if len(left) == 0 || len(right) == 0 {
 		return
 	}
-	c.out.pairs = append(c.out.pairs, pairing{kind: r.kind, gives: r.gives, cond: r.cond, left: left, right: right})
+	c.out.pairs = append(c.out.pairs, pairing{kind: r.kind, gives: r.gives, cond: r.cond, asIs: r.still, left: left, right: right})
 }
 
 // selectEntries lists the entries that rules can be about.

@@ -17,8 +17,18 @@ type joint struct {
 	kind  Kind
 	cond  cond
 	last  bool // see step
+	asIs  bool // memberships that are given do not count, but one that brings a grant of every leg to everybody
 	gains []node
 	legs  []leg
+}
+
+// joint is the edge to a node by both rights over an object, decided on a domain
+// controller of dom.
+func (p *pairing) joint(to node, id forest.ID, dom int16) *joint {
+	return &joint{
+		to: to, kind: p.kind, cond: p.cond, asIs: p.asIs,
+		legs: []leg{{id: id, dom: dom, grants: p.left}, {id: id, dom: dom, grants: p.right}},
+	}
 }
 
 // A leg lists grants of one object, any of which will do.
@@ -151,6 +161,9 @@ func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 				accounts[i] = q.sol.principals(p.grant.who, p.leg.dom)
 			}
 		}
+	}
+	if j.asIs {
+		clear(groups)
 	}
 	note := func(given int) {
 		if demands := q.sol.demands(j, given, accounts, groups, all); len(demands) > 0 {

@@ -345,6 +345,18 @@ func limitsOwners(d *secdesc.Descriptor) bool {
 	})
 }
 
+// revival lists the rights by which a token that holds all of them becomes an account
+// that cannot log on with a password.
+func (r *reference) revival(id forest.ID) []secdesc.Request {
+	uac, _ := r.s.Int(id, forest.UserAccountControl)
+	managed := r.s.IsA(id, "msDS-GroupManagedServiceAccount") || r.s.IsA(id, "msDS-DelegatedManagedServiceAccount") || r.s.IsA(id, "msDS-ManagedServiceAccount")
+	enable, ok := r.write(id, "userAccountControl")
+	if !ok || managed || !r.s.IsA(id, "user") || uac&(0x2|0x40000) == 0 {
+		return nil
+	}
+	return []secdesc.Request{r.on(id, secdesc.ControlAccess, secdesc.MustGUID(refGUIDReset)), enable}
+}
+
 // powers lists the sets of rights on id that give control of it, or of an account
 // its identity, beside the descriptor's own.
 func (r *reference) powers(id forest.ID) [][]secdesc.Request {
@@ -363,9 +375,6 @@ func (r *reference) powers(id forest.ID) [][]secdesc.Request {
 		uac, _ := r.s.Int(id, forest.UserAccountControl)
 		if !managed && (uac&(0x2|0x40000) == 0 || r.possible) {
 			out = append(out, []secdesc.Request{r.on(id, secdesc.ControlAccess, secdesc.MustGUID(refGUIDReset))})
-		}
-		if enable, ok := r.write(id, "userAccountControl"); ok && !managed && uac&(0x2|0x40000) != 0 {
-			out = append(out, []secdesc.Request{r.on(id, secdesc.ControlAccess, secdesc.MustGUID(refGUIDReset)), enable})
 		}
 		writes(true, "msDS-KeyCredentialLink")
 		writes(false, "altSecurityIdentities")

@@ -54,7 +54,7 @@ type rule struct {
 	and   *need // a second right that the same token must hold
 	cond  cond  // what must hold beside the right
 	logon bool  // of use only while the account can log on with a password
-	still bool  // of use only while it cannot
+	still bool  // of use only while it cannot; a pair of rights by a token as it is
 }
 
 // A need is the second half of a rule.

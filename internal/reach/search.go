@@ -111,7 +111,7 @@ type solver struct {
 	searches map[string]*search
 	order    []*search
 	held     map[heldKey]held
-	both     map[heldKey][]forest.ID // accounts and groups of held as one list
+	both     map[heldKey][]forest.ID // the accounts and groups of held as one list
 	ahead    sync.WaitGroup
 	done     atomic.Bool // whoever works ahead can stop
 	finished bool        // everything is found
@@ -541,7 +541,9 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 			continue
 		}
 		for _, d := range g.answering(dom) {
-			q.later = append(q.later, &joint{to: to, kind: p.kind, cond: p.cond, last: q.ending, legs: []leg{{id: id, dom: d, grants: p.left}, {id: id, dom: d, grants: p.right}}})
+			j := p.joint(to, id, d)
+			j.last = q.ending
+			q.later = append(q.later, j)
 		}
 	}
 }

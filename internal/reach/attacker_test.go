@@ -29,7 +29,7 @@ type view struct {
 	asOwner *view // the same for who has made itself the owner; nil unless limited
 	memo    map[uint64]uint32
 	alone   map[uint64]uint32 // the same with everything denied to everybody
-	sure    bool // an undecided answer does not count
+	sure    bool              // an undecided answer does not count
 }
 
 type viewKey struct {

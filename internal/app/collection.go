@@ -3,6 +3,7 @@ package app
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,7 +22,7 @@ func isCollection(head []byte) bool { return bloodhound.IsZip(head) || bloodhoun
 func addCollection(c *bloodhound.Collection, f *os.File, r *bufio.Reader, name string) error {
 	name = filepath.Base(name)
 	head, err := r.Peek(4)
-	if err != nil {
+	if err != nil && !errors.Is(err, io.EOF) { // a shorter file is JSON, and the reader says what it lacks
 		return err
 	}
 	if !bloodhound.IsZip(head) {

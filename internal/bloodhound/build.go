@@ -27,7 +27,7 @@ type stats struct {
 }
 
 // Snapshot makes the snapshot. The Collection must not be used afterwards. Errors
-// are ErrCollection if no domain is among the objects, ErrConflict if domains of
+// are ErrIncomplete if no domain is among the objects, ErrConflict if domains of
 // several forests are, and those of a [forest.Builder].
 func (c *Collection) Snapshot(info forest.Info) (*forest.Snapshot, error) {
 	root, err := c.rootDomain()
@@ -57,7 +57,7 @@ func (c *Collection) rootDomain() (string, error) {
 		}
 	}
 	if len(domains) == 0 {
-		return "", fmt.Errorf("%w: no domain is among the objects: import its domains file (…_domains.json) too", ErrCollection)
+		return "", fmt.Errorf("%w: no domain is among the objects: import its domains file (…_domains.json) too", ErrIncomplete)
 	}
 	slices.SortFunc(domains, func(a, b *item) int {
 		return cmp.Or(cmp.Compare(len(a.entry.DN), len(b.entry.DN)), strings.Compare(a.entry.DN, b.entry.DN))

@@ -267,18 +267,20 @@ func TestRefused(t *testing.T) {
 		"OpenGraph":   {[]string{`{"graph":{"nodes":[]}}`}, ErrCollection, "OpenGraph"},
 		"no meta":     {[]string{`{"data":[]}`}, ErrCollection, `no "meta"`},
 		"no data":     {[]string{`{"meta":{"type":"users","version":6}}`}, ErrCollection, `no "data"`},
-		"type":        {[]string{strings.Replace(domain, `"Aces":[]`, `"Aces":[{"RightName":7}]`, 1)}, ErrCollection, "RightName is a number"},
+		"type":        {[]string{strings.Replace(domain, `"Aces":[]`, `"Aces":[{"RightName":7}]`, 1)}, ErrCollection, "RightName is of JSON type number"},
 		"syntax":      {[]string{strings.Replace(domain, `"Aces":[]`, `"Aces":[}`, 1)}, ErrCollection, fmt.Sprintf("offset %d: not a SharpHound collection: JSON", strings.Index(domain, `{"Obj`))},
 		"more":        {[]string{domain + "{}"}, ErrCollection, "something follows"},
 		"name":        {[]string{strings.Replace(domain, `DC=A,DC=TEST`, `=,`, 1)}, ErrCollection, "distinguishedname of S-1-5-21-1-2-3"},
 		"UTF-16":      {[]string{"\xff\xfe{\x00"}, ErrCollection, "UTF-16"},
 		"Latin-1":     {[]string{strings.Replace(domain, `A.TEST`, "\xe9.TEST", 1)}, ErrCollection, "not UTF-8"},
 		"two meta":    {[]string{`{"meta":{"type":"users","version":6},"meta":{"type":"users","version":6},"data":[]}`}, ErrCollection, `second "meta"`},
-		"array":       {[]string{`[]`}, ErrCollection, "[ instead of {"},
+		"array":       {[]string{`[]`}, ErrCollection, "begins with [ instead of an object"},
+		"empty":       {[]string{`{}`}, ErrCollection, `no "meta"`},
+		"meta":        {[]string{`{"meta":[]}`}, ErrCollection, "offset 8: not a SharpHound collection: what stands there is of JSON type array"},
 		"conflict":    {[]string{domain, strings.Replace(domain, `"Aces":[]`, `"Aces":[],"IsDeleted":false`, 1)}, ErrConflict, "is in f0 too"},
 		"versions":    {[]string{domain, `{"meta":{"type":"users","count":0,"version":5},"data":[]}`}, ErrConflict, "version 5, and f0 has 6"},
 		"two forests": {[]string{domain, strings.NewReplacer("1-2-3", "4-5-6", "A.TEST", "B.TEST", "DC=A", "DC=B").Replace(domain)}, ErrConflict, "one forest"},
-		"no domain":   {[]string{`{"meta":{"type":"users","count":0,"version":6},"data":[]}`}, ErrCollection, "no domain is among"},
+		"no domain":   {[]string{`{"meta":{"type":"users","count":0,"version":6},"data":[]}`}, ErrIncomplete, "no domain is among"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			col, err := NewCollection(), error(nil)
@@ -346,6 +348,8 @@ func TestZip(t *testing.T) {
 	for _, at := range []int{6, bytes.Index(encrypted, []byte("PK\x01\x02")) + 8} {
 		encrypted[at] |= 1
 	}
+	damaged := bytes.Clone(data)
+	copy(damaged[60:], bytes.Repeat([]byte{0xFF}, 40)) // in what the first file packs to
 	for name, c := range map[string]struct {
 		data []byte
 		want error
@@ -354,7 +358,8 @@ func TestZip(t *testing.T) {
 		"bomb":      {archive(t, map[string][]byte{"users.json": bomb}), ErrLimit, "more than is plausible"},
 		"nested":    {archive(t, map[string][]byte{"more.zip": data}), ErrCollection, "archive within an archive"},
 		"empty":     {archive(t, map[string][]byte{"a.txt": nil}), ErrCollection, "holds no JSON"},
-		"damaged":   {data[:len(data)/2], ErrCollection, "zip: "},
+		"cut":       {data[:len(data)/2], forest.ErrTruncated, "does not end with the list of its files"},
+		"damaged":   {damaged, ErrDamaged, "aiacas.json: "},
 		"encrypted": {encrypted, ErrCollection, "users.json: not a SharpHound collection: it is encrypted"},
 		"place":     {archive(t, map[string][]byte{"users.json": []byte(`{"meta":7}`)}), ErrCollection, "users.json: offset "},
 	} {
@@ -393,7 +398,7 @@ func FuzzCollection(f *testing.F) {
 				_, err = b.Build()
 			}
 		}
-		if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrCollection) && !errors.Is(err, forest.ErrDuplicate) {
+		if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrCollection) && !errors.Is(err, ErrIncomplete) && !errors.Is(err, forest.ErrDuplicate) {
 			t.Errorf("read, but no snapshot: %v", err)
 		}
 	})

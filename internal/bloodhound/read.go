@@ -2,6 +2,7 @@ package bloodhound
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,10 @@ import (
 var (
 	// ErrCollection reports a file that is not part of a collection of a known form.
 	ErrCollection = errors.New("not a SharpHound collection")
+	// ErrIncomplete reports a collection without what cannot be done without.
+	ErrIncomplete = errors.New("an incomplete SharpHound collection")
+	// ErrDamaged reports an archive of which files cannot be unpacked.
+	ErrDamaged = errors.New("the archive is damaged")
 	// ErrLimit reports a file beyond what any real collection has.
 	ErrLimit = errors.New("beyond the limits of a collection")
 	// ErrConflict reports files that do not belong together.
@@ -65,10 +70,10 @@ func NewCollection() *Collection {
 }
 
 // LooksLikeJSON reports whether head, the beginning of a file, can be that of a JSON
-// file with an object in it.
+// file with an object in it, or with an array, which AddJSON refuses.
 func LooksLikeJSON(head []byte) bool {
 	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\ufeff")), " \t\r\n")
-	return len(head) > 0 && head[0] == '{'
+	return len(head) > 0 && (head[0] == '{' || head[0] == '[')
 }
 
 // AddJSON adds one file of a collection. name is what errors of other files call
@@ -134,8 +139,12 @@ type held struct {
 func (f *fileReader) read() error {
 	f.dec, f.data, f.kind = json.NewDecoder(f.src), -1, kindInName(f.name)
 	first := len(f.c.list)
-	if err := f.delim('{'); err != nil {
+	t, err := f.token()
+	if err != nil {
 		return err
+	}
+	if t != json.Delim('{') {
+		return fmt.Errorf("%w: the file begins with %v instead of an object", ErrCollection, t)
 	}
 	for f.dec.More() {
 		key, err := f.token()
@@ -210,7 +219,7 @@ func (f *fileReader) explain(err error) error {
 		return fmt.Errorf("%w: JSON: %w", ErrCollection, err)
 	case errors.As(err, &kind):
 		f.at += kind.Offset
-		return fmt.Errorf("%w: %s is a %s", ErrCollection, kind.Field, kind.Value)
+		return fmt.Errorf("%w: %s is of JSON type %s", ErrCollection, cmp.Or(kind.Field, "what stands there"), kind.Value)
 	}
 	return err
 }

@@ -2,10 +2,14 @@ package bloodhound
 
 import (
 	"archive/zip"
+	"compress/flate"
+	"errors"
 	"fmt"
 	"io"
 	"path"
 	"strings"
+
+	"github.com/leastwise/leastwise/internal/forest"
 )
 
 // Limits of an archive. JSON of collections shrinks to a tenth to a thirtieth.
@@ -24,11 +28,15 @@ func IsZip(head []byte) bool {
 // AddZip adds the JSON files of an archive of size bytes. Files of other kinds are
 // passed over and counted. Archives that are encrypted, that hold archives, or that
 // unpack to more than is plausible are refused. Errors are those of AddJSON, with
-// the name of the file in the archive.
+// the name of the file in the archive, [forest.ErrTruncated] for an archive without
+// its end, and ErrDamaged.
 func (c *Collection) AddZip(name string, r io.ReaderAt, size int64) error {
 	z, err := zip.NewReader(r, size)
+	if errors.Is(err, zip.ErrFormat) { // it begins as one: see IsZip
+		return fmt.Errorf("%w: the archive does not end with the list of its files", forest.ErrTruncated)
+	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCollection, err)
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if len(z.File) > maxFiles {
 		return fmt.Errorf("%w: %d files", ErrLimit, len(z.File))
@@ -70,11 +78,15 @@ func plausible(packed int64) int64 {
 func (c *Collection) addMember(name string, f *zip.File, left int64) (int64, error) {
 	r, err := f.Open()
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w: %w", clip(f.Name), ErrCollection, err)
+		return 0, fmt.Errorf("%s: %w: %w", clip(f.Name), ErrDamaged, err)
 	}
 	defer r.Close()
 	src := &meter{r: r, left: min(left, plausible(int64(min(f.CompressedSize64, maxUnpacked))))}
-	if err := c.AddJSON(name, src); err != nil {
+	err = c.AddJSON(name, src)
+	if corrupt := flate.CorruptInputError(0); errors.As(err, &corrupt) || errors.Is(err, zip.ErrChecksum) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("%s: %w", clip(f.Name), err)
 	}
 	return src.n, nil

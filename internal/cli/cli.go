@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/leastwise/leastwise/internal/app"
+	"github.com/leastwise/leastwise/internal/bloodhound"
 	"github.com/leastwise/leastwise/internal/dc"
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/report"
@@ -164,12 +165,14 @@ func hintOf(err error) string {
 		return "export the domain from its root (DC=…) with scope subtree and objectSid, or scan it with collect"
 	case errors.Is(err, app.ErrUnrelated):
 		return "compare two snapshots of one domain"
-	case errors.Is(err, forest.ErrCorrupt), errors.Is(err, forest.ErrTruncated):
+	case errors.Is(err, forest.ErrCorrupt), errors.Is(err, forest.ErrTruncated), errors.Is(err, bloodhound.ErrDamaged):
 		return "copy the file again, or scan again; nothing of it was used"
 	case errors.Is(err, forest.ErrNewer):
 		return "use the version of leastwise that wrote the file, or a later one"
 	case errors.Is(err, forest.ErrLDIF):
 		return "correct the file at that line, or export it again; nothing of it was used"
+	case errors.Is(err, bloodhound.ErrCollection):
+		return `a SharpHound collection is its zip archive, or JSON files such as {"meta":{"type":"users","version":6,"count":1},"data":[…]}; nothing of it was used`
 	case errors.Is(err, app.ErrInput):
 		return "give a snapshot (.lws), LDIF of ldapsearch or ldifde, a SharpHound collection (.zip, .json) or a fixture (.yaml)"
 	}

@@ -58,3 +58,6 @@ func FacetsNotedOnce(of int) bool {
 	}
 	return true
 }
+
+// ForeignRights are the hints about other tools' words for rights.
+var ForeignRights = foreignRights

@@ -91,10 +91,17 @@ func NewRightNames(s *forest.Snapshot) *RightNames {
 // delete), a verb with a name (write member, read ms-Mcs-AdmPwd, create user,
 // delete-child computer), or an extended right or validated write by its cn, its
 // display name or its GUID (Reset Password). Between words may stand spaces, colons,
-// hyphens and underscores. An error names what is similar, or is ErrNoSchema.
+// hyphens and underscores. An error names what is similar, or what the words of other
+// tools (GenericAll, DCSync) stand for, or is ErrNoSchema.
 func (n *RightNames) Find(text string) (Action, error) {
 	a, err := n.find(text)
-	if err != nil && (len(n.attrs) == 0 || len(n.classes) == 0 || len(n.shown) == 0) {
+	if err == nil {
+		return a, nil
+	}
+	if hint, ok := foreignRight(text); ok {
+		return a, fmt.Errorf("right %q: no right has that name: %s", text, hint)
+	}
+	if len(n.attrs) == 0 || len(n.classes) == 0 || len(n.shown) == 0 {
 		return a, fmt.Errorf("right %q: %w", text, ErrNoSchema)
 	}
 	return a, err
@@ -113,7 +120,15 @@ func (n *RightNames) find(text string) (Action, error) {
 	if r := n.rightNamed(text); r != nil {
 		return Action{verbOf(r), r.GUID}, nil
 	}
-	for _, v := range []Verb{DeleteChildOf, WriteAttribute, ValidatedWrite, ReadAttribute, CreateChildOf, UseRight} {
+	verbs := []Verb{DeleteChildOf, WriteAttribute, ValidatedWrite, ReadAttribute, CreateChildOf, UseRight}
+	for _, v := range verbs {
+		if name, ok := cutWord(text, v, "-_"); ok { // may as well be within the name of something else
+			if g, ok := n.typeNamed(v, name); ok {
+				return Action{v, g}, nil
+			}
+		}
+	}
+	for _, v := range verbs {
 		name, ok := cutVerb(text, v)
 		if !ok {
 			continue
@@ -143,8 +158,14 @@ func (n *RightNames) find(text string) (Action, error) {
 
 // cutVerb takes the verb off the front of text.
 func cutVerb(text string, v Verb) (name string, ok bool) {
-	for _, verb := range []string{v.String(), strings.ReplaceAll(v.String(), "-", " ")} {
-		if len(text) > len(verb) && strings.EqualFold(text[:len(verb)], verb) && strings.ContainsRune(": ", rune(text[len(verb)])) {
+	return cutWord(text, v, ": ")
+}
+
+// cutWord takes the verb off the front of text, with one of the characters that may
+// stand between words.
+func cutWord(text string, v Verb, between string) (name string, ok bool) {
+	for _, verb := range []string{v.String(), strings.ReplaceAll(v.String(), "-", " "), strings.ReplaceAll(v.String(), "-", "_")} {
+		if len(text) > len(verb) && strings.EqualFold(text[:len(verb)], verb) && strings.ContainsRune(between, rune(text[len(verb)])) {
 			return strings.TrimSpace(text[len(verb)+1:]), true
 		}
 	}
@@ -155,7 +176,13 @@ func (n *RightNames) rightNamed(name string) *forest.RightDef {
 	if g, err := secdesc.ParseGUID(strings.Trim(name, "{}")); err == nil {
 		return n.schema.Right(g)
 	}
-	return n.rights[strings.ToLower(name)]
+	name = strings.ToLower(name)
+	for _, between := range []string{" ", "-"} {
+		if r := n.rights[strings.NewReplacer("_", between, "-", between, " ", between).Replace(name)]; r != nil {
+			return r
+		}
+	}
+	return n.rights[name]
 }
 
 // verbOf is what is done with a right: property sets are written.

@@ -2,6 +2,7 @@ package reach_test
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,10 @@ func TestRightNames(t *testing.T) {
 		"write member": "write bf9679c0-0de6-11d0-a285-00aa003049e2", "write:member": "write bf9679c0-0de6-11d0-a285-00aa003049e2",
 		"WRITE {bf9679c0-0de6-11d0-a285-00aa003049e2}": "write bf9679c0-0de6-11d0-a285-00aa003049e2",
 		"create user":                          "create bf967aba-0de6-11d0-a285-00aa003049e2",
+		"write-member":                         "write bf9679c0-0de6-11d0-a285-00aa003049e2",
+		"delete_child_computer":                "delete-child bf967a86-0de6-11d0-a285-00aa003049e2",
+		"reset-password":                       "use 00299570-246d-11d0-a768-00aa006e0529",
+		"self membership":                      "validated bf9679c0-0de6-11d0-a285-00aa003049e2",
 		"delete child computer":                "delete-child bf967a86-0de6-11d0-a285-00aa003049e2",
 		"delete-child:computer":                "delete-child bf967a86-0de6-11d0-a285-00aa003049e2",
 		"Reset Password":                       "use 00299570-246d-11d0-a768-00aa006e0529",
@@ -68,6 +73,12 @@ func TestRightNames(t *testing.T) {
 		"":                         "there is none of that name",
 		"create member":            "no class",
 		"use member":               "no extended right",
+		"GenericAll":               "it stands for every right; ask for WRITE_DAC",
+		"full-control":             "it stands for every right; ask for WRITE_DAC",
+		"GenericWrite":             `"write member"`,
+		"DCSync":                   `"DS-Replication-Get-Changes" and "DS-Replication-Get-Changes-All"`,
+		"ForceChangePassword":      `it is "Reset Password"`,
+		"Read LAPS Password":       `it is "read ms-Mcs-AdmPwd"`,
 		strings.Repeat("x", 9_999): "there is none of that name",
 	} {
 		if act, err := n.Find(text); err == nil || !strings.Contains(err.Error(), want) {
@@ -88,4 +99,19 @@ func FuzzRightNames(f *testing.F) {
 			t.Errorf("%q: %v, %v", text, act, err)
 		}
 	})
+}
+
+// What the hints about other tools' words tell people to ask for exists, unless it is
+// of a schema that not every forest has.
+func TestForeignRights(t *testing.T) {
+	n := reach.NewRightNames(namesForest(t))
+	newer := regexp.MustCompile("LAPS|AdmPwd|KeyCredentialLink")
+	quoted := regexp.MustCompile(`"([^"]+)"`)
+	for word, hint := range reach.ForeignRights {
+		for _, m := range quoted.FindAllStringSubmatch(hint, -1) {
+			if _, err := n.Find(m[1]); err != nil && !newer.MatchString(m[1]) {
+				t.Errorf("the hint for %s: %v", word, err)
+			}
+		}
+	}
 }

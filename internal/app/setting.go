@@ -11,6 +11,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/leastwise/leastwise/internal/control"
 )
 
 // ErrConfig reports a setting that is unknown or has a value that does not fit.
@@ -162,8 +164,11 @@ func (c *Config) ReadEnv(environ []string, other ...string) error {
 }
 
 // ReadYAML takes settings from a configuration file: a mapping of setting names
-// to scalars, or to sequences for lists.
+// to scalars, or to sequences for lists; see [control.CheckYAML] for its limits.
 func (c *Config) ReadYAML(file string, data []byte) error {
+	if err := control.CheckYAML(file, data); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	f, err := parser.ParseBytes(data, 0)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, syntaxError(file, err))

@@ -87,7 +87,7 @@ func TestConfigErrors(t *testing.T) {
 		"- domain":                   "f.yaml: not a mapping of settings",
 		"domain: a\nexempt: [OU=A\n": "f.yaml:2: not YAML: ",
 		"domain: a\ndomain: b\n":     "f.yaml:2: not YAML: ",
-		"domain: &x a\n":             "f.yaml:1: domain: anchors, aliases and tags",
+		"domain: &x a\n":             "f.yaml:1: anchors, aliases and merge keys",
 		"domain: !!str a\n":          "f.yaml:1: domain: anchors, aliases and tags",
 		"exempt: [[OU=A]]":           "f.yaml:1: exempt: neither a value nor a list of values",
 		"exempt: ['OU=A;B', OU=C]":   "f.yaml:1: exempt: \"OU=A;B\" is not one element of a list",

@@ -46,11 +46,22 @@ func Load(ctx context.Context, name, tool string, now time.Time) (*forest.Snapsh
 // errUTF16 reports a text file in the form that PowerShell 5 writes by default.
 var errUTF16 = errors.New("it is UTF-16: save it as UTF-8")
 
+// maxText is how many bytes a file may have that a person wrote.
+const maxText = 64 << 20
+
 // ReadFile reads a file of UTF-8 text that a person wrote, without the byte order
 // mark that some editors put before it. Errors leave out the name and the system
 // call, because the caller says what was being read.
 func ReadFile(name string) ([]byte, error) {
-	data, err := os.ReadFile(name)
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxText+1))
+	if len(data) > maxText {
+		return nil, fmt.Errorf("it is larger than %d bytes", maxText)
+	}
 	if bytes.HasPrefix(data, []byte{0xFF, 0xFE}) || bytes.HasPrefix(data, []byte{0xFE, 0xFF}) {
 		return nil, errUTF16
 	}

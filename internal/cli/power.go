@@ -168,8 +168,8 @@ func (c *command) ways(best reach.Path, q question, all func() []reach.Path) []r
 		return []reach.Path{best}
 	}
 	out := several(best, all(), q.most)
-	if len(out) == q.most {
-		c.note("%d ways; there may be more: --max N lists more", len(out))
+	if len(out) == q.most && len(best) > 0 { // nobody needs a second way to what he is
+		c.note("shown: %d; there may be more ways: --max N lists more", len(out))
 	}
 	return out
 }
@@ -242,6 +242,9 @@ both comes first.`,
 				return c.rank(cmd, s, &o, rank)
 			}
 			id, err := findObject(s, names[0])
+			if _, identity := findIdentity(names[0]); err != nil && identity {
+				return usagef("leastwise explain "+quoted(names[0])+" tier0 answers for a principal without an object", "%s has no object in this forest, and reach counts for objects only", quoted(names[0]))
+			}
 			if err != nil {
 				return err
 			}

@@ -37,8 +37,8 @@ type exceptionText struct {
 // ParseExceptions reads an exceptions file: a list under the key "exceptions". All
 // fields are mandatory. The name is for errors.
 func ParseExceptions(name string, data []byte) ([]Exception, error) {
-	if len(data) > maxSourceBytes {
-		return nil, fmt.Errorf("%w: %s: larger than %d bytes", ErrExceptions, name, maxSourceBytes)
+	if err := CheckYAML(name, data); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrExceptions, err)
 	}
 	var f struct {
 		Exceptions []exceptionText `yaml:"exceptions"`

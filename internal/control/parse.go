@@ -14,11 +14,8 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// Limits of a catalogue file.
-const (
-	maxSourceBytes = 4 << 20
-	maxExpansion   = 200 // entries that one "for" may make
-)
+// maxExpansion is how many entries one "for" of a catalogue file may make.
+const maxExpansion = 200
 
 // A sourceFile is the form of a catalogue file.
 type sourceFile struct {
@@ -28,8 +25,8 @@ type sourceFile struct {
 
 // parseSource decodes a file strictly and fills in the placeholders of "for".
 func parseSource(src Source) ([]*Entry, error) {
-	if len(src.Data) > maxSourceBytes {
-		return nil, fmt.Errorf("%w: %s: larger than %d bytes", ErrCatalogue, src.Name, maxSourceBytes)
+	if err := CheckYAML(src.Name, src.Data); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCatalogue, err)
 	}
 	var f sourceFile
 	dec := yaml.NewDecoder(bytes.NewReader(src.Data), yaml.Strict())

@@ -50,8 +50,8 @@ var zoneName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 // ParseZones reads a file of zones: a list under the key "zones". The name is for
 // errors, which are ErrZones with the line or the zone.
 func ParseZones(name string, data []byte) ([]Zone, error) {
-	if len(data) > maxSourceBytes {
-		return nil, fmt.Errorf("%w: %s: larger than %d bytes", ErrZones, name, maxSourceBytes)
+	if err := CheckYAML(name, data); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrZones, err)
 	}
 	var f struct {
 		Zones []Zone `yaml:"zones"`

@@ -275,13 +275,3 @@ func (c *command) helpCommand(root *cobra.Command) *cobra.Command {
 		},
 	}
 }
-
-// args turns cobra's complaints about the number of arguments into usage errors.
-func args(want cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := want(cmd, args); err != nil {
-			return &usageError{err, "see: " + cmd.CommandPath() + " --help"}
-		}
-		return nil
-	}
-}

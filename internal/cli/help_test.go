@@ -22,6 +22,9 @@ func TestHelp(t *testing.T) {
 		if !cmd.HasSubCommands() && !strings.Contains(cmd.Example, "leastwise "+strings.TrimPrefix(cmd.CommandPath(), "leastwise ")) {
 			t.Errorf("%s: no example that calls it: %q", cmd.CommandPath(), cmd.Example)
 		}
+		if needed, _ := placeholders(cmd.Use); len(needed) > 0 && strings.HasSuffix(exampleOf(cmd), "--help") {
+			t.Errorf("%s: no example on one line, to show whoever leaves %v out", cmd.CommandPath(), needed)
+		}
 		for _, sub := range cmd.Commands() {
 			visit(sub)
 		}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/leastwise/leastwise/internal/control"
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/reach"
 )
 
 // A ControlSet is a catalogue with the options and exceptions to apply it with.
@@ -78,4 +80,21 @@ func (set *ControlSet) Assess(s *forest.Snapshot, now time.Time, tool string) (*
 	}
 	a.Run.Tool = tool
 	return a, nil
+}
+
+// Simulate evaluates the controls on the snapshot of a graph and on that of its view
+// with changes; see [control.Catalogue.Simulate]. It ends when ctx does.
+func (set *ControlSet) Simulate(ctx context.Context, before, after *reach.Graph, now time.Time, progress func(phase string, done, all int)) (*control.Simulation, error) {
+	was := control.Input{Snapshot: before.Snapshot(), Graph: before, Now: now, Options: set.Options, Exceptions: set.Exceptions}
+	will := control.Input{Snapshot: after.Snapshot(), Graph: after}
+	sim, err := set.Catalogue.Simulate(was, will, control.Watch{
+		Progress: progress, Stopped: func() error { return context.Cause(ctx) },
+	})
+	if errors.Is(err, control.ErrOptions) {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("evaluating the controls: %w", err)
+	}
+	return sim, nil
 }

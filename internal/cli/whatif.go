@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leastwise/leastwise/internal/app"
+	"github.com/leastwise/leastwise/internal/collect"
+	"github.com/leastwise/leastwise/internal/control"
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/reach"
 	"github.com/leastwise/leastwise/internal/report"
@@ -45,11 +48,14 @@ func (c *command) whatIfCommand() *cobra.Command {
 		file string
 		goal aim
 		list []wantedChange
+		skip bool
 	)
 	cmd := &cobra.Command{
 		Use: "whatif [F.lws | --domain D]", Short: "What a change would close, open and lock out",
 		Long: `Applies changes, in the order given, to a view of the forest and says who could then gain the
-target and who no longer, which rights go away, and what nobody could administer any longer.
+target and who no longer, which rights go away, what nobody could administer any longer, and
+which controls would start to fail, pass or be unknown (as assess decides them, with its
+settings; twice the time of an assessment, which --no-controls saves).
 Nothing is written to the directory or to the file. A change that does not fit is refused.
 
 Changes, in words; names with spaces in quotes:
@@ -75,7 +81,7 @@ Changes, in words; names with spaces in quotes:
 			if len(list) == 0 {
 				return usagef("add --remove, --add or --set", "no change to simulate")
 			}
-			return c.whatIf(cmd, file, &o, goal, list)
+			return c.whatIf(cmd, file, &o, imagined{goal, list, !skip})
 		},
 	}
 	for verb, help := range map[string]string{"add": "`CHANGE` that adds something (may be repeated)", "remove": "`CHANGE` that takes something away (may be repeated)", "set": "`CHANGE` of what is there (may be repeated)"} {
@@ -83,7 +89,8 @@ Changes, in words; names with spaces in quotes:
 	}
 	cmd.Flags().StringVar(&goal.target, "target", "tier0", "what is to be gained: an `OBJECT`, tier0 or a zone of --zones")
 	addZones(cmd, &goal.zones)
-	addSettings(cmd, "directory")
+	cmd.Flags().BoolVar(&skip, "no-controls", false, "do not evaluate the controls")
+	addSettings(cmd, "directory", "controls", "assess")
 	addSnapshot(cmd, &file)
 	o.add(cmd, "table", "json")
 	return cmd
@@ -100,18 +107,35 @@ func flagWords() string {
 // An aim is what is to be gained: a target among zones and objects.
 type aim struct{ target, zones string }
 
-func (c *command) whatIf(cmd *cobra.Command, file string, o *output, at aim, list []wantedChange) error {
-	s, err := c.input(cmd, file)
+// imagined is what is asked of changes.
+type imagined struct {
+	aim
+	list     []wantedChange
+	controls bool // evaluate them, too
+}
+
+func (c *command) whatIf(cmd *cobra.Command, file string, o *output, ask imagined) error {
+	ctx := cmd.Context()
+	cfg, err := c.config(cmd)
 	if err != nil {
 		return err
 	}
-	goals, err := c.findGoals(s, at.target, at.zones)
+	set, err := app.Controls(cfg)
+	if err != nil {
+		return &usageError{err, ""}
+	}
+	defer collectLess()()
+	s, err := c.snapshot(ctx, cfg, file)
+	if err != nil {
+		return err
+	}
+	goals, err := c.findGoals(s, ask.target, ask.zones)
 	if err != nil {
 		return err
 	}
 	var changes []reach.Change
 	var words []string
-	for _, w := range list {
+	for _, w := range ask.list {
 		change, err := parseChange(s, w)
 		if err != nil {
 			return err
@@ -129,12 +153,26 @@ func (c *command) whatIf(cmd *cobra.Command, file string, o *output, at aim, lis
 	if err != nil {
 		return err
 	}
-	r := report.NewWhatIf(s, at.target, words, reach.Compare(g, after, goals(g)))
-	return c.write(cmd.Context(), o, func(w io.Writer) error {
+	r := report.NewWhatIf(s, ask.target, words, reach.Compare(g, after, goals(g)))
+	if ask.controls {
+		if r.Controls, err = c.simulate(ctx, set, g, after); err != nil {
+			return err
+		}
+	}
+	return c.write(ctx, o, func(w io.Writer) error {
 		if o.form == "json" {
 			return r.JSON(w)
 		}
 		return r.Text(w, c.screen(o))
+	})
+}
+
+// simulate evaluates the controls before and after changes, with progress.
+func (c *command) simulate(ctx context.Context, set *app.ControlSet, before, after *reach.Graph) (*control.Simulation, error) {
+	p := c.newProgress(ctx)
+	defer p.close()
+	return set.Simulate(ctx, before, after, c.env.Now().UTC(), func(phase string, done, all int) {
+		p.show(collect.Progress{Phase: phase, Count: done, Done: done == all})
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // ErrExceptions reports a list of exceptions that cannot be used.
@@ -157,8 +158,11 @@ func (x Exception) covers(s *forest.Snapshot, f *Finding) bool {
 		return false
 	}
 	if container, ok := strings.CutPrefix(x.Subject, "*,"); ok {
-		c, id := s.Lookup(container), s.Lookup(f.Subject.DN)
-		return c != forest.None && id != forest.None && id >= c && id < s.SubtreeEnd(c)
+		c, id := s.Lookup(container), f.object(s)
+		for c != forest.None && id != forest.None && id != c {
+			id = s.Ancestor(id)
+		}
+		return c != forest.None && id == c
 	}
 	if strings.EqualFold(x.Subject, f.Subject.DN) || x.Subject == f.Subject.SID && x.Subject != "" || strings.EqualFold(x.Subject, f.Subject.Name) {
 		return true
@@ -177,5 +181,18 @@ func (x Exception) covers(s *forest.Snapshot, f *Finding) bool {
 		}
 	}
 	id := s.Lookup(x.Subject)
-	return id != forest.None && id == s.Lookup(f.Subject.DN)
+	return id != forest.None && id == f.object(s)
+}
+
+// object finds the subject of a finding. What a view moved has a name that Lookup does
+// not know yet.
+func (f *Finding) object(s *forest.Snapshot) forest.ID {
+	if id := s.Lookup(f.Subject.DN); id != forest.None {
+		return id
+	}
+	sid, err := secdesc.ParseSID(f.Subject.SID)
+	if err != nil || sid.Domain() == builtinDomain {
+		return forest.None
+	}
+	return s.BySID(sid)
 }

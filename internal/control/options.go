@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/reach"
 )
 
 // ErrOptions reports options that name what the snapshot does not hold. The text
@@ -82,6 +83,7 @@ type Input struct {
 	Options    Options
 	Exceptions []Exception
 	Workers    int // goroutines that Assess may use; 2 if zero
+	Graph      *reach.Graph // of Snapshot, with its memberships and policies; made if nil
 }
 
 // under reports whether id lies in or below one of the containers.

@@ -61,7 +61,7 @@ func newWorld(in Input) *world {
 	parallel(w.workers, 2, func() func(int) {
 		return func(i int) {
 			if i == 0 {
-				w.reach = reach.New(s)
+				w.reach = indexOf(in)
 				return
 			}
 			w.findKinds()
@@ -73,7 +73,12 @@ func newWorld(in Input) *world {
 	for name, v := range w.variables {
 		w.optionVals[name] = types.DefaultTypeAdapter.NativeToValue(v)
 	}
-	w.gpo = gpo.New(s, w.reach)
+	if in.Graph != nil {
+		w.gpo = in.Graph.Policies()
+	}
+	if w.gpo == nil {
+		w.gpo = gpo.New(s, w.reach)
+	}
 	w.builtins = make([]map[uint32]forest.ID, len(w.domains))
 	for i, d := range w.domains {
 		w.unreadDomain = w.unreadDomain || d.SID.IsZero()
@@ -82,7 +87,12 @@ func newWorld(in Input) *world {
 		}
 		w.builtins[i] = w.readBuiltins(d)
 	}
-	w.graph = sync.OnceValue(func() *reach.Graph { return reach.NewGraph(w.reach, w.gpo) })
+	w.graph = sync.OnceValue(func() *reach.Graph {
+		if in.Graph != nil {
+			return in.Graph
+		}
+		return reach.NewGraph(w.reach, w.gpo)
+	})
 	w.tierZero = sync.OnceValue(w.findTierZero)
 	w.privilege = sync.OnceValue(w.findPrivilege)
 	w.hostSets = sync.OnceValue(w.findHostSets)
@@ -95,6 +105,14 @@ func newWorld(in Input) *world {
 	w.protectedGap = sync.OnceValue(w.findProtectedGap)
 	w.namesUnread = sync.OnceValue(w.findNamesUnread)
 	return w
+}
+
+// indexOf returns the memberships of the snapshot.
+func indexOf(in Input) *reach.Index {
+	if in.Graph != nil {
+		return in.Graph.Index()
+	}
+	return reach.New(in.Snapshot)
 }
 
 // readBuiltins finds the groups S-1-5-32-… of a domain. Every domain has groups

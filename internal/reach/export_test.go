@@ -2,7 +2,6 @@ package reach
 
 import (
 	"github.com/leastwise/leastwise/internal/forest"
-	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
@@ -19,12 +18,6 @@ func (a *Account) MayUnder(object forest.ID, d *secdesc.Descriptor, act Action) 
 
 // Components returns how many components questions have come across.
 func (g *Graph) Components() int { return len(g.components.list) }
-
-// Policies returns what g knows of policy on hosts.
-func (g *Graph) Policies() *gpo.Engine { return g.gpo }
-
-// Index returns the memberships of g.
-func (g *Graph) Index() *Index { return g.x }
 
 // DecidedBy lists the attributes that control is decided by, with their classes.
 func DecidedBy() map[forest.Attr][]string {

@@ -135,6 +135,12 @@ func NewGraph(x *Index, e *gpo.Engine) *Graph {
 // Snapshot returns the snapshot that g answers for; of a view, with its changes.
 func (g *Graph) Snapshot() *forest.Snapshot { return g.s }
 
+// Policies returns what g knows of policy on hosts; nil if it was told nothing.
+func (g *Graph) Policies() *gpo.Engine { return g.gpo }
+
+// Index returns the memberships that g counts with.
+func (g *Graph) Index() *Index { return g.x }
+
 // blocksOwner reads fBlockOwnerImplicitRights of dSHeuristics ([MS-ADTS] 6.1.1.2.4.1.2).
 func blocksOwner(s *forest.Snapshot) bool {
 	for _, id := range s.With(forest.DSHeuristics) {

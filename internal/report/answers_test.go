@@ -50,13 +50,22 @@ func answers(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	desk := account("Help Desk")
+	cat, err := control.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whatIf := report.NewWhatIf(s, "tier0", []string{"remove …"}, reach.Compare(g, after, goals))
+	whatIf.Controls, err = cat.Simulate(control.Input{Snapshot: s, Graph: g}, control.Input{Snapshot: after.Snapshot(), Graph: after}, control.Watch{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	out := map[string]string{
 		"explain": written(t, report.NewPaths(s, "tier0", desk, goals, []reach.Path{r.Path(desk)}, r.Unread()).JSON),
 		"all":     written(t, report.NewPaths(s, "tier0", desk, goals, g.Paths(desk, goals, 5), r.Unread()).JSON),
 		"who-can": written(t, report.NewPower(s, "tier0", r).JSON),
 		"reach":   written(t, report.NewExtent(s, g, account("svc-legacyweb")).JSON),
 		"nobody":  written(t, report.NewExtent(s, g, account("Guest")).JSON),
-		"whatif":  written(t, report.NewWhatIf(s, "tier0", []string{"remove …"}, reach.Compare(g, after, goals)).JSON),
+		"whatif":  written(t, whatIf.JSON),
 	}
 	out["assess"] = render(t, report.JSON, company(t))
 	return out
@@ -134,6 +143,9 @@ func TestAnswersFollowSchemas(t *testing.T) {
 		{reflect.TypeFor[report.WhatIfTurn](), schema.WhatIf()},
 		{reflect.TypeFor[report.WhatIfRight](), schema.WhatIf()},
 		{reflect.TypeFor[report.WhatIfLockOut](), schema.WhatIf()},
+		{reflect.TypeFor[control.Simulation](), schema.WhatIf()},
+		{reflect.TypeFor[control.ControlTurn](), schema.WhatIf()},
+		{reflect.TypeFor[control.Turn](), schema.WhatIf()},
 		{reflect.TypeFor[control.WayStep](), schema.Assessment()},
 	} {
 		for i := range tt.of.NumField() {

@@ -26,6 +26,9 @@ type WhatIf struct {
 	Objects  int             `json:"objects"`   // whose permissions would be others
 	Unread   int             `json:"unread"`    // that inherit from those, and whose own permissions were not read
 	Missing  []string        `json:"missing"`   // what else the snapshot lacks that may hold further ways, before and after
+
+	// Controls says which outcomes of controls are others; nil if they were not evaluated.
+	Controls *control.Simulation `json:"controls"`
 }
 
 // A WhatIfTurn is a principal whose standing towards the target changes.
@@ -133,6 +136,7 @@ func (r *WhatIf) Text(w io.Writer, s Screen) error {
 	p.turns(p.ink(red, "Opened: "+plural(len(r.Opened), "principal", "principals")), r.Opened)
 	p.whatIfRights("Rights lost", r.Lost)
 	p.whatIfRights("Rights gained", r.Gained)
+	p.simulation(r.Controls)
 	if r.Unread > 0 {
 		p.heading(p.ink(yellow, plural(r.Unread, "object inherits", "objects inherit")+" from what changes and could not be read: "+strconv.Itoa(r.Unread)+" may change otherwise"))
 	}

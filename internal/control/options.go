@@ -82,7 +82,7 @@ type Input struct {
 	Now        time.Time
 	Options    Options
 	Exceptions []Exception
-	Workers    int // goroutines that Assess may use; 2 if zero
+	Workers    int          // goroutines that Assess may use; 2 if zero
 	Graph      *reach.Graph // of Snapshot, with its memberships and policies; made if nil
 }
 

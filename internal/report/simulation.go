@@ -63,8 +63,11 @@ func (p *page) controlTurns(title string, list []control.Turn) {
 			continue
 		}
 		rows = append(rows, []cellInk{
-			{string(t.Severity), severityInk(t.Severity)}, {visible(t.Control), ""}, {visible(turnSubject(t)), ""},
-			{turnBefore(t), gray}, {visible(turnText(t)), ""},
+			{string(t.Severity), severityInk(t.Severity)},
+			{visible(t.Control), ""},
+			{visible(turnSubject(t)), ""},
+			{turnBefore(t), gray},
+			{visible(turnText(t)), ""},
 		})
 	}
 	p.grid([]string{"Severity", "Control", "Subject", "Before", "Finding"}, rows)

@@ -37,9 +37,12 @@ type RightTurn struct {
 	Lost   bool
 }
 
-// A LockOut is an object that nobody could administer any longer.
+// A LockOut is an object that nobody could administer any longer: a group without which
+// nobody runs a domain and that has no enabled member left, or an object of which no
+// enabled account can change the permissions any longer.
 type LockOut struct {
 	Object forest.ID
+	Others int // objects that share its permissions and its fate
 	Why    string
 	Unsure string // why somebody may be left nevertheless; "" if nobody is
 }
@@ -51,6 +54,7 @@ type Outcome struct {
 	Opened   []Turn // the other way round
 	Rights   []RightTurn
 	LockOuts []LockOut
+	Stamps   []Stamp
 	Changed  int // objects whose permissions are others
 	Unread   int // objects that inherit from these, and whose own permissions were not read
 }
@@ -83,6 +87,7 @@ func Compare(before, after *Graph, goals []forest.ID) *Outcome {
 	sortTurns(out.Opened)
 	out.Rights = rightTurns(before, after, b)
 	out.LockOuts = lockOuts(before, after, b)
+	out.Stamps = stamps(before, after, b)
 	return out
 }
 
@@ -170,13 +175,13 @@ type crew struct {
 	unsure string
 }
 
-// lockOuts finds what nobody could administer any longer: a domain, or an object
-// that was changed.
+// lockOuts finds what nobody could administer any longer: a domain, or an object; see
+// unkept.
 func lockOuts(before, after *Graph, b *bend) []LockOut {
 	var out []LockOut
 	note := func(id forest.ID, why string, was, now crew) {
 		if was.some && !now.some {
-			out = append(out, LockOut{id, why, now.unsure})
+			out = append(out, LockOut{Object: id, Why: why, Unsure: now.unsure})
 		}
 	}
 	for i, d := range after.s.Domains() {
@@ -192,10 +197,7 @@ func lockOuts(before, after *Graph, b *bend) []LockOut {
 			}
 		}
 	}
-	for _, id := range b.described {
-		note(id, "nobody but the operating system, and who may take ownership by privilege, could change its permissions", before.keepers(id), after.keepers(id))
-	}
-	return out
+	return append(out, unkept(before, after, b)...)
 }
 
 // crewOf returns who can act as id: itself, or the members of a group.

@@ -44,13 +44,14 @@ func TestOutcome(t *testing.T) {
 	id := func(name string) forest.ID {
 		return f.find(s, &f.objects[slices.IndexFunc(f.objects, func(o wildObject) bool { return o.name == name })])
 	}
+	const owned = "; out a; out Configuration; out Services; out ForeignSecurityPrincipals; out S-1-5-11; out System; out Administrator0; out Administrators0; out DC0; out krbtgt0" // by Administrators, whose last account goes
 	for _, c := range []struct {
 		change reach.Change
 		goal   string
 		want   string
 	}{
-		{reach.Change{Kind: reach.FlagSet, Object: id("Administrator0"), Flag: 2}, "DA0", "out DA0; out Administrators0"},
-		{reach.Change{Kind: reach.MemberRemoved, Object: id("DA0"), Other: id("Administrator0")}, "DA0", "lost Administrators0 member; lost DA0 member; out DA0; out Administrators0"},
+		{reach.Change{Kind: reach.FlagSet, Object: id("Administrator0"), Flag: 2}, "DA0", "out DA0; out Administrators0" + owned + "; out u0"},
+		{reach.Change{Kind: reach.MemberRemoved, Object: id("DA0"), Other: id("Administrator0")}, "DA0", "lost Administrators0 member; lost DA0 member; out DA0; out Administrators0" + owned},
 		{reach.Change{Kind: reach.OwnerChanged, Object: id("ou0"), Owner: secdesc.System}, "ou0", "lost ou0 owner; gained ou0 owner; out ou0"},
 		{reach.Change{Kind: reach.EntryRemoved, Object: id("AdminSDHolder"), Index: 0}, "DA0", "closed u0 certain-no; lost AdminSDHolder full-control"},
 		{reach.Change{Kind: reach.MemberAdded, Object: id("DA0"), Other: id("u1")}, "DA0", "opened u1 no-certain; gained Administrators0 member; gained DA0 member"},
@@ -129,6 +130,108 @@ func TestUnfitChanges(t *testing.T) {
 		_, err := g.With([]reach.Change{c.change})
 		if !errors.Is(err, reach.ErrUnfit) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("kind %d: %v\nwant %s", c.change.Kind, err, c.want)
+		}
+	}
+}
+
+// Who loses the last account is told from who keeps one, with denials, owners and
+// nested groups; permissions of several objects count once.
+func TestLockOuts(t *testing.T) {
+	const text = `
+ous: [{name: A}, {name: B}]
+users:
+  - {name: keeper}
+  - {name: second}
+  - {name: off, flags: [disabled]}
+groups:
+  - {name: Keepers, members: [keeper]}
+  - {name: Both, members: [Keepers, second]}
+  - {name: Mixed, members: [Keepers, off]}
+  - {name: Stopped, members: [second]}`
+	s := offline(t, text)
+	at := func(name string) forest.ID { return named(t, s, name) }
+	for _, c := range []struct {
+		name string
+		dacl string // of the unit A, with names for SIDs
+		want bool   // nobody is left when keeper is disabled
+	}{
+		{"alone", "(A;;WD;;;keeper)", true},
+		{"through a group", "(A;;WD;;;Keepers)", true},
+		{"through nested groups", "(A;;WD;;;Mixed)", true},
+		{"with another member", "(A;;WD;;;Both)", false},
+		{"with another entry", "(A;;WD;;;keeper)(A;;WD;;;second)", false},
+		{"with an entry that is inherited only", "(A;;WD;;;keeper)(A;CIIO;WD;;;second)", true},
+		{"with an entry of other rights", "(A;;WD;;;keeper)(A;;RPWP;;;second)", true},
+		{"with another member who is denied", "(D;;WD;;;Stopped)(A;;WD;;;Both)", true},
+		{"with another member who is denied too late", "(A;;WD;;;Both)(D;;WD;;;Stopped)", false},
+		{"with another member who is denied something else", "(D;;WO;;;Stopped)(A;;WD;;;Both)", false},
+		{"not even before", "(D;;WD;;;keeper)(A;;WD;;;keeper)", false},
+		{"only the operating system", "(A;;WD;;;SY)", false},
+	} {
+		dacl := c.dacl
+		for _, name := range []string{"keeper", "second", "Keepers", "Both", "Mixed", "Stopped"} {
+			dacl = strings.ReplaceAll(dacl, ";"+name+")", ";"+s.SID(at(name)).String()+")")
+		}
+		d, err := secdesc.ParseSDDL("O:SYG:SYD:P"+dacl, secdesc.SID{}, secdesc.SID{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := s.Edit()
+		i := e.AddDescriptor(d)
+		e.SetDescriptor(at("OU=A"), i)
+		e.SetDescriptor(at("OU=B"), i)
+		g := graphOf(e.View())
+		after, err := g.With([]reach.Change{{Kind: reach.FlagSet, Object: at("keeper"), Flag: 2}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := false
+		for _, l := range reach.Compare(g, after, nil).LockOuts {
+			if l.Object != at("OU=A") || l.Others != 1 || l.Unsure != "" {
+				t.Errorf("%s: %s and %d others, %q", c.name, s.DN(l.Object), l.Others, l.Unsure)
+			}
+			out = true
+		}
+		if out != c.want {
+			t.Errorf("%s: locked out %t", c.name, out)
+		}
+	}
+}
+
+// AdminSDHolder puts back what is changed on objects that it covers, hands on what is
+// changed on itself, and takes in new members; others keep what they get.
+func TestStamps(t *testing.T) {
+	f := smallForest()
+	s := f.build(t)
+	id := func(name string) forest.ID {
+		return f.find(s, &f.objects[slices.IndexFunc(f.objects, func(o wildObject) bool { return o.name == name })])
+	}
+	g := graphOf(s)
+	write := secdesc.ACE{Type: secdesc.Allow, Mask: secdesc.WriteDAC, SID: s.SID(id("u1"))}
+	for _, c := range []struct {
+		change reach.Change
+		want   string
+	}{
+		{reach.Change{Kind: reach.EntryAdded, Object: id("DA0"), Entry: write}, "put back DA0"},
+		{reach.Change{Kind: reach.EntryAdded, Object: id("u0"), Entry: write}, ""},
+		{reach.Change{Kind: reach.EntryAdded, Object: id("AdminSDHolder"), Entry: write}, "handed on DA0"},
+		{reach.Change{Kind: reach.MemberAdded, Object: id("DA0"), Other: id("u1")}, "covered u1"},
+		{reach.Change{Kind: reach.MemberRemoved, Object: id("DA0"), Other: id("Administrator0")}, ""},
+		{reach.Change{Kind: reach.OwnerChanged, Object: id("DA0"), Owner: s.SID(id("u1"))}, ""},
+	} {
+		after, err := g.With([]reach.Change{c.change})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, x := range reach.Compare(g, after, nil).Stamps {
+			got = append(got, string(x.Kind)+" "+s.Name(x.Object))
+			if x.Holder != id("AdminSDHolder") || x.Unsure != "" {
+				t.Errorf("%s by %s, unsure %q", s.Name(x.Object), s.DN(x.Holder), x.Unsure)
+			}
+		}
+		if text := strings.Join(got, "; "); text != c.want {
+			t.Errorf("kind %d of %s: %s, want %s", c.change.Kind, s.Name(c.change.Object), text, c.want)
 		}
 	}
 }

@@ -143,6 +143,7 @@ func TestAnswersFollowSchemas(t *testing.T) {
 		{reflect.TypeFor[report.WhatIfTurn](), schema.WhatIf()},
 		{reflect.TypeFor[report.WhatIfRight](), schema.WhatIf()},
 		{reflect.TypeFor[report.WhatIfLockOut](), schema.WhatIf()},
+		{reflect.TypeFor[report.WhatIfStamp](), schema.WhatIf()},
 		{reflect.TypeFor[control.Simulation](), schema.WhatIf()},
 		{reflect.TypeFor[control.ControlTurn](), schema.WhatIf()},
 		{reflect.TypeFor[control.Turn](), schema.WhatIf()},

@@ -23,6 +23,7 @@ type WhatIf struct {
 	Lost     []WhatIfRight   `json:"lost"`      // rights and memberships that go away
 	Gained   []WhatIfRight   `json:"gained"`    // that are new
 	LockOuts []WhatIfLockOut `json:"lock_outs"` // what nobody could administer any longer
+	Stamps   []WhatIfStamp   `json:"stamps"`    // what AdminSDHolder does about the changes within the hour
 	Objects  int             `json:"objects"`   // whose permissions would be others
 	Unread   int             `json:"unread"`    // that inherit from those, and whose own permissions were not read
 	Missing  []string        `json:"missing"`   // what else the snapshot lacks that may hold further ways, before and after
@@ -50,8 +51,17 @@ type WhatIfRight struct {
 // A WhatIfLockOut is something that nobody could administer any longer.
 type WhatIfLockOut struct {
 	Object control.Place `json:"object"`
+	Others int           `json:"others"` // objects that share its permissions and its fate
 	Why    string        `json:"why"`
 	Unsure string        `json:"unsure,omitempty"` // why somebody may be left nevertheless
+}
+
+// A WhatIfStamp is an object whose permissions AdminSDHolder replaces within the hour.
+type WhatIfStamp struct {
+	Object control.Place `json:"object"`
+	Holder control.Place `json:"holder"`           // AdminSDHolder of its domain
+	Kind   string        `json:"kind"`             // put back, handed on, covered
+	Unsure string        `json:"unsure,omitempty"` // why it may not happen
 }
 
 // NewWhatIf puts an outcome into words. s is the snapshot before the changes.
@@ -59,7 +69,7 @@ func NewWhatIf(s *forest.Snapshot, target string, changes []string, o *reach.Out
 	n := whatIfNames{control.WayNames{Snapshot: s}}
 	out := &WhatIf{
 		Version: 1, Target: target, Changes: changes, Goals: []control.Place{}, Objects: o.Changed, Unread: o.Unread,
-		Closed: n.turns(o.Closed), Opened: n.turns(o.Opened), Lost: []WhatIfRight{}, Gained: []WhatIfRight{}, LockOuts: []WhatIfLockOut{},
+		Closed: n.turns(o.Closed), Opened: n.turns(o.Opened), Lost: []WhatIfRight{}, Gained: []WhatIfRight{}, LockOuts: []WhatIfLockOut{}, Stamps: []WhatIfStamp{},
 		Missing: Missing(s),
 	}
 	for _, id := range o.Goals {
@@ -74,7 +84,10 @@ func NewWhatIf(s *forest.Snapshot, target string, changes []string, o *reach.Out
 		}
 	}
 	for _, l := range o.LockOuts {
-		out.LockOuts = append(out.LockOuts, WhatIfLockOut{n.Object(l.Object), l.Why, l.Unsure})
+		out.LockOuts = append(out.LockOuts, WhatIfLockOut{n.Object(l.Object), l.Others, l.Why, l.Unsure})
+	}
+	for _, x := range o.Stamps {
+		out.Stamps = append(out.Stamps, WhatIfStamp{n.Object(x.Object), n.Object(x.Holder), string(x.Kind), x.Unsure})
 	}
 	return out
 }
@@ -123,15 +136,8 @@ func (r *WhatIf) Text(w io.Writer, s Screen) error {
 	if r.Objects > 0 {
 		p.line("%s would have other permissions", plural(r.Objects, "object", "objects"))
 	}
-	if len(r.LockOuts) > 0 {
-		p.heading(p.ink(red, "Lock-outs"))
-	}
-	for _, l := range r.LockOuts {
-		p.line("  - %s: %s", visible(l.Object.Label()), l.Why)
-		if l.Unsure != "" {
-			p.line("    %s", p.ink(yellow, "not certain: "+visible(l.Unsure)))
-		}
-	}
+	p.lockOuts(r.LockOuts)
+	p.stamps(r.Stamps)
 	p.turns(p.ink(green, "Closed: "+plural(len(r.Closed), "principal", "principals")), r.Closed)
 	p.turns(p.ink(red, "Opened: "+plural(len(r.Opened), "principal", "principals")), r.Opened)
 	p.whatIfRights("Rights lost", r.Lost)
@@ -163,4 +169,51 @@ func (p *page) whatIfRights(title string, list []WhatIfRight) {
 		rows = append(rows, []cellInk{{visible(t.Principal.Name), ""}, {t.Text, ""}, {visible(t.Object.Name), ""}, {t.If, yellow}})
 	}
 	p.rowsOr([]string{"Principal", "Right", "Object", "If"}, rows, "None.")
+}
+
+// mostListed is how many lock-outs, and objects that AdminSDHolder stamps, a text lists;
+// JSON lists all.
+const mostListed = 20
+
+func (p *page) lockOuts(list []WhatIfLockOut) {
+	if len(list) > 0 {
+		p.heading(p.ink(red, "Lock-outs"))
+	}
+	for i, l := range list {
+		if i == mostListed {
+			p.line("  … and %s more; JSON lists all", thousands(len(list)-i))
+			break
+		}
+		others := ""
+		if l.Others > 0 {
+			others = " and " + plural(l.Others, "object", "objects") + " with the same permissions"
+		}
+		p.line("  - %s%s: %s", visible(l.Object.Label()), others, l.Why)
+		if l.Unsure != "" {
+			p.line("    %s", p.ink(yellow, "not certain: "+visible(l.Unsure)))
+		}
+	}
+}
+
+// stampWords says what each kind of stamp means.
+var stampWords = map[string]string{
+	string(reach.PutBack):  "AdminSDHolder puts the permissions back within the hour; change AdminSDHolder instead",
+	string(reach.HandedOn): "gets what AdminSDHolder has within the hour; counted here already",
+	string(reach.Covered):  "comes under AdminSDHolder, which replaces its permissions within the hour; not counted here",
+}
+
+func (p *page) stamps(list []WhatIfStamp) {
+	if len(list) > 0 {
+		p.heading(p.ink(yellow, "AdminSDHolder"))
+	}
+	for i, x := range list {
+		if i == mostListed {
+			p.line("  … and %s more; JSON lists all", thousands(len(list)-i))
+			break
+		}
+		p.line("  - %s: %s", visible(x.Object.Label()), stampWords[x.Kind])
+		if x.Unsure != "" {
+			p.line("    %s", p.ink(yellow, "not certain: "+visible(x.Unsure)))
+		}
+	}
 }

@@ -1,0 +1,124 @@
+package reach
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// cannotMend says what a lock-out of permissions is.
+const cannotMend = "nobody but the operating system, and who may take ownership by privilege, could change its permissions"
+
+// unkept finds the objects that nobody could administer any longer: before, an enabled
+// account could change the permissions, by an entry or as owner, all denials counted;
+// after, none can. Two kinds of objects may be among them: those whose own permissions
+// are others, by the change itself, by what a container hands down or by what
+// AdminSDHolder hands on; and those whose permissions stay and name somebody whom the
+// changes take the last account from, by a membership or because it is disabled. What
+// every account holds (Everyone, Authenticated Users, …) does not lose its last one.
+//
+// Objects that share a descriptor are one lock-out, which counts the others.
+func unkept(before, after *Graph, b *bend) []LockOut {
+	dead := lostCrews(before, after, b)
+	fate := map[uint32]LockOut{} // by what objects share with the changes
+	for i := range after.shared {
+		h := after.shared[i]
+		stays := i < len(before.shared)
+		if after.sharer[h.first] != uint32(i) || stays && !(len(dead.all) > 0 && after.leansOn(h, dead)) {
+			continue // nobody has it any longer, or nothing about it is another
+		}
+		if was, now := before.keepers(h.first), after.keepers(h.first); was.some && !now.some {
+			fate[uint32(i)] = LockOut{Object: h.first, Why: cannotMend, Unsure: now.unsure}
+		}
+	}
+	if len(fate) == 0 {
+		return nil
+	}
+	count := map[uint32]int{}
+	for id, i := range after.sharer {
+		l, ok := fate[i]
+		if !ok {
+			continue
+		}
+		if count[i]++; forest.ID(id) < l.Object {
+			l.Object = forest.ID(id)
+			fate[i] = l
+		}
+	}
+	var out []LockOut
+	for i, l := range fate {
+		l.Others = count[i] - 1
+		out = append(out, l)
+	}
+	slices.SortFunc(out, func(a, b LockOut) int { return cmp.Compare(a.Object, b.Object) })
+	return out
+}
+
+// lost is who has fewer accounts: all SIDs, and those of them that had some and have
+// none left.
+type lost struct{ all, dead map[secdesc.SID]bool }
+
+// lostCrews finds whom the changes take accounts from.
+func lostCrews(before, after *Graph, b *bend) lost {
+	out := lost{map[secdesc.SID]bool{}, map[secdesc.SID]bool{}}
+	var ids []forest.ID
+	for _, p := range b.pairs {
+		ids = append(append(ids, before.x.climb(p.group)...), after.x.climb(p.group)...)
+	}
+	for _, id := range b.flagged {
+		ids = append(append(append(ids, id), before.x.GroupsOf(id)...), after.x.GroupsOf(id)...)
+	}
+	for _, id := range sortIDs(ids) {
+		out.note(before, after, before.s.SID(id))
+		for _, sid := range before.x.history(id) {
+			out.note(before, after, sid)
+		}
+	}
+	return out
+}
+
+// note looks at who is left of sid.
+func (l lost) note(before, after *Graph, sid secdesc.SID) {
+	if sid.IsZero() || l.all[sid] {
+		return
+	}
+	l.all[sid] = true
+	for dom := range int16(max(1, len(after.s.Domains()))) {
+		one := grant{who: sid}
+		if before.crewBy(one, dom).some && !after.crewBy(one, dom).some {
+			l.dead[sid] = true
+		}
+	}
+}
+
+// leansOn reports whether somebody who lost accounts may change the permissions of the
+// objects of h, so that this may be another answer now: somebody who lost the last
+// one, or of whom denials may stop those that are left.
+func (g *Graph) leansOn(h *sharedGrants, l lost) bool {
+	if h.desc == noIndex || !l.namedIn(g.s.DescriptorBytesAt(h.desc)) {
+		return false
+	}
+	d := g.s.ReadDescriptorAt(h.desc)
+	if d == nil || d.DACL == nil {
+		return false
+	}
+	denied := slices.ContainsFunc(d.DACL.ACEs, func(a secdesc.ACE) bool { return a.IsDeny() && a.InEffect() })
+	matters := func(sid secdesc.SID) bool { return l.dead[sid] || denied && l.all[sid] }
+	return matters(d.Owner) || slices.ContainsFunc(d.DACL.ACEs, func(a secdesc.ACE) bool {
+		return a.IsAllow() && a.InEffect() && matters(a.SID)
+	})
+}
+
+// namedIn reports whether the bytes of a descriptor hold a SID of those who lost
+// accounts: most hold none and need not be parsed.
+func (l lost) namedIn(raw string) bool {
+	for sid := range l.all {
+		if strings.Contains(raw, string(sid.Bytes())) {
+			return true
+		}
+	}
+	return false
+}

@@ -142,8 +142,10 @@ func (n WayNames) evidence(e reach.Evidence) StepEvidence {
 }
 
 // takeAway says what removes a step, where it is set: an entry that is inherited goes
-// away at its origin, one that AdminSDHolder stamps goes away there.
+// away at its origin, one that AdminSDHolder stamps goes away there. A step that takes
+// several entries is gone without one of them.
 func (n WayNames) takeAway(h reach.Hop) string {
+	var entries []string
 	for _, e := range h.Evidence {
 		if e.ACE < 0 {
 			continue
@@ -152,15 +154,15 @@ func (n WayNames) takeAway(h reach.Hop) string {
 		if over == forest.None {
 			over = h.To.ID
 		}
-		switch holder := n.stampOf(over, e.ACE); {
-		case over == forest.None:
+		if over == forest.None {
 			return h.Kind.Info().Remove
-		case e.Origin != forest.None:
-			return "remove the entry from " + n.Snapshot.DN(e.Origin) + ", from which it is inherited"
-		case holder != forest.None:
-			return "remove the entry from " + n.Snapshot.DN(holder) + ", from which it is copied"
 		}
-		return fmt.Sprintf("remove entry %d from the DACL of %s", e.ACE, n.Snapshot.DN(over))
+		if text := n.removal(over, e); !slices.Contains(entries, text) {
+			entries = append(entries, text)
+		}
+	}
+	if len(entries) > 0 {
+		return strings.Join(entries, ", or ")
 	}
 	from, to := n.place(h.From).Label(), n.place(h.To).Label()
 	switch h.Kind {
@@ -170,8 +172,21 @@ func (n WayNames) takeAway(h reach.Hop) string {
 		return "choose another primary group than " + to + " for " + from
 	case reach.Owner:
 		return "give " + to + " an owner of Tier 0"
+	case reach.ReadLAPS:
+		return "" // by replication: what can be removed is the step before
 	}
 	return h.Kind.Info().Remove
+}
+
+// removal says how the entry that is evidence goes away.
+func (n WayNames) removal(over forest.ID, e reach.Evidence) string {
+	switch holder := n.stampOf(over, e.ACE); {
+	case e.Origin != forest.None:
+		return "remove the entry from " + n.Snapshot.DN(e.Origin) + ", from which it is inherited"
+	case holder != forest.None:
+		return "remove the entry from " + n.Snapshot.DN(holder) + ", from which it is copied"
+	}
+	return fmt.Sprintf("remove entry %d from the DACL of %s", e.ACE, n.Snapshot.DN(over))
 }
 
 // stampOf returns the AdminSDHolder that has an entry of a protected object, too, and

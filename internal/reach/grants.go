@@ -35,11 +35,27 @@ type pairing struct {
 type grants struct {
 	list   []grant // by facet, then strongest first
 	pairs  []pairing
+	second []second
 	handed []grant // what full control that a container hands down to everyone would give
 	unread bool    // the descriptor, or its list, was not read
 
 	missing   bool // there is no descriptor that could be read
 	protected bool // the list takes nothing from the container
+}
+
+// A second is the other entry of a grant that takes two rights, which one SID holds.
+type second struct {
+	kind     Kind
+	ace, and int32
+}
+
+// secondOf returns the other entry that a grant of a kind by an entry takes.
+func (gr *grants) secondOf(k Kind, ace int32) (and int32, ok bool) {
+	i := slices.IndexFunc(gr.second, func(s second) bool { return s.kind == k && s.ace == ace })
+	if i < 0 {
+		return implicit, false
+	}
+	return gr.second[i].and, true
 }
 
 // subject is what a descriptor is looked at for: a class of objects that differ in
@@ -203,6 +219,9 @@ func (c *compiler) apply(r rule) {
 		l.cond = max(l.cond, right[i].cond)
 		l.deny = append(slices.Clone(l.deny), right[i].deny...)
 		c.out.list = append(c.out.list, l)
+		if l.ace != right[i].ace {
+			c.out.second = append(c.out.second, second{r.kind, l.ace, right[i].ace})
+		}
 		if l.cond == r.cond && len(l.deny) == 0 {
 			both = append(both, l.who)
 		}

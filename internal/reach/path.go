@@ -120,6 +120,14 @@ func (q *search) hop(v node, st step) Hop {
 	if first.Over != forest.None || first.Detail != "" {
 		h.Evidence = slices.Insert(h.Evidence, 0, first)
 	}
+	if st.via == forest.None || st.ace == implicit || first.Detail != "" {
+		return h
+	}
+	if and, ok := g.grantsOf(st.via).secondOf(st.kind, st.ace); ok {
+		if !slices.ContainsFunc(h.Evidence, func(e Evidence) bool { return e.Over == st.via && e.ACE == int(and) }) {
+			h.Evidence = slices.Insert(h.Evidence, 1, g.evidence(source{via: st.via, ace: and}))
+		}
+	}
 	return h
 }
 

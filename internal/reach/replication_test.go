@@ -1,6 +1,11 @@
 package reach_test
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	"github.com/leastwise/leastwise/internal/forest"
+)
 
 // schemaAttributes defines what the captured schema lacks.
 const schemaAttributes = `
@@ -27,6 +32,22 @@ permissions: [{on: domain, lines: [allow eve replicate-changes, allow Half repli
 		question{"eve", "PLAIN", "none", ""},
 		question{"eve", "tier0", "none", ""},
 		question{"ann", "MANAGED", "none", ""})
+}
+
+// Whoever holds both rights by one SID is shown with both entries.
+func TestBothEntriesAreEvidence(t *testing.T) {
+	s := offline(t, replace(schemaAttributes, "%", "")+`
+permissions: [{on: domain, lines: [allow eve replicate-changes, allow eve replicate-changes-in-filter-set, allow ann replicate-changes, allow ann replicate-changes-all]}]`)
+	g := graphOf(s)
+	for _, c := range []struct{ from, to, first, second string }{
+		{"eve", "MANAGED", "1131f6aa-9c07-11d1-f79f-00c04fc2dcd2", "89e95b76-444d-4c62-991a-0facbeda640c"},
+		{"ann", "MANAGED", "1131f6aa-9c07-11d1-f79f-00c04fc2dcd2", "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2"},
+	} {
+		p := g.WhoCan([]forest.ID{named(t, s, c.to)}).Path(named(t, s, c.from))
+		if len(p) == 0 || len(p[0].Evidence) != 2 || !strings.Contains(p[0].Evidence[0].SDDL, c.first) || !strings.Contains(p[0].Evidence[1].SDDL, c.second) {
+			t.Errorf("%s: %+v", c.from, p)
+		}
+	}
 }
 
 // The right to write SID history is power if the rest of DsAddSidHistory's

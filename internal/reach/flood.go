@@ -381,6 +381,9 @@ func (f *flood) hold(sid secdesc.SID, dom int16) {
 
 // known returns the node of a SID without an object that some edge speaks of.
 func (g *Graph) known(sid secdesc.SID) (node, bool) {
+	if v, ok := g.inherited(func(of *Graph) (node, bool) { return of.known(sid) }); ok {
+		return v, true
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	v, ok := g.bySID[sid]

@@ -56,13 +56,15 @@ type Graph struct {
 	joints     map[node][]joint           // edges that need several things, by where they lead
 	mu         sync.Mutex                 // of what follows
 	linkedAt   map[forest.ID]linkedList
-	virtual    []virtual         // by node-n
+	virtual    []virtual         // by node-n, but for those of beneath
+	beneath    node              // of a view: how many virtual nodes it has from its graph
 	byFacet    map[facetKey]node //
 	bySID      map[secdesc.SID]node
 	everyID    []forest.ID // accounts
 
 	closures   closures
 	components components
+	traces     traces
 
 	changes   *bend // of a view: what was changed
 	byWhoOnce sync.Once
@@ -285,13 +287,16 @@ func (g *Graph) holders(sid secdesc.SID, dom int16, yield func(node)) {
 
 // identity returns the node of a SID that has no object of its own.
 func (g *Graph) identity(sid secdesc.SID) node {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if v, ok := g.bySID[sid]; ok {
+	if v, ok := g.known(sid); ok {
 		return v
 	}
-	v := g.addVirtual(virtual{sid: sid, object: forest.None})
-	g.bySID[sid] = v
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v, ok := g.bySID[sid]
+	if !ok {
+		v = g.addVirtual(virtual{sid: sid, object: forest.None})
+		g.bySID[sid] = v
+	}
 	return v
 }
 
@@ -300,9 +305,12 @@ func (g *Graph) facetOf(id forest.ID, f facet) node {
 	if f == control {
 		return node(id)
 	}
+	key := facetKey{id, f}
+	if v, ok := g.inherited(func(of *Graph) (node, bool) { return of.knownFacet(key) }); ok {
+		return v
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	key := facetKey{id, f}
 	v, ok := g.byFacet[key]
 	if !ok {
 		v = g.addVirtual(virtual{object: id, facet: f})
@@ -313,7 +321,35 @@ func (g *Graph) facetOf(id forest.ID, f facet) node {
 
 func (g *Graph) addVirtual(v virtual) node {
 	g.virtual = append(g.virtual, v)
-	return g.n + node(len(g.virtual)) - 1
+	return g.n + g.beneath + node(len(g.virtual)) - 1
+}
+
+// inherited returns a virtual node that a view has from its graph: they have the
+// same number in both.
+func (g *Graph) inherited(find func(*Graph) (node, bool)) (node, bool) {
+	if g.beneath == 0 {
+		return 0, false
+	}
+	v, ok := find(g.changes.g)
+	return v, ok && v < g.n+g.beneath
+}
+
+// knownFacet returns the node of a facet, if there is one already.
+func (g *Graph) knownFacet(key facetKey) (node, bool) {
+	if v, ok := g.inherited(func(of *Graph) (node, bool) { return of.knownFacet(key) }); ok {
+		return v, true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v, ok := g.byFacet[key]
+	return v, ok
+}
+
+// countVirtual returns how many virtual nodes there are.
+func (g *Graph) countVirtual() node {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.beneath + node(len(g.virtual))
 }
 
 // what returns the virtual node v; ok is false for objects.
@@ -321,9 +357,12 @@ func (g *Graph) what(v node) (what virtual, ok bool) {
 	if v < g.n {
 		return virtual{}, false
 	}
+	if v < g.n+g.beneath {
+		return g.changes.g.what(v)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.virtual[v-g.n], true
+	return g.virtual[v-g.n-g.beneath], true
 }
 
 // accounts lists everything that can log on.

@@ -520,6 +520,7 @@ func (sol *solver) helper(groups []forest.ID) *search {
 	if !ok {
 		q = sol.add(nil)
 		sol.searches[key] = q
+		sol.trace.root(groups)
 		q.ending = true
 		for _, id := range groups {
 			q.controllers(id)

@@ -55,8 +55,9 @@ type Outcome struct {
 	Rights   []RightTurn
 	LockOuts []LockOut
 	Stamps   []Stamp
-	Changed  int // objects whose permissions are others
-	Unread   int // objects that inherit from these, and whose own permissions were not read
+	Changed  int  // objects whose permissions are others
+	Unread   int  // objects that inherit from these, and whose own permissions were not read
+	Quick    bool // Closed and Opened were found without looking through the whole forest
 }
 
 // Compare says what changes bring about: after is before with them, made by
@@ -67,19 +68,15 @@ func Compare(before, after *Graph, goals []forest.ID) *Outcome {
 	}
 	b := after.changes
 	out := &Outcome{Goals: sortIDs(slices.Clone(goals)), Changed: len(b.changed), Unread: b.unread}
-	was, now := before.standings(goals), after.standings(goals)
-	for t := range was {
-		if _, ok := now[t]; !ok {
-			now[t] = CannotGain
-		}
+	turns, ok := before.retracedTurns(after, out.Goals)
+	if !ok {
+		turns = wholeTurns(before, after, goals)
 	}
-	for who, then := range now {
-		first := cmp.Or(was[who], CannotGain)
-		t := Turn{ID: who.ID, SID: who.SID, Before: first, After: then}
-		switch c := cmp.Compare(then.rank(), first.rank()); {
-		case c < 0:
+	out.Quick = ok
+	for _, t := range turns {
+		if t.After.rank() < t.Before.rank() {
 			out.Closed = append(out.Closed, t)
-		case c > 0:
+		} else {
 			out.Opened = append(out.Opened, t)
 		}
 	}
@@ -88,6 +85,23 @@ func Compare(before, after *Graph, goals []forest.ID) *Outcome {
 	out.Rights = rightTurns(before, after, b)
 	out.LockOuts = lockOuts(before, after, b)
 	out.Stamps = stamps(before, after, b)
+	return out
+}
+
+// wholeTurns finds those whose standing changes by whole searches.
+func wholeTurns(before, after *Graph, goals []forest.ID) []Turn {
+	was, now := before.standings(goals), after.standings(goals)
+	for t := range was {
+		if _, ok := now[t]; !ok {
+			now[t] = CannotGain
+		}
+	}
+	var out []Turn
+	for who, then := range now {
+		if first := cmp.Or(was[who], CannotGain); first != then {
+			out = append(out, Turn{ID: who.ID, SID: who.SID, Before: first, After: then})
+		}
+	}
 	return out
 }
 

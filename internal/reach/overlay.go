@@ -207,7 +207,7 @@ func (b *bend) graph() *Graph {
 	b.described = sortIDs(b.described)
 	n := &Graph{
 		s: v, x: g.x.with(v, b.pairs), n: g.n, rules: g.rules, classes: g.classes,
-		changes: b, isHead: g.isHead, blockOwner: g.blockOwner, sharer: b.sharer, shared: b.shared,
+		changes: b, beneath: g.countVirtual(), isHead: g.isHead, blockOwner: g.blockOwner, sharer: b.sharer, shared: b.shared,
 		sites: g.sites, delegators: g.delegators, files: g.files, everyID: g.accounts(), gpo: g.gpo,
 		past:     map[secdesc.SID]node{},
 		local:    map[forest.ID][]forest.ID{},

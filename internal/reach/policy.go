@@ -89,6 +89,8 @@ func (q *search) placed(id forest.ID) {
 	g := q.sol.g
 	c := g.s.Parent(id)
 	to := node(id)
+	q.sol.trace.enter(q, containerHub(c), to)
+	defer q.sol.trace.leave()
 	switch {
 	case c == forest.None || q.homes[c]:
 		return
@@ -107,8 +109,10 @@ func (q *search) placed(id forest.ID) {
 		})
 	}
 	q.homes[c] = q.web == nil // a web needs those of every container
+	q.sol.trace.chain(q, c)
 	for o := c; o != forest.None && !q.links[o]; o = g.s.Parent(o) {
 		q.links[o] = q.web == nil
+		q.sol.trace.from(q, containerHub(o))
 		if g.takesLinks(o) {
 			q.visit(g.facetOf(o, linking), step{next: to, kind: LinkReaches, ace: implicit, via: forest.None, aux: -1})
 		}
@@ -116,6 +120,7 @@ func (q *search) placed(id forest.ID) {
 			break
 		}
 	}
+	q.sol.trace.from(q, containerHub(c))
 	of := certain
 	if len(g.sites) > 1 {
 		of = ifInSite
@@ -133,6 +138,10 @@ func (q *search) hosted(id forest.ID) {
 		return
 	}
 	scope, ok := g.gpo.ScopeOf(id)
+	if ok {
+		q.sol.trace.enter(q, scopeHub(scope), node(id))
+		defer q.sol.trace.leave()
+	}
 	switch {
 	case !ok || q.scopes[scope]:
 		return
@@ -168,7 +177,11 @@ func (q *search) hosted(id forest.ID) {
 
 // follow visits the beginning of an edge.
 func (q *search) follow(e edge) {
-	if e.cond != certain && !q.sol.possible || q.every == nil && q.has(e.from) {
+	if e.cond != certain && !q.sol.possible {
+		return
+	}
+	if q.every == nil && q.has(e.from) {
+		q.sol.trace.note(q, e.from, e.to)
 		return
 	}
 	if q.web != nil {

@@ -120,6 +120,8 @@ type solver struct {
 	// short returns who can gain a node, if that is known: the search ends there. If
 	// it is not nil, the steps that are found make no whole ways.
 	short func(node) *closure
+
+	trace *trace // if not nil: notes what is found how
 }
 
 // compileAhead makes grants that a wide search will ask for, beside it.
@@ -220,6 +222,7 @@ func (q *search) visit(v node, st step) {
 		q.web.step(v, st)
 		return
 	}
+	q.sol.trace.note(q, v, st.next)
 	if q.main != nil && q.main.has(v) {
 		return
 	}
@@ -512,6 +515,8 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 	if gr.unread && (f == control || f == owning) {
 		q.unread = append(q.unread, id) // each of those that share it
 	}
+	q.sol.trace.enter(q, shareHub(i, f), to)
+	defer q.sol.trace.leave()
 	seen := &q.seen
 	if q.ending {
 		seen = &q.ended

@@ -35,14 +35,24 @@ var changeKinds = []struct {
 	{"move", []reach.ChangeKind{reach.Moved}},
 }
 
-// A changeTime is how long views with one change take, in milliseconds.
+// A changeTime is how long views with one change take, and what comes of it, in
+// milliseconds.
 type changeTime struct {
 	Kind   string  `json:"kind"`
 	Median float64 `json:"median"`
 	Most   float64 `json:"most"` // within which 99 of 100 are ready
 	CPU    float64 `json:"cpu"`  // processor time of each, on average
 	Count  int     `json:"count"`
+
+	Outcome     float64 `json:"outcome"`     // the view and what it brings about: the median
+	OutcomeMost float64 `json:"outcomeMost"` // 99 of 100
+	Whole       int     `json:"whole"`       // how many took whole searches
+	Turns       int     `json:"turns"`       // how many changed anybody's standing
+	Outcomes    int     `json:"outcomes"`    // how many were tried
 }
+
+// outcomesOf is how many outcomes of each kind are measured.
+const outcomesOf = 50
 
 // changer proposes random changes.
 type changer struct {
@@ -110,14 +120,21 @@ func (c *changer) propose(name string, kind reach.ChangeKind) reach.Change {
 // changeTimes measures views with one change each.
 func changeTimes(s *forest.Snapshot, g *reach.Graph) ([]changeTime, error) {
 	c := newChanger(s)
+	goals := g.Resolve(reach.TierZero())
+	same, err := g.With(nil)
+	if err != nil {
+		return nil, err
+	}
+	reach.Compare(g, same, goals) // the first one finds what later ones begin with
 	var out []changeTime
 	for _, k := range changeKinds {
-		var times []float64
+		var times, outcomes []float64
 		var cpu time.Duration
+		whole, turns := 0, 0
 		for try := 0; len(times) < changesOf && try < 100*changesOf; try++ {
 			change := c.propose(k.name, k.kinds[try%len(k.kinds)])
 			began, spent := time.Now(), processor()
-			_, err := g.With([]reach.Change{change})
+			after, err := g.With([]reach.Change{change})
 			if errors.Is(err, reach.ErrUnfit) {
 				continue
 			}
@@ -125,14 +142,28 @@ func changeTimes(s *forest.Snapshot, g *reach.Graph) ([]changeTime, error) {
 				return nil, err
 			}
 			times, cpu = append(times, milliseconds(began)), cpu+processor()-spent
+			if len(outcomes) == outcomesOf || whole > outcomesOf/10 {
+				continue
+			}
+			out := reach.Compare(g, after, goals)
+			outcomes = append(outcomes, milliseconds(began))
+			if !out.Quick {
+				whole++
+			}
+			if len(out.Closed)+len(out.Opened) > 0 {
+				turns++
+			}
 		}
 		if len(times) == 0 {
 			return nil, fmt.Errorf("no change of kind %s fits", k.name)
 		}
 		slices.Sort(times)
+		slices.Sort(outcomes)
 		out = append(out, changeTime{
 			Kind: k.name, Count: len(times), Median: times[len(times)/2], Most: nearlyAll(times),
 			CPU: float64(cpu) / 1e6 / float64(len(times)),
+
+			Outcome: outcomes[len(outcomes)/2], OutcomeMost: nearlyAll(outcomes), Whole: whole, Turns: turns, Outcomes: len(outcomes),
 		})
 	}
 	return out, nil
@@ -190,7 +221,8 @@ func whatIfOf(args []string) error {
 		return json.NewEncoder(os.Stdout).Encode(list)
 	}
 	for _, t := range list {
-		fmt.Fprintf(os.Stderr, "%-14s %4d changes: half %7.1f ms, 99 of 100 %7.1f ms; processor time each %7.1f ms\n", t.Kind, t.Count, t.Median, t.Most, t.CPU)
+		fmt.Fprintf(os.Stderr, "%-14s %4d changes: half %7.1f ms, 99 of 100 %7.1f ms; processor time each %7.1f ms; outcomes: half %7.1f ms, 99 of 100 %7.1f ms, %d of %d by whole searches, %d with turns\n",
+			t.Kind, t.Count, t.Median, t.Most, t.CPU, t.Outcome, t.OutcomeMost, t.Whole, t.Outcomes, t.Turns)
 	}
 	return nil
 }

@@ -428,7 +428,10 @@ func (r *retrace) touched(into map[node]bool) {
 // retracedTurns returns those whose standing changes, if the changes are such that
 // they can be found without whole searches.
 func (g *Graph) retracedTurns(v *Graph, goals []forest.ID) (turns []Turn, ok bool) {
-	old := g.traced(goals)
+	old, kept := g.traced(goals)
+	if !kept {
+		return nil, false
+	}
 	var now [2]*retrace
 	nodes := map[node]bool{}
 	for i, t := range old {

@@ -16,7 +16,7 @@ import (
 
 // What changes open and close is found bit by bit as by whole searches.
 func TestOutcomeOfWildForests(t *testing.T) {
-	count, seed := number("LEASTWISE_FORESTS", 150), number("LEASTWISE_SEED", 1)
+	count, seed := number("LEASTWISE_FORESTS", 100), number("LEASTWISE_SEED", 1)
 	quick, turned, done := map[reach.ChangeKind]int{}, map[reach.ChangeKind]int{}, map[reach.ChangeKind]int{}
 	for i := range count {
 		r := rand.New(rand.NewPCG(uint64(seed+i), 11))
@@ -24,6 +24,7 @@ func TestOutcomeOfWildForests(t *testing.T) {
 		s := f.build(t)
 		g := graphOf(s)
 		goals := g.Resolve(reach.TierZero())
+		g.Keep(goals)
 		for range 25 {
 			kind := reach.ChangeKind(1 + r.IntN(int(reach.OwnerChanged)))
 			var changes []reach.Change
@@ -55,6 +56,9 @@ func TestOutcomeOfWildForests(t *testing.T) {
 				}
 			}
 		}
+	}
+	if n := count; quick[reach.MemberRemoved] < n/2 || quick[reach.EntryRemoved] < n/2 || turned[reach.MemberAdded] < n/10 || turned[reach.EntryRemoved] < n/30 {
+		t.Error("the changes prove too little")
 	}
 	t.Logf("sets of changes %v, quick %v, of these with an effect %v", done, quick, turned)
 }
@@ -89,7 +93,7 @@ func TestOutcomeOfGeneratedForest(t *testing.T) {
 	x := reach.New(s)
 	g := reach.NewGraph(x, gpo.New(s, x))
 	goals := g.Resolve(reach.TierZero())
-	reach.Compare(g, viewOf(t, g, [][]reach.Change{nil}), goals)
+	g.Keep(goals)
 	r := rand.New(rand.NewPCG(3, 4))
 	var groups, users []forest.ID
 	for id := range forest.ID(s.Len()) {
@@ -102,7 +106,7 @@ func TestOutcomeOfGeneratedForest(t *testing.T) {
 	}
 	some := func(list []forest.ID) forest.ID { return list[r.IntN(len(list))] }
 	quick, turned, done := map[reach.ChangeKind]int{}, map[reach.ChangeKind]int{}, map[reach.ChangeKind]int{}
-	for i := range 120 {
+	for i := range 60 {
 		c := reach.Change{Kind: []reach.ChangeKind{
 			reach.MemberAdded, reach.MemberRemoved, reach.EntryAdded, reach.EntryRemoved, reach.FlagSet, reach.OwnerChanged,
 		}[i%6], Object: forest.ID(r.IntN(s.Len())), Other: some(users), Flag: 2, Owner: s.SID(some(users)), Index: r.IntN(12)}

@@ -104,16 +104,27 @@ type traces struct {
 	of    [2]*trace // certain, possible
 }
 
-// traced returns the traces of the searches for goals.
-func (g *Graph) traced(goals []forest.ID) [2]*trace {
+// Keep finds who can gain goals and keeps all that leads there: [Compare] then answers
+// for most single changes, in views that are made afterwards, without looking through
+// the whole forest. It takes as long as two questions and a few hundred bytes for every
+// object. Only the goals that were given last are kept.
+func (g *Graph) Keep(goals []forest.ID) {
+	goals = sortIDs(slices.Clone(goals))
 	t := &g.traces
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.of[0] == nil || !slices.Equal(t.goals, goals) {
-		t.goals = slices.Clone(goals)
+		t.goals = goals
 		t.of = [2]*trace{g.trace(goals, false), g.trace(goals, true)}
 	}
-	return t.of
+}
+
+// traced returns what is kept for goals.
+func (g *Graph) traced(goals []forest.ID) (of [2]*trace, ok bool) {
+	t := &g.traces
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.of, t.of[0] != nil && slices.Equal(t.goals, goals)
 }
 
 func (g *Graph) trace(goals []forest.ID, possible bool) *trace {

@@ -143,6 +143,8 @@ func (c *command) whatIf(cmd *cobra.Command, file string, o *output, ask imagine
 		changes, words = append(changes, change), append(words, w.verb+" "+w.text)
 	}
 	g := app.Power(s)
+	to := goals(g)
+	g.Keep(to)
 	after, err := g.With(changes)
 	if errors.Is(err, reach.ErrUnread) {
 		return err
@@ -153,7 +155,7 @@ func (c *command) whatIf(cmd *cobra.Command, file string, o *output, ask imagine
 	if err != nil {
 		return err
 	}
-	r := report.NewWhatIf(s, ask.target, words, reach.Compare(g, after, goals(g)))
+	r := report.NewWhatIf(s, ask.target, words, reach.Compare(g, after, to))
 	if ask.controls {
 		if r.Controls, err = c.simulate(ctx, set, g, after); err != nil {
 			return err

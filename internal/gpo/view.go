@@ -44,6 +44,16 @@ func (e *Engine) With(v *forest.Snapshot, t Tokens, edits Edits) *Engine {
 	return n
 }
 
+// Shares reports whether the same policies apply in a scope of e and in that of another
+// engine with the same number: e is a view of it, or the other way round.
+func (e *Engine) Shares(of *Engine, id ScopeID) bool {
+	if int(id) >= len(e.scopes) || int(id) >= len(of.scopes) {
+		return false
+	}
+	a, b := e.scopes[id], of.scopes[id]
+	return a == b || a.plan == b.plan && a.dc == b.dc && slices.Equal(a.verdicts, b.verdicts)
+}
+
 // isUnder reports whether c is id, or below it.
 func isUnder(s *forest.Snapshot, c, id forest.ID) bool {
 	for c != forest.None && c != id {

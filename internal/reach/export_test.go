@@ -54,6 +54,7 @@ func FacetsNotedOnce(of int) bool {
 
 // ForeignRights are the hints about other tools' words for rights.
 var ForeignRights = foreignRights
+
 // WholeTurns returns whose standing changes, found by whole searches.
 func WholeTurns(before, after *Graph, goals []forest.ID) []Turn {
 	out := wholeTurns(before, after, goals)

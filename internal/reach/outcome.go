@@ -115,7 +115,12 @@ func sortTurns(list []Turn) {
 
 // standings returns those who can or may gain the goals.
 func (g *Graph) standings(goals []forest.ID) map[Turn]Standing {
-	r := g.WhoCan(goals)
+	var r *Reach
+	if kept, ok := g.traced(sortIDs(slices.Clone(goals))); ok {
+		r = &Reach{g: g, goals: goals, sure: kept[0].q, maybe: func() *search { return kept[1].q }}
+	} else {
+		r = g.WhoCan(goals)
+	}
 	out := map[Turn]Standing{}
 	for _, id := range r.Possible() {
 		out[Turn{ID: id}] = MayGain

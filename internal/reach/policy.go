@@ -89,7 +89,7 @@ func (q *search) placed(id forest.ID) {
 	g := q.sol.g
 	c := g.s.Parent(id)
 	to := node(id)
-	q.sol.trace.enter(q, containerHub(c), to)
+	q.sol.trace.enter(q, placeHub(c), to)
 	defer q.sol.trace.leave()
 	switch {
 	case c == forest.None || q.homes[c]:
@@ -112,7 +112,7 @@ func (q *search) placed(id forest.ID) {
 	q.sol.trace.chain(q, c)
 	for o := c; o != forest.None && !q.links[o]; o = g.s.Parent(o) {
 		q.links[o] = q.web == nil
-		q.sol.trace.from(q, containerHub(o))
+		q.sol.trace.from(q, linkHub(o))
 		if g.takesLinks(o) {
 			q.visit(g.facetOf(o, linking), step{next: to, kind: LinkReaches, ace: implicit, via: forest.None, aux: -1})
 		}
@@ -120,7 +120,7 @@ func (q *search) placed(id forest.ID) {
 			break
 		}
 	}
-	q.sol.trace.from(q, containerHub(c))
+	q.sol.trace.from(q, placeHub(c))
 	of := certain
 	if len(g.sites) > 1 {
 		of = ifInSite

@@ -5,12 +5,14 @@ import (
 	"slices"
 
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // Bounds of what is found again bit by bit; beyond them a whole search is faster.
 const (
-	mostChanged = 2000
+	mostTouched = 200000 // objects with other permissions, or moved
+	mostChanged = 5000
 	mostUnsure  = 50000
 	mostLooks   = 3000000
 )
@@ -27,15 +29,21 @@ type retrace struct {
 	order   []node           // the same, in the order in which they became so
 	gone    map[[2]node]bool // memberships that are no more
 	moved   map[node]bool    // hubs of containers that are elsewhere
+	links   []relink
+	scopes  map[gpo.ScopeID]map[node]bool // by scope of the view that found computers have now: whom it gives power over them
+	hosts   map[node]bool                 // found computers that have another scope
 	looks   int
 }
+
+// A relink is a link of a policy that comes or goes.
+type relink struct{ policy, container forest.ID }
 
 // retraced returns the search for what can gain the goals of t in v, as far as it
 // is not as before, or nil if the changes are such that a whole search is needed.
 func (g *Graph) retraced(v *Graph, t *trace) *retrace {
 	r := &retrace{
 		g: g, v: v, t: t, changed: map[node]bool{}, unsure: map[node]bool{},
-		gone: map[[2]node]bool{}, moved: map[node]bool{},
+		gone: map[[2]node]bool{}, moved: map[node]bool{}, scopes: map[gpo.ScopeID]map[node]bool{}, hosts: map[node]bool{},
 	}
 	if v.beneath+g.n < t.count || !r.findChanged() || !r.pairs() || r.touchesHelpers() || !r.doubt() {
 		return nil
@@ -49,7 +57,10 @@ func (g *Graph) retraced(v *Graph, t *trace) *retrace {
 			r.again(r.q, v)
 		}
 	}
+	r.substitute()
 	r.join()
+	r.link()
+	r.rehost()
 	r.q.sol.run()
 	for r.fulfil() {
 		r.q.sol.finished, r.q.sol.held = false, map[heldKey]held{}
@@ -65,11 +76,19 @@ func (g *Graph) retraced(v *Graph, t *trace) *retrace {
 
 // change notes that others may lead to an object, and to parts of it.
 func (r *retrace) change(id forest.ID) {
-	r.changed[node(id)] = true
+	r.alter(node(id))
 	for f := control + 1; f < numFacets; f++ {
 		if v, ok := r.v.knownFacet(facetKey{id, f}); ok {
-			r.changed[v] = true
+			r.alter(v)
 		}
+	}
+}
+
+// alter notes that others may lead to v. Where nothing was found before, it is looked
+// at anew in any case.
+func (r *retrace) alter(v node) {
+	if r.t.has(v) || r.t.within[v] {
+		r.changed[v] = true
 	}
 }
 
@@ -77,7 +96,7 @@ func (r *retrace) change(id forest.ID) {
 // whether that is certain, and not too much.
 func (r *retrace) findChanged() bool {
 	g, v, b := r.g, r.v, r.v.changes
-	if len(b.policy.Links) > 0 || b.anew || len(b.changed) > mostChanged || len(b.policy.Computers) > mostChanged {
+	if b.anew || r.opensGates() || len(b.changed) > mostTouched || len(b.policy.Computers) > mostTouched || !r.otherLinks() {
 		return false
 	}
 	ids := append(slices.Clone(b.flagged), slices.Collect(maps.Keys(b.changed))...)
@@ -92,7 +111,7 @@ func (r *retrace) findChanged() bool {
 		r.change(id)
 	}
 	for _, id := range b.policy.Moved {
-		if v.s.SubtreeEnd(id)-id > mostChanged {
+		if v.s.SubtreeEnd(id)-id > mostTouched {
 			return false
 		}
 	}
@@ -105,13 +124,29 @@ func (r *retrace) findChanged() bool {
 		}
 		r.change(id)
 		v.s.Under(id, func(o forest.ID) {
-			r.moved[containerHub(o)] = true
+			r.moved[placeHub(o)], r.moved[linkHub(o)] = true, true
 			if g.x.isAccount(o) {
 				r.change(o)
 			}
 		})
 	}
-	return r.otherScopes() && r.otherEdges() && len(r.changed) < mostChanged
+	r.otherScopes()
+	return r.otherEdges() && len(r.changed) < mostChanged
+}
+
+// opensGates reports whether others than before may act over a trust with selective
+// authentication.
+func (r *retrace) opensGates() bool {
+	g, b := r.g, r.v.changes
+	if len(g.selective) == 0 {
+		return false
+	}
+	for id := range b.changed {
+		if g.classes[g.s.ClassIndex(id)].aspect == computerAspect {
+			return true
+		}
+	}
+	return len(b.pairs) > 0
 }
 
 // takesOver reports whether an object has a part in how domains may be taken over.
@@ -120,22 +155,66 @@ func (r *retrace) takesOver(id forest.ID) bool {
 	return g.succeeds(id) || len(g.unnamed) > 0 && (g.x.isAccount(id) || slices.Contains(g.unnamed, id))
 }
 
-// otherScopes finds the computers to which other policies apply.
-func (r *retrace) otherScopes() bool {
-	g, v := r.g, r.v
-	if g.gpo == v.gpo {
-		return true
-	}
-	for _, id := range g.accounts() {
-		was, had := g.gpo.ScopeOf(id)
-		now, has := v.gpo.ScopeOf(id)
-		if was != now || had != has {
-			if r.change(id); len(r.changed) > mostChanged {
-				return false
+// otherLinks finds the links that come and go. It reports false if they are those of a
+// site, which reach every container.
+func (r *retrace) otherLinks() bool {
+	for _, c := range r.v.changes.policy.Links {
+		if slices.Contains(r.g.sites, c) {
+			return false
+		}
+		was, _ := r.g.linkedTo(c)
+		now, _ := r.v.linkedTo(c)
+		for _, l := range slices.Concat(was, now) {
+			if l.container == c && slices.Contains(was, l) != slices.Contains(now, l) {
+				r.links = append(r.links, relink{l.policy, c})
 			}
 		}
 	}
 	return true
+}
+
+// otherScopes finds the computers to which other policies apply.
+func (r *retrace) otherScopes() {
+	g, v := r.g, r.v
+	if g.gpo == v.gpo {
+		return
+	}
+	for _, id := range g.accounts() {
+		was, had := g.gpo.ScopeOf(id)
+		now, has := v.gpo.ScopeOf(id)
+		if was == now && had == has && (!has || v.gpo.Shares(g.gpo, now)) {
+			continue
+		}
+		at := node(id)
+		switch {
+		case r.t.within[at]:
+			r.changed[at] = true
+		case r.t.has(at):
+			r.hosts[at] = true
+			if _, known := r.scopes[now]; has && !known {
+				r.scopes[now] = r.powers(id)
+			}
+		}
+	}
+}
+
+// powers returns whom policy gives power over a computer in the view.
+func (r *retrace) powers(id forest.ID) map[node]bool {
+	probe := r.probe()
+	probe.hosted(id)
+	out := map[node]bool{}
+	for v := range probe.every {
+		out[v] = true
+	}
+	return out
+}
+
+// probe returns a search of the view that notes all it comes to, for a look at single
+// nodes.
+func (r *retrace) probe() *search {
+	probe := newSolver(r.v, r.t.q.sol.possible).add(nil)
+	probe.every = map[node][]step{}
+	return probe
 }
 
 // otherEdges finds where edges of structure differ. It reports false if they do at an
@@ -151,13 +230,13 @@ func (r *retrace) otherEdges() bool {
 			}
 			for _, e := range list {
 				if !slices.ContainsFunc(other, func(o edge) bool { return same(e, o) }) {
-					r.changed[to] = true
+					r.alter(to)
 				}
 			}
 		}
 		for to, list := range pair[0].joints {
 			if !slices.EqualFunc(list, pair[1].joints[to], sameJoint) {
-				return false
+				r.alter(to)
 			}
 		}
 	}
@@ -170,7 +249,7 @@ func (r *retrace) otherEdges() bool {
 }
 
 func sameJoint(a, b joint) bool {
-	return a.to == b.to && a.kind == b.kind && a.cond == b.cond && a.last == b.last && slices.Equal(a.gains, b.gains) &&
+	return a.to == b.to && a.kind == b.kind && a.cond == b.cond && a.last == b.last && a.asIs == b.asIs && slices.Equal(a.gains, b.gains) &&
 		slices.EqualFunc(a.legs, b.legs, func(a, b leg) bool {
 			return a.id == b.id && a.dom == b.dom && slices.EqualFunc(a.grants, b.grants, func(a, b grant) bool {
 				return a.who == b.who && a.kind == b.kind && a.gives == b.gives && a.cond == b.cond && a.ace == b.ace && slices.Equal(a.deny, b.deny)
@@ -187,7 +266,7 @@ func (r *retrace) pairs() bool {
 		}
 		for _, x := range []*Index{r.g.x, r.v.x} {
 			for _, id := range append(x.GroupsOf(p.group), p.group) {
-				if r.t.named[x.s.SID(id)] || slices.ContainsFunc(x.history(id), func(sid secdesc.SID) bool { return r.t.named[sid] }) {
+				if !r.renamed(x.s.SID(id)) || slices.ContainsFunc(x.history(id), func(sid secdesc.SID) bool { return !r.renamed(sid) }) {
 					return false
 				}
 			}
@@ -200,6 +279,15 @@ func (r *retrace) pairs() bool {
 		}
 	}
 	return true
+}
+
+// renamed notes that others hold a SID: what joints that depend on it lead to may be
+// led to by others. It reports false if more than that depends on it.
+func (r *retrace) renamed(sid secdesc.SID) bool {
+	for _, to := range r.t.named[sid] {
+		r.changed[to] = true
+	}
+	return !r.t.decides[sid] && len(r.changed) < mostChanged
 }
 
 func (r *retrace) stays(p memberPair) bool {
@@ -245,8 +333,7 @@ func (r *retrace) doubt() bool {
 		if !r.t.has(v) {
 			continue
 		}
-		probe := newSolver(r.v, r.t.q.sol.possible).add(nil)
-		probe.every = map[node][]step{}
+		probe := r.probe()
 		r.again(probe, v)
 		for u := r.child(v); u != noNode; u = r.t.after[u] {
 			st := r.t.q.get(u)
@@ -259,6 +346,31 @@ func (r *retrace) doubt() bool {
 	for p := range r.gone {
 		if st := r.t.q.get(p[0]); r.t.has(p[0]) && st.next == p[1] && st.kind == Membership && !r.mistrust(p[0]) {
 			return false
+		}
+	}
+	return r.doubtPolicy()
+}
+
+// doubtPolicy finds the nodes whose way leads over a link of a policy that is no more,
+// or over power that policy gave.
+func (r *retrace) doubtPolicy() bool {
+	for _, l := range r.links {
+		p := node(l.policy)
+		if st := r.t.q.get(p); r.t.has(p) && st.kind == PolicyApplies && st.via == l.container && !r.mistrust(p) {
+			return false
+		}
+	}
+	for host := range r.hosts {
+		var now map[node]bool
+		if scope, ok := r.v.gpo.ScopeOf(forest.ID(host)); ok {
+			now = r.scopes[scope]
+		}
+		for u := r.child(host); u != noNode; u = r.t.after[u] {
+			st := r.t.q.get(u)
+			byPolicy := st.kind == LocalAdministrator || st.kind == UserRight || st.kind == PolicyApplies && st.via == forest.None
+			if byPolicy && !now[u] && !r.mistrust(u) {
+				return false
+			}
 		}
 	}
 	return true
@@ -331,7 +443,9 @@ func (r *retrace) leadsOn(v, at node) (found bool) {
 		r.looks++
 		switch {
 		case to >= firstHub:
-			found = !r.moved[to] && r.leadsOn(v, to)
+			found = !r.moved[to] && (at >= firstHub || !r.unlinked(v, to)) && r.leadsOn(v, to)
+		case at >= firstScope:
+			found = r.sure.has(to) && !r.changed[to] && !r.hosts[to]
 		case at >= firstHub:
 			found = r.sure.has(to) && !r.changed[to]
 		default:
@@ -340,6 +454,21 @@ func (r *retrace) leadsOn(v, at node) (found bool) {
 		return !found && r.looks <= mostLooks
 	})
 	return found
+}
+
+// unlinked reports whether v is a policy that may no longer reach the container of a
+// hub.
+func (r *retrace) unlinked(v, hub node) bool {
+	return hub >= firstContainer && hub < firstScope &&
+		slices.ContainsFunc(r.links, func(l relink) bool { return node(l.policy) == v }) && !r.reaches(forest.ID(v), forest.ID(hub-firstContainer)/2)
+}
+
+// reaches reports whether links of a policy reach those in container c, in the view.
+func (r *retrace) reaches(policy, c forest.ID) bool {
+	list, _ := r.v.linkedTo(c)
+	return slices.ContainsFunc(list, func(l linked) bool {
+		return l.policy == policy && (l.cond == certain || r.t.q.sol.possible)
+	})
 }
 
 // belongs reports whether v is a member of a group to which others may lead now, and
@@ -377,6 +506,101 @@ func (r *retrace) join() {
 			r.q.visit(node(p.member), step{next: node(p.group), kind: Membership, ace: implicit, via: forest.None, aux: -1})
 		}
 	}
+}
+
+// link visits the policies that are linked to where something was found.
+func (r *retrace) link() {
+	for _, l := range r.links {
+		p := node(l.policy)
+		if r.q.has(p) {
+			continue
+		}
+		if at := r.below(l.policy, linkHub(l.container)); at != noNode {
+			r.q.visit(p, step{next: at, kind: PolicyApplies, ace: implicit, via: l.container, aux: -1})
+		}
+	}
+}
+
+// below returns an account that was found and that a policy reaches, in or below the
+// container of a hub; noNode if there is none.
+func (r *retrace) below(policy forest.ID, hub node) node {
+	out, known, reaches := noNode, false, false
+	r.t.leads(hub, func(to node) bool {
+		switch {
+		case r.moved[hub]:
+			return false // what lies there is looked at by itself
+		case to >= firstHub:
+			out = r.below(policy, to)
+		case r.q.has(to):
+			if !known {
+				known, reaches = true, r.reaches(policy, forest.ID(hub-firstContainer)/2)
+			}
+			if reaches {
+				out = to
+			}
+		}
+		return out == noNode
+	})
+	return out
+}
+
+// rehost visits those to whom policy gives power over computers that have another
+// scope.
+func (r *retrace) rehost() {
+	for host := range r.hosts {
+		if r.q.has(host) {
+			r.q.hosted(forest.ID(host))
+		}
+	}
+}
+
+// substitute looks at what leads to other objects with the permissions of those that
+// can no longer be gained, or are looked at again: of a share, a joint is noted for one
+// object only.
+func (r *retrace) substitute() {
+	for v := range r.changed {
+		r.standIn(v)
+	}
+	for _, v := range r.order {
+		if !r.q.has(v) {
+			r.standIn(v)
+		}
+	}
+}
+
+// standIn looks at another object in place of v.
+func (r *retrace) standIn(v node) {
+	w, isVirtual := r.g.what(v)
+	id, parts := forest.ID(v), []facet{control, owning}
+	if isVirtual {
+		if !w.sid.IsZero() || w.object == forest.None || w.facet == filing {
+			return
+		}
+		id, parts = w.object, []facet{w.facet}
+	}
+	i := r.g.sharer[id]
+	for _, f := range parts {
+		if !r.g.grantsAt(i).joins(f) {
+			continue
+		}
+		r.t.leads(shareHub(i, f), func(to node) bool {
+			if r.changed[to] || !r.q.has(to) {
+				return true
+			}
+			at := forest.ID(to)
+			if w, ok := r.g.what(to); ok {
+				at = w.object
+			}
+			r.q.rights(at, f, to)
+			return false
+		})
+	}
+}
+
+// joins reports whether a facet is given by several things at once, or not to all.
+func (g *grants) joins(f facet) bool {
+	return slices.ContainsFunc(g.list, func(one grant) bool { return one.gives == f && len(one.deny) > 0 }) ||
+		slices.ContainsFunc(g.pairs, func(p pairing) bool { return p.gives == f })
 }
 
 // fulfil visits those of the unsure nodes that fulfil a joint by themselves. It

@@ -25,16 +25,31 @@ func (g *Graph) selectiveTrusts() {
 		}
 		if g.selective == nil {
 			g.selective = map[secdesc.SID]selective{}
-			g.mu.Lock()
-			g.nobody = g.addVirtual(virtual{object: forest.None, text: "nobody"})
-			g.mu.Unlock()
+			g.nobody = g.gate("nobody")
 		}
-		g.mu.Lock()
-		gate := g.addVirtual(virtual{object: forest.None, text: "principals of " + sid.String()})
-		g.mu.Unlock()
+		gate := g.gate("principals of " + sid.String())
 		g.link(edge{from: g.identity(sid), to: gate, kind: TrustedDomain, cond: ifAuthenticates, via: id, text: "trustAttributes: selective authentication"})
 		g.selective[sid] = selective{dom: g.x.domain[id], gate: gate}
 	}
+}
+
+// gate adds the node of those of whom it is not known who they are. A view has those
+// of its graph, for trusts do not change.
+func (g *Graph) gate(text string) node {
+	if g.changes != nil {
+		of := g.changes.g
+		if text == of.nameOf(of.nobody) {
+			return of.nobody
+		}
+		for _, t := range of.selective {
+			if text == of.nameOf(t.gate) {
+				return t.gate
+			}
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.addVirtual(virtual{object: forest.None, text: text})
 }
 
 // A selective trust lets principals in by Allowed-To-Authenticate.

@@ -23,8 +23,10 @@ type trace struct {
 	helped map[node]bool      // what helpers came to, even if they went no further because it was found already
 	within map[node]bool      // where they went further
 	roots  map[forest.ID]bool // groups to which helpers looked for ways
-	named  map[secdesc.SID]bool
-	self   map[uint32]bool // shares of groups to which somebody may add itself
+	self   map[uint32]bool    // shares of groups to which somebody may add itself
+
+	named   map[secdesc.SID][]node // what joints lead to that depend on who holds a SID
+	decides map[secdesc.SID]bool   // SIDs on whose holders more depends
 }
 
 // Hubs stand for what several nodes have in common: whoever gains a share's facet
@@ -37,7 +39,12 @@ const (
 
 func shareHub(share uint32, f facet) node { return firstHub + node(share)*node(numFacets) + node(f) }
 
-func containerHub(id forest.ID) node { return firstContainer + node(id) }
+// placeHub stands for what lies in a container: policies lead there whose links reach it.
+func placeHub(c forest.ID) node { return firstContainer + 2*node(c) }
+
+// linkHub stands for a container to which policies can be linked: it leads to what lies
+// in it and in those below, for no container can block every link.
+func linkHub(c forest.ID) node { return placeHub(c) + 1 }
 
 func scopeHub(id gpo.ScopeID) node { return firstScope + node(id) }
 
@@ -75,14 +82,15 @@ func (t *trace) leave() {
 	}
 }
 
-// chain notes that links of a container reach what is below those in it.
+// chain notes that links of a container, and of those above it, reach what is in it.
 func (t *trace) chain(q *search, c forest.ID) {
 	if t == nil || q.main != nil {
 		return
 	}
 	g := q.sol.g
+	t.edges = append(t.edges, uint64(linkHub(c))<<32|uint64(placeHub(c)))
 	for o := c; !g.isHead[o] && g.s.Parent(o) != forest.None; o = g.s.Parent(o) {
-		t.edges = append(t.edges, uint64(containerHub(g.s.Parent(o)))<<32|uint64(containerHub(o)))
+		t.edges = append(t.edges, uint64(linkHub(g.s.Parent(o)))<<32|uint64(linkHub(o)))
 	}
 }
 
@@ -128,7 +136,7 @@ func (g *Graph) traced(goals []forest.ID) (of [2]*trace, ok bool) {
 }
 
 func (g *Graph) trace(goals []forest.ID, possible bool) *trace {
-	t := &trace{helped: map[node]bool{}, within: map[node]bool{}, roots: map[forest.ID]bool{}, named: map[secdesc.SID]bool{}, self: map[uint32]bool{}}
+	t := &trace{helped: map[node]bool{}, within: map[node]bool{}, roots: map[forest.ID]bool{}, self: map[uint32]bool{}, named: map[secdesc.SID][]node{}, decides: map[secdesc.SID]bool{}}
 	t.q = g.prepareNoted(goals, possible, t)
 	t.q.sol.run()
 	t.count = g.n + g.countVirtual()
@@ -164,9 +172,9 @@ func (g *Graph) prepareNoted(goals []forest.ID, possible bool, t *trace) *search
 // which somebody may add itself.
 func (t *trace) name(g *Graph) {
 	take := func(one *grant) {
-		t.named[one.who] = true
+		t.decides[one.who] = true
 		for _, sid := range one.deny {
-			t.named[sid] = true
+			t.decides[sid] = true
 		}
 	}
 	for i, by := range t.q.sol.order {
@@ -178,7 +186,11 @@ func (t *trace) name(g *Graph) {
 		for _, j := range by.later {
 			for k := range j.legs {
 				for m := range j.legs[k].grants {
-					take(&j.legs[k].grants[m])
+					if one := &j.legs[k].grants[m]; i > 0 {
+						take(one)
+					} else {
+						t.depend(j.to, one)
+					}
 				}
 			}
 		}
@@ -201,6 +213,15 @@ func (t *trace) name(g *Graph) {
 			if list[k].gives == enrolling {
 				take(&list[k])
 			}
+		}
+	}
+}
+
+// depend notes that a joint to a node depends on who holds the SIDs of a grant.
+func (t *trace) depend(to node, one *grant) {
+	for _, sid := range append(slices.Clone(one.deny), one.who) {
+		if list := t.named[sid]; !slices.Contains(list, to) {
+			t.named[sid] = append(list, to)
 		}
 	}
 }

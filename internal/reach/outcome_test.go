@@ -235,3 +235,26 @@ func TestStamps(t *testing.T) {
 		}
 	}
 }
+
+// Members of operators' groups that dSHeuristics takes out of the protection may keep
+// what they get; who is in another protected group as well does not.
+func TestStampsExcluded(t *testing.T) {
+	const text = `
+users: [{name: both, member-of: [Account Operators, Domain Admins]}, {name: operator, member-of: [Account Operators]}, {name: other}]
+changes: [{object: "CN=Directory Service,CN=Windows NT,CN=Services,CN=Configuration", set: {dSHeuristics: ["%s"]}}]`
+	for mask, unsure := range map[string]bool{"0": false, "1": true, "2": false} {
+		s := offline(t, fmt.Sprintf(text, "000000000100000"+mask))
+		g := graphOf(s)
+		write := secdesc.ACE{Type: secdesc.Allow, Mask: secdesc.WriteDAC, SID: s.SID(named(t, s, "other"))}
+		for _, who := range []string{"both", "operator"} {
+			after, err := g.With([]reach.Change{{Kind: reach.EntryAdded, Object: named(t, s, who), Entry: write}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := reach.Compare(g, after, nil).Stamps
+			if len(got) != 1 || got[0].Kind != reach.PutBack || (got[0].Unsure != "") != (unsure && who == "operator") {
+				t.Errorf("mask %s, %s: %+v", mask, who, got)
+			}
+		}
+	}
+}

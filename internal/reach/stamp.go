@@ -94,11 +94,13 @@ func (g *Graph) mayBeExcluded(id forest.ID) string {
 
 // excluded returns dwAdminSDExMask, and whether it is known.
 func (g *Graph) excluded() (mask int, known bool) {
-	for _, id := range g.s.With(forest.DSHeuristics) {
-		if v, st := g.s.Str(id, forest.DSHeuristics); st == forest.Known && len(v) >= 16 {
-			return max(0, strings.IndexByte("0123456789abcdef", v[15]|0x20)), true
-		}
-		return 0, true
+	with := g.s.With(forest.DSHeuristics)
+	if len(with) == 0 {
+		return 0, len(g.s.Flawed(forest.DSHeuristics)) == 0 && g.s.Collected(forest.DSHeuristics)
 	}
-	return 0, len(g.s.Flawed(forest.DSHeuristics)) == 0 && g.s.Collected(forest.DSHeuristics)
+	v, st := g.s.Str(with[0], forest.DSHeuristics)
+	if st == forest.Known && len(v) >= 16 {
+		mask = max(0, strings.IndexByte("0123456789abcdef", v[15]|0x20))
+	}
+	return mask, st == forest.Known
 }

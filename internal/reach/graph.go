@@ -69,6 +69,8 @@ type Graph struct {
 	changes   *bend // of a view: what was changed
 	byWhoOnce sync.Once
 	byWho     *trustees // by the principals that hold them
+	keptOnce  sync.Once
+	keptBy    map[secdesc.SID][]keeper // see keepersBySID
 }
 
 type classInfo struct {

@@ -3,7 +3,6 @@ package reach
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/secdesc"
@@ -23,11 +22,12 @@ const cannotMend = "nobody but the operating system, and who may take ownership 
 // Objects that share a descriptor are one lock-out, which counts the others.
 func unkept(before, after *Graph, b *bend) []LockOut {
 	dead := lostCrews(before, after, b)
+	leaning := dead.leaning(before)
 	fate := map[uint32]LockOut{} // by what objects share with the changes
 	for i := range after.shared {
 		h := after.shared[i]
 		stays := i < len(before.shared)
-		if after.sharer[h.first] != uint32(i) || stays && !(len(dead.all) > 0 && after.leansOn(h, dead)) {
+		if after.sharer[h.first] != uint32(i) || stays && !leaning[uint32(i)] {
 			continue // nobody has it any longer, or nothing about it is another
 		}
 		if was, now := before.keepers(h.first), after.keepers(h.first); was.some && !now.some {
@@ -94,31 +94,46 @@ func (l lost) note(before, after *Graph, sid secdesc.SID) {
 	}
 }
 
-// leansOn reports whether somebody who lost accounts may change the permissions of the
-// objects of h, so that this may be another answer now: somebody who lost the last
+// leaning returns the shares of before that somebody who lost accounts may change the
+// permissions of, so that who can may be another answer now: somebody who lost the last
 // one, or of whom denials may stop those that are left.
-func (g *Graph) leansOn(h *sharedGrants, l lost) bool {
-	if h.desc == noIndex || !l.namedIn(g.s.DescriptorBytesAt(h.desc)) {
-		return false
+func (l lost) leaning(before *Graph) map[uint32]bool {
+	out := map[uint32]bool{}
+	if len(l.all) == 0 {
+		return out
 	}
-	d := g.s.ReadDescriptorAt(h.desc)
-	if d == nil || d.DACL == nil {
-		return false
-	}
-	denied := slices.ContainsFunc(d.DACL.ACEs, func(a secdesc.ACE) bool { return a.IsDeny() && a.InEffect() })
-	matters := func(sid secdesc.SID) bool { return l.dead[sid] || denied && l.all[sid] }
-	return matters(d.Owner) || slices.ContainsFunc(d.DACL.ACEs, func(a secdesc.ACE) bool {
-		return a.IsAllow() && a.InEffect() && matters(a.SID)
-	})
-}
-
-// namedIn reports whether the bytes of a descriptor hold a SID of those who lost
-// accounts: most hold none and need not be parsed.
-func (l lost) namedIn(raw string) bool {
+	by := before.keepersBySID()
 	for sid := range l.all {
-		if strings.Contains(raw, string(sid.Bytes())) {
-			return true
+		for _, k := range by[sid] {
+			if k.guarded || l.dead[sid] {
+				out[k.share] = true
+			}
 		}
 	}
-	return false
+	return out
+}
+
+// A keeper is the right to change the permissions of a share's objects; guarded if
+// something before it is denied to somebody.
+type keeper struct {
+	share   uint32
+	guarded bool
+}
+
+// keepersBySID returns whom the descriptors let change them, or own; it is made when it
+// is first asked for.
+func (g *Graph) keepersBySID() map[secdesc.SID][]keeper {
+	g.keptOnce.Do(func() {
+		out := map[secdesc.SID][]keeper{}
+		for i := range g.shared {
+			list := g.grantsAt(uint32(i)).list
+			for k := range list {
+				if one := &list[k]; one.kind <= WriteOwner && !neverHeld(one.who) {
+					out[one.who] = append(out[one.who], keeper{uint32(i), len(one.deny) > 0})
+				}
+			}
+		}
+		g.keptBy = out
+	})
+	return g.keptBy
 }

@@ -247,6 +247,24 @@ func (g *Graph) crewAmong(accounts []forest.ID) crew {
 	return c
 }
 
+// hasEnabledMember reports whether an account that is enabled is a member of group by
+// itself: that spares listing all that are by other groups.
+func (g *Graph) hasEnabledMember(group forest.ID) bool {
+	if g.x.group[group] <= distribution {
+		return false
+	}
+	enabled := func(id forest.ID) bool {
+		uac, st := g.s.Int(id, forest.UserAccountControl)
+		return st == forest.Known && uac&uacDisabled == 0 && g.x.isAccount(id)
+	}
+	links, _ := g.s.Links(group, forest.Member)
+	if slices.ContainsFunc(links, enabled) {
+		return true
+	}
+	p, ok := g.x.pupilOf[group]
+	return ok && slices.ContainsFunc(g.x.pupils[p], enabled)
+}
+
 // keepers returns who can change the permissions of id: by an entry, or as owner.
 func (g *Graph) keepers(id forest.ID) crew {
 	d, st := g.s.Descriptor(id)
@@ -287,6 +305,8 @@ func (g *Graph) crewBy(one grant, dom int16) crew {
 			c.unsure = fmt.Sprintf("%s may be somebody", g.nameOf(v))
 		case g.x.group[v] == notGroup:
 			c = g.crewAmong(g.passing([]forest.ID{forest.ID(v)}, deny))
+		case len(deny) == 0 && g.hasEnabledMember(forest.ID(v)):
+			c.some = true
 		default:
 			c = g.crewAmong(g.passing(g.x.Members(forest.ID(v)), deny))
 		}

@@ -125,6 +125,7 @@ func (g *Graph) Keep(goals []forest.ID) {
 		t.goals = goals
 		t.of = [2]*trace{g.trace(goals, false), g.trace(goals, true)}
 	}
+	g.keepersBySID()
 }
 
 // traced returns what is kept for goals.

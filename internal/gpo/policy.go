@@ -155,15 +155,19 @@ func (p *Policy) readFilter(s *forest.Snapshot) {
 
 func (p *Policy) readExtensions(s *forest.Snapshot) {
 	text, st := s.Str(p.ID, forest.GPCMachineExtensionNames)
+	every := Extensions{{CSE: cseGroups}, {CSE: cseRegistry}, {CSE: cseSecurity}, {CSE: cseAudit}}
 	if st == forest.Unreadable {
 		p.unsure("it lists the extensions (%s)", s.Why(p.ID, forest.GPCMachineExtensionNames))
 		p.problemOf(Unseen, "whether the policy lists its extensions: "+s.Why(p.ID, forest.GPCMachineExtensionNames))
-		p.ext = Extensions{{CSE: cseGroups}, {CSE: cseRegistry}, {CSE: cseSecurity}, {CSE: cseAudit}}
+		p.ext = every
 		return
 	}
 	x, err := ParseExtensions(text)
-	if err != nil {
-		p.problem(err.Error())
+	if err != nil { // what clients make of it is not documented
+		p.unsure("clients read its list of extensions (%v)", err)
+		p.problem("gPCMachineExtensionNames: " + err.Error())
+		p.ext = every
+		return
 	}
 	p.ext = x
 	if len(x) == 0 {

@@ -415,7 +415,7 @@ var facetNames = [numFacets]string{
 	linking:    "policies of ",
 	filing:     "files of the policy ",
 	enrolling:  "certificates of ",
-	filtered:   "filtered attributes of ",
+	filtered:   "the filtered attributes of ",
 	naming:     "name of ",
 	revealing:  "replicated secrets of ",
 	managing:   "administrators of ",

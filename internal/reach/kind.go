@@ -151,7 +151,7 @@ var kinds = [numKinds]KindInfo{
 		"the account that it succeeds", removeACE,
 	},
 	ReplicateSecrets: {"replicate-secrets", "may replicate all secrets of", "", "every account of the domain", removeACE},
-	ReplicateLAPS:    {"replicate-laps", "may replicate the filtered attributes of", "", "the local administrators' passwords of its computers", removeACE},
+	ReplicateLAPS:    {"replicate-laps", "may replicate", "", "the local administrators' passwords of its computers", removeACE},
 	MigrateSIDHistory: {
 		"migrate-sid-history", "may write SID history in", "a trust and auditing as DsAddSidHistory demands", "", removeACE,
 	},

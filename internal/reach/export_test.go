@@ -61,3 +61,25 @@ func WholeTurns(before, after *Graph, goals []forest.ID) []Turn {
 	sortTurns(out)
 	return out
 }
+
+// LockOutsByLook are the lock-outs of permissions, found by a look at every object.
+func LockOutsByLook(before, after *Graph) []LockOut {
+	first := map[uint32]int{} // by what objects share: place in out
+	var out []LockOut
+	for id, i := range after.sharer {
+		was, now := before.keepers(forest.ID(id)), after.keepers(forest.ID(id))
+		if !was.some || now.some {
+			continue
+		}
+		if at, ok := first[i]; ok {
+			out[at].Others++
+			continue
+		}
+		first[i] = len(out)
+		out = append(out, LockOut{Object: forest.ID(id), Why: cannotMend, Unsure: now.unsure})
+	}
+	return out
+}
+
+// LockOuts returns the lock-outs of permissions that [Compare] tells.
+func LockOuts(before, after *Graph) []LockOut { return unkept(before, after, after.changes) }

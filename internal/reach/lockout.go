@@ -2,6 +2,7 @@ package reach
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/leastwise/leastwise/internal/forest"
@@ -16,8 +17,7 @@ const cannotMend = "nobody but the operating system, and who may take ownership 
 // after, none can. Two kinds of objects may be among them: those whose own permissions
 // are others, by the change itself, by what a container hands down or by what
 // AdminSDHolder hands on; and those whose permissions stay and name somebody whom the
-// changes take the last account from, by a membership or because it is disabled. What
-// every account holds (Everyone, Authenticated Users, …) does not lose its last one.
+// changes take an account from, or deny it: by a membership, or because it is disabled.
 //
 // Objects that share a descriptor are one lock-out, which counts the others.
 func unkept(before, after *Graph, b *bend) []LockOut {
@@ -57,27 +57,40 @@ func unkept(before, after *Graph, b *bend) []LockOut {
 	return out
 }
 
-// lost is who has fewer accounts: all SIDs, and those of them that had some and have
-// none left.
-type lost struct{ all, dead map[secdesc.SID]bool }
+// lost is who has other accounts: all SIDs, those of them that others hold, and those
+// that had some and have none left.
+type lost struct{ all, joined, dead map[secdesc.SID]bool }
 
-// lostCrews finds whom the changes take accounts from.
+// lostCrews finds whom the changes take accounts from, or give some.
 func lostCrews(before, after *Graph, b *bend) lost {
-	out := lost{map[secdesc.SID]bool{}, map[secdesc.SID]bool{}}
+	out := lost{all: map[secdesc.SID]bool{}, dead: map[secdesc.SID]bool{}}
 	var ids []forest.ID
 	for _, p := range b.pairs {
 		ids = append(append(ids, before.x.climb(p.group)...), after.x.climb(p.group)...)
 	}
+	out.noteAll(before, after, ids)
+	out.joined, ids = maps.Clone(out.all), nil
 	for _, id := range b.flagged {
 		ids = append(append(append(ids, id), before.x.GroupsOf(id)...), after.x.GroupsOf(id)...)
-	}
-	for _, id := range sortIDs(ids) {
-		out.note(before, after, before.s.SID(id))
-		for _, sid := range before.x.history(id) {
-			out.note(before, after, sid)
+		for _, sid := range before.x.Implied(id) {
+			out.all[sid] = true
+			out.dead[sid] = !slices.ContainsFunc(after.accounts(), func(a forest.ID) bool {
+				return after.isEnabled(a) && slices.Contains(after.x.Implied(a), sid)
+			})
 		}
 	}
+	out.noteAll(before, after, ids)
 	return out
+}
+
+// noteAll looks at who is left of objects.
+func (l lost) noteAll(before, after *Graph, ids []forest.ID) {
+	for _, id := range sortIDs(ids) {
+		l.note(before, after, before.s.SID(id))
+		for _, sid := range before.x.history(id) {
+			l.note(before, after, sid)
+		}
+	}
 }
 
 // note looks at who is left of sid.
@@ -94,9 +107,10 @@ func (l lost) note(before, after *Graph, sid secdesc.SID) {
 	}
 }
 
-// leaning returns the shares of before that somebody who lost accounts may change the
-// permissions of, so that who can may be another answer now: somebody who lost the last
-// one, or of whom denials may stop those that are left.
+// leaning returns the shares of before that name somebody who has other accounts as one
+// who may change their permissions, so that who can may be another answer now: somebody
+// who lost the last one, or of whom denials may stop those that are left, or who is
+// denied it.
 func (l lost) leaning(before *Graph) map[uint32]bool {
 	out := map[uint32]bool{}
 	if len(l.all) == 0 {
@@ -105,7 +119,7 @@ func (l lost) leaning(before *Graph) map[uint32]bool {
 	by := before.keepersBySID()
 	for sid := range l.all {
 		for _, k := range by[sid] {
-			if k.guarded || l.dead[sid] {
+			if k.denied && l.joined[sid] || !k.denied && (k.guarded || l.dead[sid]) {
 				out[k.share] = true
 			}
 		}
@@ -113,23 +127,28 @@ func (l lost) leaning(before *Graph) map[uint32]bool {
 	return out
 }
 
-// A keeper is the right to change the permissions of a share's objects; guarded if
-// something before it is denied to somebody.
+// A keeper is the right to change the permissions of a share's objects, guarded if it is
+// denied to somebody before; or denied itself, to stop others.
 type keeper struct {
-	share   uint32
-	guarded bool
+	share           uint32
+	guarded, denied bool
 }
 
-// keepersBySID returns whom the descriptors let change them, or own; it is made when it
-// is first asked for.
+// keepersBySID returns whom the descriptors let change them, or own, and whom they deny
+// that before it is granted to somebody; it is made when it is first asked for.
 func (g *Graph) keepersBySID() map[secdesc.SID][]keeper {
 	g.keptOnce.Do(func() {
 		out := map[secdesc.SID][]keeper{}
 		for i := range g.shared {
 			list := g.grantsAt(uint32(i)).list
 			for k := range list {
-				if one := &list[k]; one.kind <= WriteOwner && !neverHeld(one.who) {
-					out[one.who] = append(out[one.who], keeper{uint32(i), len(one.deny) > 0})
+				one := &list[k]
+				if one.kind > WriteOwner || neverHeld(one.who) {
+					continue
+				}
+				out[one.who] = append(out[one.who], keeper{share: uint32(i), guarded: len(one.deny) > 0})
+				for _, sid := range one.deny {
+					out[sid] = append(out[sid], keeper{share: uint32(i), denied: true})
 				}
 			}
 		}

@@ -253,16 +253,18 @@ func (g *Graph) hasEnabledMember(group forest.ID) bool {
 	if g.x.group[group] <= distribution {
 		return false
 	}
-	enabled := func(id forest.ID) bool {
-		uac, st := g.s.Int(id, forest.UserAccountControl)
-		return st == forest.Known && uac&uacDisabled == 0 && g.x.isAccount(id)
-	}
 	links, _ := g.s.Links(group, forest.Member)
-	if slices.ContainsFunc(links, enabled) {
+	if slices.ContainsFunc(links, g.isEnabled) {
 		return true
 	}
 	p, ok := g.x.pupilOf[group]
-	return ok && slices.ContainsFunc(g.x.pupils[p], enabled)
+	return ok && slices.ContainsFunc(g.x.pupils[p], g.isEnabled)
+}
+
+// isEnabled reports whether id is an account that is surely enabled.
+func (g *Graph) isEnabled(id forest.ID) bool {
+	uac, st := g.s.Int(id, forest.UserAccountControl)
+	return st == forest.Known && uac&uacDisabled == 0 && g.x.isAccount(id)
 }
 
 // keepers returns who can change the permissions of id: by an entry, or as owner.

@@ -198,6 +198,58 @@ groups:
 	}
 }
 
+// Who is denied by a membership loses what nobody else has, and who is among those that
+// all accounts, or all domain controllers, stand for loses it with the last of them.
+func TestLockOutsByDenialAndIdentity(t *testing.T) {
+	s := offline(t, `
+ous: [{name: A}]
+users: [{name: keeper}, {name: second}]
+computers: [{name: dc, role: dc}]
+groups: [{name: Stopped, members: [second]}, {name: Outer, members: [Stopped]}, {name: Inner}]`)
+	at := func(name string) forest.ID { return named(t, s, name) }
+	join := func(group, who string) []reach.Change {
+		return []reach.Change{{Kind: reach.MemberAdded, Object: at(group), Other: at(who)}}
+	}
+	off := func(accounts ...string) (out []reach.Change) {
+		for _, who := range accounts {
+			out = append(out, reach.Change{Kind: reach.FlagSet, Object: at(who), Flag: 2})
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name, dacl string
+		changes    []reach.Change
+		want       bool
+	}{
+		{"denied from now on", "(D;;WD;;;Stopped)(A;;WD;;;keeper)", join("Stopped", "keeper"), true},
+		{"denied through another group", "(D;;WD;;;Outer)(A;;WD;;;keeper)", join("Stopped", "keeper"), true},
+		{"denied too late", "(A;;WD;;;keeper)(D;;WD;;;Stopped)", join("Stopped", "keeper"), false},
+		{"denied, and another is not", "(D;;WD;;;Inner)(A;;WD;;;keeper)(A;;WD;;;second)", join("Inner", "keeper"), false},
+		{"all domain controllers", "(A;;WD;;;ED)", off("dc$", "DC1$"), true},
+		{"one domain controller", "(A;;WD;;;ED)", off("dc$"), false},
+		{"all accounts", "(A;;WD;;;AU)", off("keeper"), false},
+	} {
+		for _, name := range []string{"keeper", "second", "Stopped", "Outer", "Inner"} {
+			c.dacl = strings.ReplaceAll(c.dacl, ";"+name+")", ";"+s.SID(at(name)).String()+")")
+		}
+		d, err := secdesc.ParseSDDL("O:SYG:SYD:P"+c.dacl, secdesc.SID{}, secdesc.SID{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := s.Edit()
+		e.SetDescriptor(at("OU=A"), e.AddDescriptor(d))
+		g := graphOf(e.View())
+		after, err := g.With(c.changes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := slices.ContainsFunc(reach.Compare(g, after, nil).LockOuts, func(l reach.LockOut) bool { return l.Object == at("OU=A") })
+		if out != c.want {
+			t.Errorf("%s: locked out %t", c.name, out)
+		}
+	}
+}
+
 // AdminSDHolder puts back what is changed on objects that it covers, hands on what is
 // changed on itself, and takes in new members; others keep what they get.
 func TestStamps(t *testing.T) {

@@ -157,6 +157,27 @@ func (c *compiler) handDown(rules []rule) {
 	c.out.handed = strongest(c.out.handed)
 }
 
+// single lists what d gives by each rule for itself, even where a stronger right to the
+// same makes it needless; owners are not among it.
+func single(d *secdesc.Descriptor, sub subject, rules []rule) []grant {
+	c := &compiler{d: d, sub: sub}
+	if d.DACL == nil {
+		return nil
+	}
+	c.selectEntries(rules)
+	c.takers = c.walk(nil, rule{kind: WriteOwner, mask: secdesc.WriteOwner}, secdesc.WriteOwner, nil)
+	out := slices.Clone(c.takers)
+	for _, r := range rules {
+		if r.logon && sub.noLogon {
+			r.cond = ifEnabled
+		}
+		if r.kind != WriteOwner && (!r.still || sub.noLogon) {
+			out = append(out, c.both(r)...)
+		}
+	}
+	return out
+}
+
 // both lists what the entries grant of all that a rule needs, to one SID that all hold.
 func (c *compiler) both(r rule) []grant {
 	list := c.walk(nil, r, r.mask, r.types)

@@ -139,31 +139,48 @@ func (g *Graph) standings(goals []forest.ID) map[Turn]Standing {
 	return out
 }
 
-// rightTurns compares the rights on the objects that were changed themselves, and
-// the groups of the members.
-func rightTurns(before, after *Graph, b *bend) []RightTurn {
-	type right struct {
-		who  secdesc.SID
-		kind Kind
-		cond cond
+// A heldRight is what somebody may do to an object by an entry, or as its owner.
+type heldRight struct {
+	who  secdesc.SID
+	kind Kind
+	cond cond
+}
+
+// heldRights returns the rights over id: those that count, and, besides, those that
+// are needless beside a stronger one.
+func (g *Graph) heldRights(id forest.ID) (count, all map[heldRight]bool) {
+	count = map[heldRight]bool{}
+	for _, one := range g.grantsOf(id).list {
+		count[heldRight{one.who, one.kind, one.cond}] = true
 	}
-	rights := func(g *Graph, id forest.ID) map[right]bool {
-		out := map[right]bool{}
-		for _, one := range g.grantsOf(id).list {
-			out[right{one.who, one.kind, one.cond}] = true
+	all = maps.Clone(count)
+	if d, st := g.s.Descriptor(id); st == forest.Known {
+		sub := g.shared[g.sharer[id]].sub
+		for _, one := range single(d, sub, g.rules[sub.aspect]) {
+			all[heldRight{one.who, one.kind, one.cond}] = true
+			if one.kind == FullControl {
+				all[heldRight{one.who, WriteDAC, one.cond}] = true
+			}
 		}
-		return out
 	}
+	return count, all
+}
+
+// rightTurns compares the rights on the objects that were changed themselves, and
+// the groups of the members. A right is not lost that becomes needless beside a
+// stronger one.
+func rightTurns(before, after *Graph, b *bend) []RightTurn {
 	var out []RightTurn
 	for _, id := range b.described {
-		was, now := rights(before, id), rights(after, id)
+		was, everWas := before.heldRights(id)
+		now, everNow := after.heldRights(id)
 		for r := range was {
-			if !now[r] {
+			if !everNow[r] {
 				out = append(out, RightTurn{r.who, id, r.kind, conds[r.cond], true})
 			}
 		}
 		for r := range now {
-			if !was[r] {
+			if !everWas[r] {
 				out = append(out, RightTurn{r.who, id, r.kind, conds[r.cond], false})
 			}
 		}

@@ -250,6 +250,53 @@ groups: [{name: Stopped, members: [second]}, {name: Outer, members: [Stopped]}, 
 	}
 }
 
+// A right that a stronger one makes needless is neither lost when that comes nor gained
+// when that goes.
+func TestRightsBesideStrongerOnes(t *testing.T) {
+	s := offline(t, "users: [{name: helper}]\ngroups: [{name: Staff}]")
+	group, helper := named(t, s, "Staff"), s.SID(named(t, s, "helper")).String()
+	const add, full, dac = "(OA;;WP;bf9679c0-0de6-11d0-a285-00aa003049e2;;helper)", "(A;;GA;;;helper)", "(A;;WD;;;helper)"
+	for _, c := range []struct {
+		has, change, want string
+		removed           bool
+	}{
+		{has: add, change: full, want: "gained full-control"},
+		{has: add + full, change: full, removed: true, want: "lost full-control"},
+		{has: dac + full, change: full, removed: true, want: "lost full-control"},
+		{has: add + dac, change: dac, removed: true, want: "lost write-dac"},
+		{has: full + add, change: add, removed: true, want: ""},
+		{has: "", change: add, want: "gained add-member"},
+		{has: add, change: add, removed: true, want: "lost add-member"},
+		{has: add, change: "(D;;WP;;;helper)", want: "lost add-member"},
+	} {
+		parse := func(text string) []secdesc.ACE {
+			d, err := secdesc.ParseSDDL("O:SYG:SYD:P"+strings.ReplaceAll(text, "helper", helper), secdesc.SID{}, secdesc.SID{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d.DACL.ACEs
+		}
+		e := s.Edit()
+		e.SetDescriptor(group, e.AddDescriptor(&secdesc.Descriptor{Owner: secdesc.System, Control: secdesc.DACLPresent | secdesc.DACLProtected, DACL: &secdesc.ACL{ACEs: parse(c.has)}}))
+		g := graphOf(e.View())
+		change := reach.Change{Kind: reach.EntryAdded, Object: group, Entry: parse(c.change)[0]}
+		if c.removed {
+			change.Kind, change.Index = reach.EntryRemoved, -1
+		}
+		after, err := g.With([]reach.Change{change})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range reach.Compare(g, after, nil).Rights {
+			got = append(got, map[bool]string{true: "lost ", false: "gained "}[r.Lost]+r.Kind.String())
+		}
+		if text := strings.Join(got, "; "); text != c.want {
+			t.Errorf("%s, then %s: %s, want %s", c.has, c.change, text, c.want)
+		}
+	}
+}
+
 // AdminSDHolder puts back what is changed on objects that it covers, hands on what is
 // changed on itself, and takes in new members; others keep what they get.
 func TestStamps(t *testing.T) {

@@ -174,7 +174,7 @@ func (b *bend) outOfScope(group, member forest.ID) string {
 	case mt&groupDomainLocal != 0 && (t&groupDomainLocal == 0 || apart):
 		return "a domain-local group is only for domain-local groups of its domain"
 	case foreign && t&groupDomainLocal == 0:
-		return "a principal of another forest is only for domain-local groups"
+		return "a foreign or well-known principal is only for domain-local groups"
 	case t&groupGlobal != 0 && apart:
 		return "a global group has members of its own domain only"
 	case t&groupGlobal != 0 && mt&groupUniversal != 0:

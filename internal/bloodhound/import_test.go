@@ -350,11 +350,17 @@ func TestZip(t *testing.T) {
 	}
 	damaged := bytes.Clone(data)
 	copy(damaged[60:], bytes.Repeat([]byte{0xFF}, 40)) // in what the first file packs to
+	spoilt := stored(t, "users.json", files["users.json"])
+	spoilt[bytes.Index(spoilt, []byte(`"data"`))] = '?' // no JSON any more, but by damage
+	length := bytes.Clone(data)
+	copy(length[bytes.Index(length, []byte("PK\x07\x08"))+4:], "....") // the first file's own checksum
 	for name, c := range map[string]struct {
 		data []byte
 		want error
 		text string
 	}{
+		"spoilt":    {spoilt, ErrDamaged, "users.json: the archive is damaged: "},
+		"checksum":  {length, ErrDamaged, "aiacas.json: the archive is damaged: "},
 		"bomb":      {archive(t, map[string][]byte{"users.json": bomb}), ErrLimit, "more than is plausible"},
 		"nested":    {archive(t, map[string][]byte{"more.zip": data}), ErrCollection, "archive within an archive"},
 		"empty":     {archive(t, map[string][]byte{"a.txt": nil}), ErrCollection, "holds no JSON"},
@@ -402,4 +408,19 @@ func FuzzCollection(f *testing.F) {
 			t.Errorf("read, but no snapshot: %v", err)
 		}
 	})
+}
+
+// stored packs one file without compressing it.
+func stored(t *testing.T, name string, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	f, err := w.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
+	if err == nil {
+		_, err = f.Write(data)
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }

@@ -82,9 +82,10 @@ func (c *Collection) addMember(name string, f *zip.File, left int64) (int64, err
 	}
 	defer r.Close()
 	src := &meter{r: r, left: min(left, plausible(int64(min(f.CompressedSize64, maxUnpacked))))}
-	err = c.AddJSON(name, src)
-	if corrupt := flate.CorruptInputError(0); errors.As(err, &corrupt) || errors.Is(err, zip.ErrChecksum) {
-		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	if err = c.AddJSON(name, src); err != nil && !errors.Is(err, ErrLimit) {
+		if _, rest := io.Copy(io.Discard, src); isDamage(rest) || errors.Is(rest, io.ErrUnexpectedEOF) { // what was read is not what was packed
+			err = fmt.Errorf("%w: %w", ErrDamaged, rest)
+		}
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", clip(f.Name), err)
@@ -106,4 +107,10 @@ func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p[:min(int64(len(p)), m.left)])
 	m.n, m.left = m.n+int64(n), m.left-int64(n)
 	return n, err
+}
+
+// isDamage reports an error of unpacking, not of what was packed.
+func isDamage(err error) bool {
+	var corrupt flate.CorruptInputError
+	return errors.As(err, &corrupt) || errors.Is(err, zip.ErrChecksum) || errors.Is(err, zip.ErrFormat)
 }

@@ -1,0 +1,235 @@
+package configmgr
+
+// A Catalogue is the groups and accounts that Configuration Manager uses, with the
+// rules for each. It is read once and not changed.
+type Catalogue struct {
+	Entries    []*Entry             // groups first, in the order of the reference
+	Cross      []*Control           // controls that concern many entries
+	Collectors map[string]Collector // by name
+	Parameters Parameters           // defaults
+	Settings   map[string]string    // names of settings, with what they mean
+	Techniques map[string]Technique // attacks and defences that entries and controls name
+}
+
+// An Entry is one group or account, a slot that principals fill.
+type Entry struct {
+	ID            string        `yaml:"id"`
+	Name          string        `yaml:"name"`
+	Kind          EntryKind     `yaml:"kind"`
+	Purpose       Fact          `yaml:"purpose"`
+	Releases      []string      `yaml:"releases"`      // of the 2012 family
+	Current       CurrentStatus `yaml:"current"`       // in the current branch
+	CurrentNote   string        `yaml:"current_note"`  // what changed
+	MergedInto    string        `yaml:"merged_into"`   // id, if Current is merged
+	Span          [2]int        `yaml:"span"`          // first and last line in the reference; 0, 0 for entries it lacks
+	Location      Fact          `yaml:"location"`      // of a group
+	Lifecycle     Lifecycle     `yaml:"lifecycle"`     // of a group
+	Default       Identity      `yaml:"default"`       // who it is if nobody is configured
+	Explicit      []Fact        `yaml:"explicit_when"` // when an account must be configured
+	Optional      []Fact        `yaml:"optional_when"`
+	Allowed       []AccountType `yaml:"allowed"`
+	Disallowed    []AccountType `yaml:"disallowed"`
+	Multiplicity  Multiplicity  `yaml:"multiplicity"`
+	Required      []Right       `yaml:"required"`
+	Related       []Right       `yaml:"related"`
+	Forbidden     []Forbidden   `yaml:"forbidden"`
+	Separation    []Separation  `yaml:"separation"`
+	Secrets       []Secret      `yaml:"secrets"`
+	Rotation      Rotation      `yaml:"rotation"`
+	Cleanup       []Fact        `yaml:"cleanup"`
+	Discovery     []Discovery   `yaml:"discovery"`
+	Techniques    []string      `yaml:"techniques"`
+	Controls      []*Control    `yaml:"controls"`
+	CrossControls []string      `yaml:"cross"`
+	Uncertain     []string      `yaml:"uncertain"`
+}
+
+// An EntryKind is what fills a slot.
+type EntryKind string
+
+// The kinds of entries.
+const (
+	WindowsGroup    EntryKind = "windows-group"
+	WindowsAccount  EntryKind = "windows-account"
+	AccountList     EntryKind = "list-of-accounts"
+	FirmwareAccount EntryKind = "amt-firmware-account" // has no SID
+)
+
+// A CurrentStatus is what became of an entry in the current branch.
+type CurrentStatus string
+
+// What became of entries.
+const (
+	CurrentListed      CurrentStatus = "current"
+	CurrentChanged     CurrentStatus = "changed"
+	CurrentMerged      CurrentStatus = "merged"
+	CurrentRemoved     CurrentStatus = "removed"
+	CurrentUnsupported CurrentStatus = "deprecated-unsupported"
+	CurrentRetired     CurrentStatus = "current-role-retired"
+	CurrentAdded       CurrentStatus = "added" // unknown to the reference
+)
+
+// An Origin says where a fact comes from: lines of the reference of 2015, current
+// documentation, a hardening source, or our own conclusion.
+type Origin struct {
+	Kind  string   `yaml:"origin"` // reference, current-docs, mm, guide, product-ui, product-model, derived, inferred
+	Lines []int    `yaml:"lines"`
+	Refs  []string `yaml:"refs"`
+}
+
+// A Fact is a statement with its origin.
+type Fact struct {
+	Text   string `yaml:"text"`
+	Origin `yaml:",inline"`
+}
+
+// A Lifecycle tells how a group comes, is filled and goes.
+type Lifecycle struct {
+	CreatedBy Fact   `yaml:"created_by"`
+	ManagedBy string `yaml:"managed_by"`
+	Members   Fact   `yaml:"members"`
+	Removed   *bool  `yaml:"removed_at_uninstall"` // nil: not known
+}
+
+// An Identity is who acts if no account is configured.
+type Identity struct {
+	Identity string `yaml:"identity"`
+	Note     string `yaml:"note"`
+	Origin   `yaml:",inline"`
+}
+
+// An AccountType is a type of account that a slot takes, or does not.
+type AccountType struct {
+	Type   string `yaml:"type"`
+	Note   string `yaml:"note"`
+	Origin `yaml:",inline"`
+}
+
+// A Multiplicity says how many principals fill a slot. Max is 0 where there is no limit
+// or none is known.
+type Multiplicity struct {
+	Per       string         `yaml:"per"`
+	Max       int            `yaml:"max"`
+	ByRelease map[string]int `yaml:"max_by_release"` // by first release to which it applies
+	Selection string         `yaml:"selection"`
+	Ordered   bool           `yaml:"ordered"`
+	Note      string         `yaml:"note"`
+	Origin    `yaml:",inline"`
+}
+
+// A Right is what an account needs.
+type Right struct {
+	Target      string   `yaml:"target"` // ad-container, folder, local-group, user-right, …
+	Where       string   `yaml:"where"`
+	Permissions []string `yaml:"permissions"`
+	Path        string   `yaml:"path"`
+	When        string   `yaml:"when"`
+	Note        string   `yaml:"note"`
+	Origin      `yaml:",inline"`
+}
+
+// A Forbidden right or membership.
+type Forbidden struct {
+	Right  string `yaml:"right"`
+	Text   string `yaml:"text"`
+	Origin `yaml:",inline"`
+}
+
+// A Separation is a rule between two entries.
+type Separation struct {
+	Rule   SeparationRule `yaml:"rule"`
+	Other  string         `yaml:"other"` // id of an entry, or what else is meant
+	Text   string         `yaml:"text"`
+	Origin `yaml:",inline"`
+}
+
+// A SeparationRule is how the principals of two slots relate.
+type SeparationRule string
+
+// The rules of separation.
+const (
+	MustDiffer   SeparationRule = "must-differ"
+	MustMatch    SeparationRule = "must-match"
+	MustAlsoBe   SeparationRule = "must-also-be"
+	MayShare     SeparationRule = "may-share"
+	OnePer       SeparationRule = "one-per"
+	Requires     SeparationRule = "requires"
+	Supersedes   SeparationRule = "supersedes"
+	SupersededBy SeparationRule = "superseded-by"
+	Related      SeparationRule = "related" // no restriction: stands beside, is equivalent to, …
+)
+
+// A Secret is where the password of a slot rests.
+type Secret struct {
+	Where      string `yaml:"where"`
+	Confidence string `yaml:"confidence"`
+	Origin     `yaml:",inline"`
+}
+
+// A Rotation is how the secret of a slot is changed.
+type Rotation struct {
+	Strategy string         `yaml:"strategy"` // create-new-then-replace, reset-then-update-references, not-specified, not-applicable
+	Steps    []RotationStep `yaml:"steps"`
+	Never    string         `yaml:"never"` // what must not be done, and why
+	Caution  string         `yaml:"caution"`
+	Origin   `yaml:",inline"`
+}
+
+// A RotationStep is done when its gate is open.
+type RotationStep struct {
+	Do   string `yaml:"do"`
+	Gate string `yaml:"gate"` // what must have happened before the next step; "" if nothing
+	See  string `yaml:"see"`  // how that is observed
+}
+
+// A Discovery is how it can be learned who fills a slot.
+type Discovery struct {
+	How        string `yaml:"how"`
+	Confidence string `yaml:"confidence"`
+}
+
+// A Control is a rule with a condition that yields pass, fail or unknown.
+type Control struct {
+	ID          string   `yaml:"id"`
+	Title       string   `yaml:"title"`
+	Severity    string   `yaml:"severity"` // critical, high, medium, low, info
+	Scope       Scope    `yaml:"scope"`    // what it is asked about
+	When        string   `yaml:"when"`     // CEL; if false the control is not applicable
+	Condition   string   `yaml:"condition"`
+	Evidence    []Needed `yaml:"evidence"`
+	Remediation string   `yaml:"remediation"`
+	Note        string   `yaml:"note"`
+	Origin      `yaml:",inline"`
+	Entry       *Entry `yaml:"-"` // nil for a cross-cutting control
+}
+
+// A Scope is what a control is asked about once each.
+type Scope string
+
+// The scopes of controls.
+const (
+	PerAssignment Scope = "assignment" // a
+	PerGroup      Scope = "group"      // g: the group on a host
+	PerSite       Scope = "site"
+	PerHierarchy  Scope = "hierarchy"
+	PerDomain     Scope = "domain"
+	PerStored     Scope = "stored" // a: a stored account, used or not
+)
+
+// Needed is evidence that a control looks at.
+type Needed struct {
+	Collector string `yaml:"collector"`
+	Query     string `yaml:"query"`
+}
+
+// A Collector supplies evidence.
+type Collector struct {
+	Tier  string `yaml:"tier"` // T0, T1, T2, T3, M; "-" for what leastwise keeps itself
+	Needs string `yaml:"needs"`
+}
+
+// A Technique is a published attack or defence.
+type Technique struct {
+	Kind    string `yaml:"kind"` // attack or defence
+	Summary string `yaml:"summary"`
+}

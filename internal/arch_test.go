@@ -37,6 +37,8 @@ var packages = []struct {
 	{name: "configmgr/judge", uses: []string{"secdesc", "forest", "gpo", "reach", "configmgr"}, pure: true, libs: []string{"cel.dev/cel-go", "google.golang.org/protobuf"}},
 	{name: "bloodhound", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach"}, pure: true},
 
+	{name: "configmgr", uses: []string{"secdesc"}, pure: true, libs: []string{"github.com/goccy/go-yaml", "golang.org/x/text"}},
+
 	// Programs for developers.
 	{name: "forest/fixture/gen", uses: []string{"secdesc", "forest", "forest/fixture"}},
 

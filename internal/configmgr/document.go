@@ -269,13 +269,13 @@ type Exception struct {
 // Parameters are thresholds and lists that conditions refer to. The zero value of a
 // field stands for the catalogue's default.
 type Parameters struct {
-	MaxFullAdmins            int      `json:"maxFullAdmins,omitempty"`
-	MaxPushAccounts          int      `json:"maxPushAccounts,omitempty"`
-	MaxNetworkAccessAccounts int      `json:"maxNetworkAccessAccounts,omitempty"`
-	MaxPasswordAgeDays       int      `json:"maxPasswordAgeDays,omitempty"`
-	JoinOUs                  []string `json:"joinOUs,omitempty"` // distinguished names
-	JoinACEKinds             []string `json:"joinACEKinds,omitempty"`
-	ProxyGroups              []string `json:"proxyGroups,omitempty"`
-	DeclaredProviderUsers    []string `json:"declaredProviderUsers,omitempty"`
-	ExchangeConnectorCmdlets []string `json:"exchangeConnectorCmdlets,omitempty"`
+	MaxFullAdmins            int      `json:"maxFullAdmins,omitempty" yaml:"maxFullAdmins"`
+	MaxPushAccounts          int      `json:"maxPushAccounts,omitempty" yaml:"maxPushAccounts"`
+	MaxNetworkAccessAccounts int      `json:"maxNetworkAccessAccounts,omitempty" yaml:"maxNetworkAccessAccounts"`
+	MaxPasswordAgeDays       int      `json:"maxPasswordAgeDays,omitempty" yaml:"maxPasswordAgeDays"`
+	JoinOUs                  []string `json:"joinOUs,omitempty" yaml:"joinOUs"` // distinguished names
+	JoinACEKinds             []string `json:"joinACEKinds,omitempty" yaml:"joinACEKinds"`
+	ProxyGroups              []string `json:"proxyGroups,omitempty" yaml:"proxyGroups"`
+	DeclaredProviderUsers    []string `json:"declaredProviderUsers,omitempty" yaml:"declaredProviderUsers"`
+	ExchangeConnectorCmdlets []string `json:"exchangeConnectorCmdlets,omitempty" yaml:"exchangeConnectorCmdlets"`
 }

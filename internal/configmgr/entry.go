@@ -1,15 +1,55 @@
 package configmgr
 
+import "slices"
+
 // A Catalogue is the groups and accounts that Configuration Manager uses, with the
 // rules for each. It is read once and not changed.
 type Catalogue struct {
-	Entries    []*Entry             // groups first, in the order of the reference
+	Entries    []*Entry             // those of the reference in its order, groups first; then the added ones
 	Cross      []*Control           // controls that concern many entries
 	Collectors map[string]Collector // by name
 	Parameters Parameters           // defaults
 	Settings   map[string]string    // names of settings, with what they mean
 	Techniques map[string]Technique // attacks and defences that entries and controls name
+
+	entries  map[string]*Entry
+	controls map[string]*Control
 }
+
+// Entry finds an entry by ID; nil if there is none.
+func (c *Catalogue) Entry(id string) *Entry { return c.entries[id] }
+
+// Control finds a control by ID, cross-cutting or not; nil if there is none.
+func (c *Catalogue) Control(id string) *Control { return c.controls[id] }
+
+// Controls lists every control: those of the entries in their order, then the
+// cross-cutting ones.
+func (c *Catalogue) Controls() []*Control {
+	var out []*Control
+	for _, e := range c.Entries {
+		out = append(out, e.Controls...)
+	}
+	return append(out, c.Cross...)
+}
+
+// Concerned lists the entries that a control is about: its own, or those that name a
+// cross-cutting one.
+func (c *Catalogue) Concerned(ctl *Control) []*Entry {
+	if ctl.Entry != nil {
+		return []*Entry{ctl.Entry}
+	}
+	var out []*Entry
+	for _, e := range c.Entries {
+		if slices.Contains(e.CrossControls, ctl.ID) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// InReference says whether the reference describes the entry. Those that it lacks were
+// added by the current branch.
+func (e *Entry) InReference() bool { return e.Span[0] > 0 }
 
 // An Entry is one group or account, a slot that principals fill.
 type Entry struct {
@@ -22,6 +62,7 @@ type Entry struct {
 	CurrentNote   string        `yaml:"current_note"`  // what changed
 	MergedInto    string        `yaml:"merged_into"`   // id, if Current is merged
 	Span          [2]int        `yaml:"span"`          // first and last line in the reference; 0, 0 for entries it lacks
+	Pattern       string        `yaml:"pattern"`       // regular expression of a group's name
 	Location      Fact          `yaml:"location"`      // of a group
 	Lifecycle     Lifecycle     `yaml:"lifecycle"`     // of a group
 	Default       Identity      `yaml:"default"`       // who it is if nobody is configured
@@ -72,10 +113,25 @@ const (
 // An Origin says where a fact comes from: lines of the reference of 2015, current
 // documentation, a hardening source, or our own conclusion.
 type Origin struct {
-	Kind  string   `yaml:"origin"` // reference, current-docs, mm, guide, product-ui, product-model, derived, inferred
-	Lines []int    `yaml:"lines"`
-	Refs  []string `yaml:"refs"`
+	Kinds []OriginKind `yaml:"origin"`
+	Lines []int        `yaml:"lines"` // of the reference, from 1
+	Refs  []string     `yaml:"refs"`  // technique, memdocs:PATH, memdocs#ISSUE, guide:LINES, tool:NAME
 }
+
+// An OriginKind is a kind of source of a fact.
+type OriginKind string
+
+// The kinds of sources.
+const (
+	FromReference   OriginKind = "reference"     // the reference of 2015, by line
+	FromCurrentDocs OriginKind = "current-docs"  // documentation of the current branch
+	FromHardening   OriginKind = "mm"            // Misconfiguration Manager
+	FromGuide       OriginKind = "guide"         // the least-privilege guide
+	FromInterface   OriginKind = "product-ui"    // what the console offers
+	FromModel       OriginKind = "product-model" // what classes of the provider hold
+	FromDerivation  OriginKind = "derived"       // our conclusion from the above
+	FromInference   OriginKind = "inferred"      // plausible, not confirmed
+)
 
 // A Fact is a statement with its origin.
 type Fact struct {
@@ -119,7 +175,7 @@ type Multiplicity struct {
 
 // A Right is what an account needs.
 type Right struct {
-	Target      string   `yaml:"target"` // ad-container, folder, local-group, user-right, …
+	Target      Target   `yaml:"target"`
 	Where       string   `yaml:"where"`
 	Permissions []string `yaml:"permissions"`
 	Path        string   `yaml:"path"`
@@ -168,7 +224,7 @@ type Secret struct {
 
 // A Rotation is how the secret of a slot is changed.
 type Rotation struct {
-	Strategy string         `yaml:"strategy"` // create-new-then-replace, reset-then-update-references, not-specified, not-applicable
+	Strategy Strategy       `yaml:"strategy"`
 	Steps    []RotationStep `yaml:"steps"`
 	Never    string         `yaml:"never"` // what must not be done, and why
 	Caution  string         `yaml:"caution"`
@@ -178,9 +234,21 @@ type Rotation struct {
 // A RotationStep is done when its gate is open.
 type RotationStep struct {
 	Do   string `yaml:"do"`
+	Each Each   `yaml:"each"` // what it is done for, one by one; "" for a step that is done once
 	Gate string `yaml:"gate"` // what must have happened before the next step; "" if nothing
 	See  string `yaml:"see"`  // how that is observed
 }
+
+// Each is a thing of a site for which a step is repeated.
+type Each string
+
+// The things for which steps are repeated.
+const (
+	EachHost     Each = "host"
+	EachPackage  Each = "package"
+	EachSequence Each = "sequence"
+	EachLocation Each = "location" // forest, discovery location, source site
+)
 
 // A Discovery is how it can be learned who fills a slot.
 type Discovery struct {
@@ -199,6 +267,7 @@ type Control struct {
 	Evidence    []Needed `yaml:"evidence"`
 	Remediation string   `yaml:"remediation"`
 	Note        string   `yaml:"note"`
+	Concerns    string   `yaml:"concerns"` // of a cross-cutting control: what, in words; the entries name it
 	Origin      `yaml:",inline"`
 	Entry       *Entry `yaml:"-"` // nil for a cross-cutting control
 }
@@ -233,3 +302,46 @@ type Technique struct {
 	Kind    string `yaml:"kind"` // attack or defence
 	Summary string `yaml:"summary"`
 }
+
+// A Target is a kind of thing on which rights are needed.
+type Target string
+
+// The kinds of things.
+const (
+	OnFolder        Target = "folder"            // of a host's file system
+	OnShare         Target = "share"             // of a host
+	InLocalGroup    Target = "local-group"       // of a host
+	InDomainGroup   Target = "domain-group"      // of a domain
+	AsUserRight     Target = "user-right"        // privilege or logon right on a host
+	OnContainer     Target = "ad-container"      // of Active Directory
+	InForest        Target = "ad-forest"         // somewhere in a forest
+	InDomain        Target = "ad-domain"         // somewhere in a domain
+	OnDatabase      Target = "site-database"     // role or right of SQL Server
+	OnNamespace     Target = "wmi-namespace"     // of a host
+	OnActivation    Target = "dcom"              // of a host
+	OnRole          Target = "role-permission"   // permission that a security role carries
+	OnClass         Target = "configmgr-class"   // class of securable objects of a site
+	OnObjects       Target = "configmgr-objects" // all securable objects of a site
+	AsSetting       Target = "configmgr-setting" // configured in the console
+	InExchange      Target = "exchange-rbac"     // management role of Exchange
+	AtProxy         Target = "proxy"             // proxy server or firewall
+	AtMailServer    Target = "smtp"              // mail server
+	InWSUS          Target = "wsus"              // of the update server
+	OnFirmware      Target = "amt-firmware"      // of AMT
+	OnFirmwareList  Target = "amt-acl"           // access list of AMT
+	AsFirmwareState Target = "amt-setting"       // state of AMT
+	OnClient        Target = "client"            // whatever a command needs
+	OnNetwork       Target = "network"           // whatever a command needs
+)
+
+// A Strategy is how a secret is changed.
+type Strategy string
+
+// The strategies.
+const (
+	RotateReplace Strategy = "create-new-then-replace"      // the old account is never reset while it is in use
+	RotateReset   Strategy = "reset-then-update-references" // reset, then tell whoever stores the secret
+	RotateList    Strategy = "change-list"                  // names without secrets: edit the list
+	RotateSelf    Strategy = "set-by-configmgr"             // the site sets it
+	RotateNothing Strategy = "not-applicable"               // there is no secret
+)

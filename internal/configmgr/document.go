@@ -13,22 +13,24 @@ const DocumentVersion = 1
 // Its form is JSON (docs/schema/configmgr.schema.json); declared files are YAML of the
 // same form. A document is a value: it is not changed after it was read or merged.
 type Document struct {
-	Version      int           `json:"version"` // DocumentVersion
-	Hierarchy    string        `json:"hierarchy,omitempty"`
-	Readings     []Reading     `json:"readings,omitempty"`
-	Sites        []Site        `json:"sites,omitempty"`
-	Assignments  []Assignment  `json:"assignments,omitempty"`
-	Admins       []Admin       `json:"admins,omitempty"`
-	Roles        []Role        `json:"roles,omitempty"`
-	Hosts        []Host        `json:"hosts,omitempty"`
-	Databases    []Database    `json:"databases,omitempty"`
-	Packages     []Package     `json:"packages,omitempty"`
-	Sequences    []Sequence    `json:"taskSequences,omitempty"`
-	Variables    []Variable    `json:"variables,omitempty"`
-	Principals   []Principal   `json:"principals,omitempty"`
-	Attestations []Attestation `json:"attestations,omitempty"`
-	Exceptions   []Exception   `json:"exceptions,omitempty"`
-	Parameters   *Parameters   `json:"parameters,omitempty"`
+	Version     int          `json:"version"` // DocumentVersion
+	Hierarchy   string       `json:"hierarchy,omitempty"`
+	Readings    []Reading    `json:"readings,omitempty"`
+	Sites       []Site       `json:"sites,omitempty"`
+	Assignments []Assignment `json:"assignments,omitempty"`
+	Admins      []Admin      `json:"admins,omitempty"`
+	Roles       []Role       `json:"roles,omitempty"`
+	Hosts       []Host       `json:"hosts,omitempty"`
+	Databases   []Database   `json:"databases,omitempty"`
+	Packages    []Package    `json:"packages,omitempty"`
+	Sequences   []Sequence   `json:"taskSequences,omitempty"`
+	Variables   []Variable   `json:"variables,omitempty"`
+	// Client settings by the name of their set, then by key: RemoteTools.PermittedViewers, …
+	Client       map[string]map[string]any `json:"clientSettings,omitempty"`
+	Principals   []Principal               `json:"principals,omitempty"`
+	Attestations []Attestation             `json:"attestations,omitempty"`
+	Exceptions   []Exception               `json:"exceptions,omitempty"`
+	Parameters   *Parameters               `json:"parameters,omitempty"`
 }
 
 // A Reading says that a source read a class of facts, and how completely. Facts of a
@@ -37,7 +39,8 @@ type Reading struct {
 	Source    Source    `json:"source"`
 	Collector string    `json:"collector"`       // of the catalogue: adminservice, cmdlet, host-sam, …
 	Class     Class     `json:"class"`           // what was read
-	Scope     string    `json:"scope,omitempty"` // site code, host (DNS name), database; "" is the hierarchy
+	Scope     string    `json:"scope,omitempty"` // site code, host (DNS name), database; "" is the hierarchy and so every site
+	Part      string    `json:"part,omitempty"`  // role or component, if no other of the class was read; "" is the whole class
 	At        time.Time `json:"at"`
 	File      string    `json:"file,omitempty"`    // name of the file that it came from
 	Missing   string    `json:"missing,omitempty"` // why it is not complete; "" if it is
@@ -126,9 +129,11 @@ type SiteForest struct {
 	Discovery  bool   `json:"discovery,omitempty"`
 }
 
-// An Assignment says that a principal fills a slot of the catalogue.
+// An Assignment says that a principal fills a slot of the catalogue. One without an
+// entry is of a stored account that fills no slot, or one for a purpose that is not
+// known, which Usage then tells.
 type Assignment struct {
-	Entry     string       `json:"entry"` // id of the catalogue
+	Entry     string       `json:"entry,omitempty"` // id of the catalogue
 	Site      string       `json:"site,omitempty"`
 	Host      string       `json:"host,omitempty"`     // site system, if the slot is one of a role
 	Location  string       `json:"location,omitempty"` // forest, domain, package, sequence or discovery scope
@@ -136,6 +141,8 @@ type Assignment struct {
 	SID       *secdesc.SID `json:"sid,omitempty"`      // nil until it is resolved
 	Kind      string       `json:"kind,omitempty"`     // user, computer, group, gmsa, local, firmware; "" until it is known
 	Usage     []string     `json:"usage,omitempty"`    // AccountUsage as it stands
+	Stored    bool         `json:"stored,omitempty"`   // it is in the site's list of accounts (SMS_SCI_Reserved)
+	Unsolved  string       `json:"unsolved,omitempty"` // why there is no SID, once it was looked for
 	Source    Source       `json:"source"`
 	FirstSeen time.Time    `json:"firstSeen,omitzero"`
 	LastSeen  time.Time    `json:"lastSeen,omitzero"`

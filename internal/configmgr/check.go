@@ -2,8 +2,10 @@ package configmgr
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // referenceLines is the number of lines of the reference of 2015, the last of which
@@ -28,6 +30,7 @@ var (
 	confidences  = []string{"verified", "documented", "partly", "inferred", "unverified", "unknown"}
 	releaseNames = []string{"2012", "2012-SP1", "2012-SP2", "2012-R2", "2012-R2-SP1", "current-branch"}
 	strategies   = []Strategy{RotateReplace, RotateReset, RotateList, RotateSelf, RotateNothing}
+	accountTypes = []string{"amt-firmware", "computer", "domain-principal-with-dp-access", "domain-security-group", "domain-user", "global-account", "group", "local", "local-user", "mobile-device", "site-server-computer", "sql-host-local-user", "user"}
 	eachThings   = []Each{"", EachHost, EachPackage, EachSequence, EachLocation}
 	onePerThings = []string{"task-sequence"}
 )
@@ -128,4 +131,69 @@ func (k *checker) origin(src *source, at string, o Origin) error {
 		}
 	}
 	return nil
+}
+
+// lines validates what is said about the lines of the reference.
+func (k *checker) lines(src *source) error {
+	seen := map[int]bool{}
+	for i, n := range k.cat.Headings {
+		if n < 1 || n > referenceLines || seen[n] {
+			return src.errorf(fmt.Sprintf("$.headings[%d]", i), "heading %d is listed twice or not in the reference", n)
+		}
+		seen[n] = true
+	}
+	for i, l := range k.cat.Lines {
+		at := fmt.Sprintf("$.lines[%d]", i)
+		switch {
+		case l.Line < 1 || l.Line > referenceLines || seen[l.Line]:
+			return src.errorf(at, "line %d is listed twice or not in the reference", l.Line)
+		case l.Says == "":
+			return src.errorf(at, "line %d: says is missing", l.Line)
+		case (len(l.Controls) == 0) != (l.Why != ""):
+			return src.errorf(at, "line %d needs either controls or the reason why there are none", l.Line)
+		}
+		seen[l.Line] = true
+		for j, id := range l.Controls {
+			if k.cat.controls[id] == nil {
+				return src.errorf(fmt.Sprintf("%s.controls[%d]", at, j), "line %d: there is no control %q", l.Line, id)
+			}
+		}
+		for j, f := range l.Fields {
+			if err := k.field(f); err != nil {
+				return src.errorf(fmt.Sprintf("%s.fields[%d]", at, j), "line %d: %v", l.Line, err)
+			}
+		}
+	}
+	return nil
+}
+
+// field looks for a field of an entry that is not empty, such as network-access#rotation
+// or sms-admins#lifecycle.members.
+func (k *checker) field(name string) error {
+	id, field, _ := strings.Cut(name, "#")
+	e := k.cat.entries[id]
+	if e == nil {
+		return fmt.Errorf("there is no entry %q", id)
+	}
+	v := reflect.ValueOf(e).Elem()
+	for part := range strings.SplitSeq(field, ".") {
+		v = fieldByTag(v, part)
+		if !v.IsValid() || v.IsZero() {
+			return fmt.Errorf("entry %s has nothing under %q", id, field)
+		}
+	}
+	return nil
+}
+
+// fieldByTag finds the field of a structure that a YAML key names.
+func fieldByTag(v reflect.Value, key string) reflect.Value {
+	if v.Kind() != reflect.Struct {
+		return reflect.Value{}
+	}
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("yaml") == key {
+			return v.Field(i)
+		}
+	}
+	return reflect.Value{}
 }

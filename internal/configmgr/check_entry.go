@@ -103,24 +103,39 @@ func (k *checker) facts(src *source, e *Entry) error {
 			return err
 		}
 	}
-	for name, list := range map[string][]Fact{"explicit_when": e.Explicit, "optional_when": e.Optional, "cleanup": e.Cleanup} {
-		for i, f := range list {
-			if err := k.fact(src, fmt.Sprintf("$.%s[%d]", name, i), f); err != nil {
+	for _, l := range []struct {
+		name  string
+		facts []Fact
+	}{{"explicit_when", e.Explicit}, {"optional_when", e.Optional}, {"cleanup", e.Cleanup}} {
+		for i, f := range l.facts {
+			if err := k.fact(src, fmt.Sprintf("$.%s[%d]", l.name, i), f); err != nil {
 				return err
 			}
 		}
 	}
-	for name, list := range map[string][]AccountType{"allowed": e.Allowed, "disallowed": e.Disallowed} {
-		for i, t := range list {
-			at := fmt.Sprintf("$.%s[%d]", name, i)
-			if t.Type == "" {
-				return src.errorf(at, "type is missing")
-			}
-			if err := k.origin(src, at, t.Origin); err != nil {
-				return err
-			}
+	if err := k.types(src, "allowed", e.Allowed); err != nil {
+		return err
+	}
+	if err := k.types(src, "disallowed", e.Disallowed); err != nil {
+		return err
+	}
+	return k.secrets(src, e)
+}
+
+func (k *checker) types(src *source, name string, list []AccountType) error {
+	for i, t := range list {
+		at := fmt.Sprintf("$.%s[%d]", name, i)
+		if !slices.Contains(accountTypes, t.Type) {
+			return src.errorf(at, "type %q is not one of %q", t.Type, accountTypes)
+		}
+		if err := k.origin(src, at, t.Origin); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+func (k *checker) secrets(src *source, e *Entry) error {
 	for i, s := range e.Secrets {
 		at := fmt.Sprintf("$.secrets[%d]", i)
 		if s.Where == "" {
@@ -137,9 +152,12 @@ func (k *checker) facts(src *source, e *Entry) error {
 }
 
 func (k *checker) rights(src *source, e *Entry) error {
-	for name, list := range map[string][]Right{"required": e.Required, "related": e.Related} {
-		for i, r := range list {
-			at := fmt.Sprintf("$.%s[%d]", name, i)
+	for _, l := range []struct {
+		name   string
+		rights []Right
+	}{{"required", e.Required}, {"related", e.Related}} {
+		for i, r := range l.rights {
+			at := fmt.Sprintf("$.%s[%d]", l.name, i)
 			if !slices.Contains(targets, r.Target) {
 				return src.errorf(at+".target", "target %q is not one of %q", r.Target, targets)
 			}

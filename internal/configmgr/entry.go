@@ -11,6 +11,8 @@ type Catalogue struct {
 	Parameters Parameters           // defaults
 	Settings   map[string]string    // names of settings, with what they mean
 	Techniques map[string]Technique // attacks and defences that entries and controls name
+	Lines      []Line               // what the reference says, by line
+	Headings   []int                // lines of the reference that only head or introduce others
 
 	entries  map[string]*Entry
 	controls map[string]*Control
@@ -145,6 +147,16 @@ type Lifecycle struct {
 	ManagedBy string `yaml:"managed_by"`
 	Members   Fact   `yaml:"members"`
 	Removed   *bool  `yaml:"removed_at_uninstall"` // nil: not known
+}
+
+// A Line is one line of the reference, in our words, with what follows from it: controls,
+// fields of entries (such as network-access#rotation), or why nothing is to be checked.
+type Line struct {
+	Line     int      `yaml:"line"`
+	Says     string   `yaml:"says"`
+	Controls []string `yaml:"controls"`
+	Fields   []string `yaml:"fields"`
+	Why      string   `yaml:"why"`
 }
 
 // An Identity is who acts if no account is configured.

@@ -39,6 +39,12 @@ type crossFile struct {
 	Controls []*Control `yaml:"controls"`
 }
 
+// linesFile is the form of lines.yaml.
+type linesFile struct {
+	Headings []int  `yaml:"headings"`
+	Lines    []Line `yaml:"lines"`
+}
+
 // Load reads the built-in catalogue. It is strict: a key, a name or a reference that is
 // not understood is an error, as is a file over 1 MiB. Each call reads anew.
 func Load() (*Catalogue, error) {
@@ -49,47 +55,40 @@ func Load() (*Catalogue, error) {
 	return load(sub)
 }
 
-// load reads a catalogue from common.yaml, cross.yaml and entries/*.yaml.
+// load reads a catalogue from common.yaml, cross.yaml, lines.yaml and entries/*.yaml.
 func load(fsys fs.FS) (*Catalogue, error) {
-	var common commonFile
+	var (
+		common commonFile
+		cross  crossFile
+		lines  linesFile
+	)
 	if _, err := decodeFile(fsys, "common.yaml", &common); err != nil {
 		return nil, err
 	}
+	crossSource, err := decodeFile(fsys, "cross.yaml", &cross)
+	if err != nil {
+		return nil, err
+	}
+	linesSource, err := decodeFile(fsys, "lines.yaml", &lines)
+	if err != nil {
+		return nil, err
+	}
 	c := &Catalogue{
+		Cross:      cross.Controls,
 		Collectors: common.Collectors,
 		Parameters: common.Parameters,
 		Settings:   common.Settings,
 		Techniques: common.Techniques,
+		Lines:      lines.Lines,
+		Headings:   lines.Headings,
 		entries:    map[string]*Entry{},
 		controls:   map[string]*Control{},
 	}
-	k := &checker{cat: c}
-	var cross crossFile
-	src, err := decodeFile(fsys, "cross.yaml", &cross)
+	sources, err := c.readEntries(fsys)
 	if err != nil {
 		return nil, err
 	}
-	c.Cross = cross.Controls
-	crossSource := src
-	files, err := fs.Glob(fsys, "entries/*.yaml")
-	if err != nil {
-		return nil, fmt.Errorf("listing the catalogue: %w", err)
-	}
-	sources := map[*Entry]*source{}
-	for _, f := range files {
-		e := &Entry{}
-		src, err := decodeFile(fsys, f, e)
-		if err != nil {
-			return nil, err
-		}
-		sources[e] = src
-		if want := strings.TrimSuffix(path.Base(f), ".yaml"); e.ID != want {
-			return nil, src.errorf("$.id", "id is %q, but the file is named for %q", e.ID, want)
-		}
-		c.Entries = append(c.Entries, e)
-		c.entries[e.ID] = e
-	}
-	slices.SortStableFunc(c.Entries, byReference)
+	k := &checker{cat: c}
 	for _, e := range c.Entries {
 		if err := k.register(sources[e], e.Controls, e); err != nil {
 			return nil, err
@@ -103,7 +102,34 @@ func load(fsys fs.FS) (*Catalogue, error) {
 			return nil, err
 		}
 	}
-	return c, k.controls(crossSource, c.Cross)
+	if err := k.controls(crossSource, c.Cross); err != nil {
+		return nil, err
+	}
+	return c, k.lines(linesSource)
+}
+
+// readEntries reads the files of entries, and says where each came from.
+func (c *Catalogue) readEntries(fsys fs.FS) (map[*Entry]*source, error) {
+	files, err := fs.Glob(fsys, "entries/*.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("listing the catalogue: %w", err)
+	}
+	sources := map[*Entry]*source{}
+	for _, f := range files {
+		e := &Entry{}
+		src, err := decodeFile(fsys, f, e)
+		if err != nil {
+			return nil, err
+		}
+		if want := strings.TrimSuffix(path.Base(f), ".yaml"); e.ID != want {
+			return nil, src.errorf("$.id", "id is %q, but the file is named for %q", e.ID, want)
+		}
+		sources[e] = src
+		c.Entries = append(c.Entries, e)
+		c.entries[e.ID] = e
+	}
+	slices.SortStableFunc(c.Entries, byReference)
+	return sources, nil
 }
 
 // byReference orders entries as the reference does; those that it lacks come last, by ID.
@@ -119,10 +145,10 @@ func byReference(a, b *Entry) int {
 	return strings.Compare(a.ID, b.ID)
 }
 
-// A source is a parsed file, kept to say where something stands.
+// A source is a file, kept to say where something stands.
 type source struct {
 	name string
-	file *ast.File
+	data []byte
 }
 
 // decodeFile reads one YAML document strictly.
@@ -146,11 +172,7 @@ func decodeFile(fsys fs.FS, name string, into any) (*source, error) {
 	if err := dec.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%w: %s: holds more than one document", ErrCatalogue, name)
 	}
-	file, err := parser.ParseBytes(data, 0)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s", ErrCatalogue, yamlFault(name, err))
-	}
-	return &source{name, file}, nil
+	return &source{name, data}, nil
 }
 
 // yamlFault says on which line a file is wrong, in one line.
@@ -168,7 +190,11 @@ func (s *source) line(at string) int {
 	if err != nil {
 		return 0
 	}
-	node, err := p.FilterFile(s.file)
+	file, err := parser.ParseBytes(s.data, 0)
+	if err != nil {
+		return 0
+	}
+	node, err := p.FilterFile(file)
 	if err != nil {
 		return 0
 	}

@@ -37,8 +37,6 @@ var packages = []struct {
 	{name: "configmgr/judge", uses: []string{"secdesc", "forest", "gpo", "reach", "configmgr"}, pure: true, libs: []string{"cel.dev/cel-go", "google.golang.org/protobuf"}},
 	{name: "bloodhound", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach"}, pure: true},
 
-	{name: "configmgr", uses: []string{"secdesc"}, pure: true, libs: []string{"github.com/goccy/go-yaml", "golang.org/x/text"}},
-
 	// Programs for developers.
 	{name: "forest/fixture/gen", uses: []string{"secdesc", "forest", "forest/fixture"}},
 
@@ -47,9 +45,9 @@ var packages = []struct {
 	{name: "collect", uses: []string{"secdesc", "forest", "dc"}},
 
 	// The product.
-	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control"}},
-	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "bloodhound", "dc", "collect", "report"}},
-	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "bloodhound", "dc", "collect", "report", "app"}},
+	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge"}},
+	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "dc", "collect", "report"}},
+	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "dc", "collect", "report", "app"}},
 }
 
 // impure is what a pure package must not import, and why.

@@ -253,7 +253,7 @@ func (c *command) root() *cobra.Command {
 	})
 	for _, make := range []func() *cobra.Command{
 		c.collectCommand, c.assessCommand, c.whoCanCommand, c.explainCommand, c.reachCommand, c.zonesCommand, c.whatIfCommand, c.rightsCommand, c.importCommand, c.exportCommand, c.diffCommand,
-		c.controlsCommand, c.configCommand, c.doctorCommand, c.versionCommand,
+		c.controlsCommand, c.configMgrCommand, c.configCommand, c.doctorCommand, c.versionCommand,
 	} {
 		root.AddCommand(make())
 	}

@@ -33,7 +33,7 @@ var packages = []struct {
 	{name: "gpo", uses: []string{"secdesc", "forest"}, pure: true, libs: []string{"gopkg.in/ini.v1", "golang.org/x/text"}},
 	{name: "reach", uses: []string{"secdesc", "forest", "gpo"}, pure: true, libs: []string{"github.com/bits-and-blooms/bitset", "github.com/RoaringBitmap/roaring"}},
 	{name: "control", uses: []string{"secdesc", "forest", "gpo", "reach"}, pure: true, libs: []string{"cel.dev/cel-go", "github.com/goccy/go-yaml", "google.golang.org/protobuf"}},
-	{name: "configmgr", uses: []string{"secdesc"}, pure: true, libs: []string{"github.com/goccy/go-yaml", "golang.org/x/text"}},
+	{name: "configmgr", uses: []string{"secdesc", "forest"}, pure: true, libs: []string{"github.com/goccy/go-yaml", "golang.org/x/text"}},
 	{name: "configmgr/judge", uses: []string{"secdesc", "forest", "gpo", "reach", "configmgr"}, pure: true, libs: []string{"cel.dev/cel-go", "google.golang.org/protobuf"}},
 	{name: "bloodhound", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach"}, pure: true},
 

@@ -214,7 +214,7 @@ func roleProperties(role string) []keptProperty {
 	case roleEnrollment, roleCertificate:
 		return []keptProperty{{"UserName", []string{"Value1", "Value2"}}}
 	case roleDistribution:
-		return []keptProperty{{"IsPXE", []string{"Value"}}, {propPXEPassword, nil}, {"IsAnonymousEnabled", []string{"Value"}}, {"IsMulticast", []string{"Value"}}}
+		return []keptProperty{{"IsPXE", []string{"Value"}}, {propPXEPassword, nil}}
 	case roleSQL:
 		return []keptProperty{{"SQL Server Service Logon Account", []string{"Value2", "Value1"}}}
 	}

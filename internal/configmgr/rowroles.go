@@ -294,10 +294,8 @@ func propertySlots(role, property string) []string {
 // addDistribution notes what of a distribution point concerns accounts.
 func (b *Builder) addDistribution(row Row, a Assignment) {
 	for _, one := range []struct{ property, key string }{
-		{"IsPXE", "distribution.pxe"},
-		{propPXEPassword, "distribution.pxePassword"},
-		{"IsAnonymousEnabled", "distribution.anonymous"},
-		{"IsMulticast", "distribution.multicast"},
+		{"IsPXE", "pxe.hosts"},
+		{propPXEPassword, "pxe.password_hosts"},
 	} {
 		s := b.site(a.Site)
 		list, _ := s.Settings[one.key].([]string)

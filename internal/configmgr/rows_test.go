@@ -81,7 +81,7 @@ func TestRolesNameTheirAccounts(t *testing.T) {
 	if got := slots(d); got != want {
 		t.Errorf("assignments:\n%s\nwant:\n%s", got, want)
 	}
-	if got := d.Sites[0].Settings["distribution.pxePassword"].([]string); len(got) != 1 || got[0] != "ps1-dp.contoso.com" {
+	if got := d.Sites[0].Settings["pxe.password_hosts"].([]string); len(got) != 1 || got[0] != "ps1-dp.contoso.com" {
 		t.Errorf("distribution points with a PXE password: %v", got)
 	}
 	if why, ok := d.Filled(entryMulticast, "PS1"); !ok {

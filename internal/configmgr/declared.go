@@ -29,7 +29,7 @@ func ReadDeclared(name string, data []byte, c *Catalogue, p Provenance) (*Docume
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", ErrDocument, yamlFault(name, err))
 	}
-	src := &source{name, file}
+	src := &source{name, data}
 	if len(file.Docs) > 1 {
 		return nil, fmt.Errorf("%w: %s: holds more than one document", ErrDocument, name)
 	}

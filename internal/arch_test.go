@@ -43,11 +43,12 @@ var packages = []struct {
 	// The outside world.
 	{name: "dc", uses: []string{"secdesc"}},
 	{name: "collect", uses: []string{"secdesc", "forest", "dc"}},
+	{name: "adminservice", uses: []string{"configmgr", "dc"}},
 
 	// The product.
 	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge"}},
-	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "dc", "collect", "report"}},
-	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "dc", "collect", "report", "app"}},
+	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "dc", "collect", "adminservice", "report"}},
+	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "dc", "collect", "adminservice", "report", "app"}},
 }
 
 // impure is what a pure package must not import, and why.

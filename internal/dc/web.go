@@ -144,7 +144,7 @@ func (w *Web) RoundTrip(req *http.Request) (*http.Response, error) {
 			Detail: fmt.Sprintf("%s://%s is not the server that was named", req.URL.Scheme, req.URL.Host), Advice: "name the server itself: tickets are not sent elsewhere",
 		}
 	}
-	if req.Body != nil {
+	if req.Body != nil && req.Body != http.NoBody {
 		_ = req.Body.Close()
 		return nil, &Error{Kind: ErrConfig, Op: "sending a request", Server: w.server.Host, Detail: "requests with a body are not sent"}
 	}

@@ -22,7 +22,6 @@ func webGet(ctx context.Context, w *Web, url string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	req.Body = nil
 	resp, err := w.RoundTrip(req)
 	if err != nil {
 		return 0, err

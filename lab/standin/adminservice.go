@@ -1,10 +1,7 @@
-//go:build linux
-
 package standin
 
 import (
 	"cmp"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -31,8 +28,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/leastwise/leastwise/lab/labtest"
 )
 
 // A Row is an instance of a class: column to value.
@@ -47,6 +42,14 @@ type Table struct {
 	Key string
 	// LazyColumns are left out (null) unless a single row is asked for.
 	LazyColumns []string
+	// Page is the most rows that one answer has, whatever is asked for; 0: no limit.
+	Page int
+	// NoFilter makes every answer hold all rows, whatever is asked for.
+	NoFilter bool
+	// NoSkip makes every answer begin at the first row.
+	NoSkip bool
+	// Shuffle changes the order of the rows from page to page.
+	Shuffle bool
 }
 
 // A Fault is what happens instead of an answer.
@@ -59,12 +62,14 @@ type Fault struct {
 	Cut         int           // send only so many bytes of the answer, if positive
 	From        int           // only for requests with $skip of at least this
 	Times       int           // after so many requests the fault is over; 0: never
+	Unselected  bool          // the answer has every column, whatever is selected
 }
 
 // A Request is what the stand-in was asked.
 type Request struct {
 	Class, Key string
 	Select     []string
+	Filter     string
 	Top, Skip  int
 	Principal  string // who asked; empty if the request was refused
 }
@@ -86,35 +91,23 @@ type AdminService struct {
 	requests []Request
 }
 
-// NewAdminService starts a stand-in named host (without domain) for one test. It
-// creates a computer account and DNS record of that name in the lab, and removes them
-// with the test; so labs may be shared, names not.
-func NewAdminService(t testing.TB, l *labtest.Lab, host string) *AdminService {
+// NewOpen starts a stand-in for one test that asks nobody who they are, for what is
+// not about authentication. It needs no lab.
+func NewOpen(t testing.TB) *AdminService {
 	t.Helper()
-	addr := l.Net + ".20"
-	l.SambaTool("computer", "create", host, "--ip-address="+addr, "--service-principal-name=HOST/"+host+"."+l.Domain)
-	t.Cleanup(func() {
-		if _, err := l.Lab.SambaTool(context.Background(), "computer", "delete", host); err != nil {
-			t.Error(err)
-		}
-	})
-	l.SambaTool("user", "setpassword", host+"$", "--newpassword="+rand.Text())
-	l.SambaTool("user", "enable", host+"$")
-	table := filepath.Join(t.TempDir(), "keytab")
-	cmd := l.Command(t.Context(), "samba-tool", "domain", "exportkeytab", table, "--principal="+host+"$", "-s", l.DCs()[0].SmbConf)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("exporting the keytab of %s: %v\n%s", host, err, out)
-	}
-	keys, err := os.ReadFile(table)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &AdminService{Host: host + "." + l.Domain, tables: map[string]Table{}, faults: map[string]*Fault{}}
-	if s.acceptor, err = newAcceptor(keys, host+"$"); err != nil {
-		t.Fatal(err)
-	}
-	s.start(t, addr)
+	s := &AdminService{Host: "localhost", tables: map[string]Table{}, faults: map[string]*Fault{}}
+	s.start(t, "127.0.0.1")
 	return s
+}
+
+// RoundTrip sends a request to an open stand-in.
+func (s *AdminService) RoundTrip(r *http.Request) (*http.Response, error) {
+	return s.server.Client().Transport.RoundTrip(r)
+}
+
+// URL returns the address of path.
+func (s *AdminService) URL(path string) string {
+	return "https://" + net.JoinHostPort(s.Host, strconv.Itoa(int(s.Port))) + path
 }
 
 func (s *AdminService) start(t testing.TB, addr string) {
@@ -139,7 +132,7 @@ func (s *AdminService) certificate(t testing.TB) tls.Certificate {
 		t.Fatal(err)
 	}
 	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: s.Host}, DNSNames: []string{s.Host},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: s.Host}, DNSNames: []string{s.Host}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true, IsCA: true,
@@ -189,8 +182,13 @@ func (s *AdminService) Requests() []Request {
 // ServeHTTP answers one request.
 func (s *AdminService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req, ok := parseRequest(r)
-	principal, answer, err := s.acceptor.accept(r, s.leaf)
-	req.Principal = principal
+	var (
+		answer string
+		err    error
+	)
+	if s.acceptor != nil {
+		req.Principal, answer, err = s.acceptor.accept(r, s.leaf)
+	}
 	s.mu.Lock()
 	s.requests = append(s.requests, req)
 	table, known := s.tables[strings.ToLower(req.Class)]
@@ -203,7 +201,9 @@ func (s *AdminService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	w.Header().Set("WWW-Authenticate", answer)
+	if answer != "" {
+		w.Header().Set("WWW-Authenticate", answer)
+	}
 	w.Header().Set("Server", "Microsoft-HTTPAPI/2.0")
 	switch {
 	case fault != nil && fault.Status != 0:
@@ -221,6 +221,9 @@ func (s *AdminService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		cut := 0
 		if fault != nil {
 			cut = fault.Cut
+			if fault.Unselected {
+				req.Select = nil
+			}
 		}
 		reply(w, http.StatusOK, "application/json; odata.metadata=minimal", s.answer(table, req), cut)
 	}
@@ -272,9 +275,74 @@ func parseRequest(r *http.Request) (Request, bool) {
 	if v := options.Get("$select"); v != "" {
 		q.Select = strings.Split(v, ",")
 	}
+	q.Filter = options.Get("$filter")
 	q.Top, _ = strconv.Atoi(options.Get("$top"))
 	q.Skip, _ = strconv.Atoi(options.Get("$skip"))
 	return q, ok && r.Method == http.MethodGet
+}
+
+// filter returns the rows for which a filter holds: comparisons "Column eq 'text'"
+// joined by "and" and "or", in parentheses or not.
+func filter(rows []Row, text string) []Row {
+	if text == "" {
+		return rows
+	}
+	var out []Row
+	for _, r := range rows {
+		if f := (condition{text, r}); f.or() {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// A condition is what is left of a filter, and the row that it is asked of.
+type condition struct {
+	text string
+	row  Row
+}
+
+func (c *condition) word(w string) bool {
+	rest, ok := strings.CutPrefix(strings.TrimLeft(c.text, " "), w)
+	if ok {
+		c.text = rest
+	}
+	return ok
+}
+
+func (c *condition) or() bool {
+	ok := c.and()
+	for c.word("or ") {
+		ok = c.and() || ok
+	}
+	return ok
+}
+
+func (c *condition) and() bool {
+	ok := c.term()
+	for c.word("and ") {
+		ok = c.term() && ok
+	}
+	return ok
+}
+
+func (c *condition) term() bool {
+	if c.word("(") {
+		ok := c.or()
+		return c.word(")") && ok
+	}
+	column, rest, _ := strings.Cut(strings.TrimLeft(c.text, " "), " eq '")
+	value, rest, _ := strings.Cut(rest, "'")
+	c.text = rest
+	return fmt.Sprint(c.row[column]) == value
+}
+
+func rotate(rows []Row, n int) []Row {
+	if len(rows) == 0 {
+		return rows
+	}
+	n %= len(rows)
+	return append(slices.Clone(rows[n:]), rows[:n]...)
 }
 
 // answer returns the page that was asked for.
@@ -287,6 +355,18 @@ func (s *AdminService) answer(t Table, q Request) string {
 				rows = append(rows, r)
 			}
 		}
+	}
+	if !t.NoFilter {
+		rows = filter(rows, q.Filter)
+	}
+	if t.Shuffle {
+		rows = rotate(rows, q.Skip/2)
+	}
+	if t.Page > 0 && (q.Top == 0 || q.Top > t.Page) {
+		q.Top = t.Page
+	}
+	if t.NoSkip {
+		q.Skip = 0
 	}
 	rows = rows[min(q.Skip, len(rows)):]
 	if q.Top > 0 {

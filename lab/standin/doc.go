@@ -1,5 +1,3 @@
-//go:build linux
-
 // Package standin holds stand-ins for servers that the lab cannot run, for tests
 // only: nothing of it is part of the program.
 //

@@ -24,7 +24,7 @@ var (
 	originKinds  = []OriginKind{FromReference, FromCurrentDocs, FromHardening, FromGuide, FromInterface, FromModel, FromDerivation, FromInference}
 	statuses     = []CurrentStatus{CurrentListed, CurrentChanged, CurrentMerged, CurrentRemoved, CurrentUnsupported, CurrentRetired, CurrentAdded}
 	rules        = []SeparationRule{MustDiffer, MustMatch, MustAlsoBe, MayShare, OnePer, Requires, Supersedes, SupersededBy, Related}
-	scopes       = []Scope{PerAssignment, PerGroup, PerSite, PerHierarchy, PerDomain, PerStored}
+	scopes       = []Scope{PerAssignment, PerGroup, PerSite, PerHierarchy, PerDomain, PerStored, PerIdentity}
 	severities   = []string{"critical", "high", "medium", "low", "info"}
 	tiers        = []string{"T0", "T1", "T2", "T3", "M", "-"}
 	confidences  = []string{"verified", "documented", "partly", "inferred", "unverified", "unknown"}

@@ -294,7 +294,8 @@ const (
 	PerSite       Scope = "site"
 	PerHierarchy  Scope = "hierarchy"
 	PerDomain     Scope = "domain"
-	PerStored     Scope = "stored" // a: a stored account, used or not
+	PerStored     Scope = "stored"   // a: a stored account, used or not
+	PerIdentity   Scope = "identity" // a: an assignment, or who acts where nobody is configured
 )
 
 // Needed is evidence that a control looks at.

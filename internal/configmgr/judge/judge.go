@@ -1,8 +1,12 @@
 package judge
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strings"
+
+	"cel.dev/cel-go/cel"
 
 	"github.com/leastwise/leastwise/internal/configmgr"
 )
@@ -14,6 +18,14 @@ var ErrInput = errors.New("nothing to judge")
 // safe for concurrent use.
 type Rules struct {
 	catalogue *configmgr.Catalogue
+	variables []variable
+	controls  []rule
+}
+
+// A rule is a control with its expressions.
+type rule struct {
+	control         *configmgr.Control
+	when, condition cel.Program // when is nil if the control has none
 }
 
 // Catalogue returns the catalogue that r was made of.
@@ -35,7 +47,28 @@ func Compile(c *configmgr.Catalogue) (*Rules, error) {
 	if c == nil {
 		return nil, fmt.Errorf("%w: there is no catalogue", ErrInput)
 	}
-	return &Rules{catalogue: c}, nil
+	env, err := newEnv()
+	if err != nil {
+		return nil, fmt.Errorf("making the language of conditions: %w", err)
+	}
+	r := &Rules{catalogue: c, variables: variables()}
+	var bad []error
+	for _, ctl := range c.Controls() {
+		x := rule{control: ctl}
+		if ctl.When != "" {
+			if x.when, err = compile(env, ctl.When); err != nil {
+				bad = append(bad, fmt.Errorf("compiling when of control %s: %w", ctl.ID, err))
+			}
+		}
+		if x.condition, err = compile(env, ctl.Condition); err != nil {
+			bad = append(bad, fmt.Errorf("compiling the condition of control %s: %w", ctl.ID, err))
+		}
+		r.controls = append(r.controls, x)
+	}
+	if err := errors.Join(bad...); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // Judge decides every control on every site of the document. The result depends on
@@ -44,5 +77,117 @@ func (r *Rules) Judge(in Input) (*Assessment, error) {
 	if in.Snapshot == nil || in.Document == nil {
 		return nil, fmt.Errorf("%w: a snapshot and a document are needed", ErrInput)
 	}
-	return &Assessment{Hierarchy: in.Document.Hierarchy, Made: in.Now}, nil
+	if len(in.Document.Sites) == 0 {
+		return nil, fmt.Errorf("%w: the document names no site", ErrInput)
+	}
+	w := newWorld(r, in)
+	ev := &evaluation{w: w}
+	out := &Assessment{Hierarchy: in.Document.Hierarchy, Made: in.Now, Sites: make([]Site, 0, len(in.Document.Sites))}
+	for i := range in.Document.Sites {
+		s := &in.Document.Sites[i]
+		ev.site = s
+		res := Site{Code: s.Code, Name: s.Name, Release: s.Release, Outcomes: make([]Outcome, 0, len(r.controls))}
+		for _, x := range r.controls {
+			o, err := ev.decide(x)
+			if err != nil {
+				return nil, fmt.Errorf("deciding control %s on site %s: %w", x.control.ID, s.Code, err)
+			}
+			res.Outcomes = append(res.Outcomes, o)
+			res.Summary.add(o)
+		}
+		out.Sites = append(out.Sites, res)
+		out.Summary.sum(res.Summary)
+	}
+	return out, nil
+}
+
+// decide asks one control about everything that it concerns on the site.
+func (ev *evaluation) decide(x rule) (Outcome, error) {
+	c := x.control
+	o := Outcome{Control: c, ID: c.ID, Title: c.Title, Severity: c.Severity, Entry: entryID(c), Verdict: NotApplicable}
+	ev.reset()
+	for _, i := range ev.instances(c) {
+		res, err := ev.judge(x, i)
+		if err != nil {
+			return o, fmt.Errorf("about %s: %w", i.subject.Name, err)
+		}
+		o.Instances = append(o.Instances, res)
+		o.Verdict = worse(o.Verdict, res.Verdict)
+		if res.Verdict == NotApplicable && o.Reason == "" {
+			o.Reason = res.Reason
+		}
+	}
+	if o.Verdict != NotApplicable {
+		o.Reason = ""
+	}
+	return o, nil
+}
+
+// rank orders verdicts, worst first.
+var rank = map[Verdict]int{Fail: 1, Unknown: 2, Pass: 3, NotApplicable: 4}
+
+func worse(a, b Verdict) Verdict {
+	if rank[b] < rank[a] {
+		return b
+	}
+	return a
+}
+
+// judge decides one instance. Where it is not known whether the control applies, a
+// pass still is a pass.
+func (ev *evaluation) judge(x rule, i instance) (Instance, error) {
+	ev.reset()
+	ev.a, ev.g, ev.domain = i.a, i.g, i.domain
+	out := Instance{Subject: i.subject}
+	switch {
+	case i.na != "":
+		out.Verdict, out.Reason = NotApplicable, i.na
+		return out, nil
+	case i.lacks != nil:
+		out.Verdict, out.Missing = Unknown, ev.w.lacks(i.lacks)
+		return out, nil
+	}
+	applies, whenLacks := Pass, []Missing(nil)
+	if x.when != nil {
+		var err error
+		if applies, whenLacks, err = ev.run(x.when); err != nil {
+			return out, err
+		}
+		if applies == Fail {
+			out.Verdict, out.Reason = NotApplicable, "it applies only when "+strings.Join(strings.Fields(x.control.When), " ")
+			return out, nil
+		}
+	}
+	v, lacks, err := ev.run(x.condition)
+	if err != nil {
+		return out, err
+	}
+	if v == Fail && applies == Unknown {
+		v, lacks = Unknown, whenLacks
+	}
+	out.Verdict, out.Missing = v, lacks
+	if why := gone(lacks); v == Unknown && why != "" {
+		out.Verdict, out.Missing, out.Reason = NotApplicable, nil, why
+		return out, nil
+	}
+	if v != Pass {
+		out.Evidence, out.Offenders = ev.evidence(), ev.offenders
+	}
+	if v == Unknown && len(out.Missing) == 0 {
+		out.Missing = []Missing{{Collector: "product-state", Tier: ev.w.rules.catalogue.Collectors["product-state"].Tier, Text: "what it was asked of is not known"}}
+	}
+	return out, nil
+}
+
+// gone says that nothing is missing but the account itself, which does not exist.
+func gone(lacks []Missing) string {
+	for _, m := range lacks {
+		if !strings.HasSuffix(m.Text, goneText) {
+			return ""
+		}
+	}
+	if len(lacks) == 0 {
+		return ""
+	}
+	return cmp.Or(lacks[0].Text, "") + ": see CMX-04"
 }

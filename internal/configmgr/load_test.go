@@ -124,7 +124,7 @@ func TestStrict(t *testing.T) {
 		{"duplicate control", naa, "id: CMA-NAA-02", "id: CMA-NAA-01", ": id CMA-NAA-01 is already used"},
 		{"duplicate across files", naa, "id: CMA-NAA-02", "id: CMA-TSR-01", ": id CMA-TSR-01 is already used"},
 		{"duplicate with cross", "cross.yaml", "id: CMX-01", "id: CMA-TSR-01", ": id CMA-TSR-01 is already used"},
-		{"no condition", naa, "condition: size(assigned('network-access')) == 0", "condition: ''", ": control CMA-NAA-01: condition is missing"},
+		{"no condition", naa, "condition: empty(assigned('network-access'))", "condition: ''", ": control CMA-NAA-01: condition is missing"},
 		{"pattern", "entries/sms-admins.yaml", "pattern: ^SMS Admins$", "pattern: '['", "is not a regular expression"},
 		{"line unknown control", "lines.yaml", "controls: [CMG-CFA-02]", "controls: [CMG-CFA-92]", `: line 43: there is no control "CMG-CFA-92"`},
 		{"line unknown field", "lines.yaml", "configmgr-collectedfilesaccess#required", "configmgr-collectedfilesaccess#rights", `has nothing under "rights"`},

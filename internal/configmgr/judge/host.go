@@ -163,17 +163,6 @@ func (h *host) isTier0() ref.Val {
 	return v
 }
 
-// computers are those that h stands for.
-func (h *host) computers() []forest.ID {
-	if h.class != nil {
-		return h.class
-	}
-	if h.id != forest.None {
-		return []forest.ID{h.id}
-	}
-	return nil
-}
-
 // logonRights are the rights that decide how an account may log on.
 var logonRights = []string{
 	"SeInteractiveLogonRight", "SeNetworkLogonRight", "SeBatchLogonRight", "SeServiceLogonRight", "SeRemoteInteractiveLogonRight",

@@ -2,6 +2,7 @@ package configmgr
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -48,6 +49,22 @@ var forbiddenRights = []string{
 	"database-write", "ad-write", "high-rights", "any-other-right", "more-than-command-needs", "roaming-profile",
 	"run-programs", "pass-through", "password-change-in-place", "password-expiry", "manual-change", "file-permission",
 	"direct-membership-edit", "used-by-secondary-site", "windows-account",
+}
+
+// check validates collectors and techniques.
+func (f *commonFile) check(src *source) error {
+	for _, name := range slices.Sorted(maps.Keys(f.Collectors)) {
+		if c := f.Collectors[name]; !slices.Contains(tiers, c.Tier) || c.Needs == "" {
+			return src.errorf("$.collectors."+name, "collector %s: tier %q is not one of %q, or needs is missing", name, c.Tier, tiers)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.Techniques)) {
+		t := f.Techniques[id]
+		if !techniqueID.MatchString(id) || t.Summary == "" || t.Kind != "attack" && t.Kind != "defence" {
+			return src.errorf("$.techniques."+id, "technique %q needs a name like CRED-1, a summary and the kind attack or defence", id)
+		}
+	}
+	return nil
 }
 
 // register records controls under their IDs.

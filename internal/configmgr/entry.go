@@ -190,6 +190,7 @@ type Right struct {
 	Target      Target   `yaml:"target"`
 	Where       string   `yaml:"where"`
 	Permissions []string `yaml:"permissions"`
+	Roles       []string `yaml:"roles"` // database roles that carry the permissions in the current branch
 	Path        string   `yaml:"path"`
 	When        string   `yaml:"when"`
 	Note        string   `yaml:"note"`

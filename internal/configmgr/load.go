@@ -62,7 +62,11 @@ func load(fsys fs.FS) (*Catalogue, error) {
 		cross  crossFile
 		lines  linesFile
 	)
-	if _, err := decodeFile(fsys, "common.yaml", &common); err != nil {
+	commonSource, err := decodeFile(fsys, "common.yaml", &common)
+	if err != nil {
+		return nil, err
+	}
+	if err := common.check(commonSource); err != nil {
 		return nil, err
 	}
 	crossSource, err := decodeFile(fsys, "cross.yaml", &cross)

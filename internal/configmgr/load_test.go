@@ -131,6 +131,8 @@ func TestStrict(t *testing.T) {
 		{"line unknown entry", "lines.yaml", "configmgr-collectedfilesaccess#required", "collectedfiles#required", `there is no entry "collectedfiles"`},
 		{"line twice", "lines.yaml", "- line: 43\n", "- line: 39\n", ": line 39 is listed twice"},
 		{"line without consequence", "lines.yaml", "    controls: [CMG-CFA-02]\n", "", ": line 43 needs either controls or the reason"},
+		{"tier", "common.yaml", "tier: T0", "tier: T9", `: collector ldap: tier "T9" is not one of`},
+		{"technique kind", "common.yaml", "kind: attack", "kind: trick", `: technique "CRED-1" needs`},
 		{"heading twice", "lines.yaml", "[1, 5,", "[1, 1,", ": heading 1 is listed twice"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -40,7 +40,7 @@ func (c *Client) class(ctx context.Context, ask configmgr.Ask) ([]configmgr.Row,
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	q := query{class: ask.Class, columns: ask.Columns, all: ask.Whole, filter: ask.Filter}
+	q := query{class: ask.Class, columns: ask.Columns, all: ask.Whole, filter: ask.Filter, top: c.opt.PageSize}
 	first, err := c.pages(ctx, q)
 	if errors.Is(err, ErrSelect) && mayComeWhole(ask.Class) {
 		q.all = true
@@ -53,6 +53,7 @@ func (c *Client) class(ctx context.Context, ask configmgr.Ask) ([]configmgr.Row,
 		if !first.overlap {
 			return first.rows, nil
 		}
+		q.top += c.opt.PageSize/3 + 1 // cut elsewhere, so that two readings do not go wrong alike
 		next, err := c.pages(ctx, q)
 		if err != nil {
 			return nil, err
@@ -74,18 +75,20 @@ func mayComeWhole(class string) bool {
 	return !slices.ContainsFunc(configmgr.NeverCollected(), func(n configmgr.Never) bool { return strings.EqualFold(n.Class, class) })
 }
 
-// same reports whether two readings gave the same rows, in whatever order.
+// same reports whether two readings gave the same rows, each as often, in whatever
+// order.
 func same(a, b []string) bool {
-	a, b = slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
-	return slices.Equal(slices.Compact(a), slices.Compact(b))
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // pages reads page after page until one is empty: a service may send fewer rows than
 // it was asked for, so that a short page is no end.
 func (c *Client) pages(ctx context.Context, q query) (pass, error) {
-	var out pass
+	var (
+		out   pass
+		first int // rows of the first page
+	)
 	seen := map[string]bool{}
-	q.top = c.opt.PageSize
 	for {
 		q.skip = len(out.ids)
 		p, err := c.ask(ctx, q)
@@ -113,24 +116,27 @@ func (c *Client) pages(ctx context.Context, q query) (pass, error) {
 			out.overlap = true
 		}
 		c.opt.Progress(Progress{Class: q.class, Rows: len(out.rows)})
-		switch {
-		case fresh == 0 && q.skip > 0:
-			return c.repeated(q, out, p)
-		case len(out.rows) > c.opt.MaxRows:
+		if len(out.ids) > c.opt.MaxRows {
 			return pass{}, &Error{Kind: ErrLimit, Host: c.host, Class: q.class, Detail: fmt.Sprintf("more than %d rows", c.opt.MaxRows)}
+		}
+		if q.skip == 0 {
+			first = len(p.ids)
+		}
+		if n := len(p.ids); q.skip > 0 && n == first && fresh == 0 && slices.Equal(out.ids[:n], out.ids[len(out.ids)-n:]) {
+			return c.repeated(q, out, p)
 		}
 	}
 }
 
-// repeated judges a page that holds nothing new. A service that does not know $skip
-// sends the first page again; that was all only if it was not a full one.
+// repeated judges a page that is the first one again, as a service sends it that does
+// not know $skip. That was all only if it was not a full one.
 func (c *Client) repeated(q query, out pass, p page) (pass, error) {
-	first := len(out.ids) - len(p.ids)
-	if q.skip == first && first == len(p.rows) && first != q.top && !p.more {
-		out.ids, out.overlap = out.ids[:first], false
+	n := len(p.ids)
+	if q.skip == n && n != q.top && !p.more {
+		out.ids, out.overlap = out.ids[:n], false
 		return out, nil
 	}
-	return pass{}, &Error{Kind: ErrPaging, Host: c.host, Class: q.class, Detail: fmt.Sprintf("the page after %d rows holds nothing new", first)}
+	return pass{}, &Error{Kind: ErrPaging, Host: c.host, Class: q.class, Detail: fmt.Sprintf("the page after %d rows is the first one again", q.skip)}
 }
 
 // A keyed class has a lazy column, which comes only if a single row is asked for.

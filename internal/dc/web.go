@@ -63,10 +63,11 @@ func (s WebServer) address() string {
 // proof of its identity, that is checked as well, and a wrong one is an error.
 // It is safe for concurrent use.
 type Web struct {
-	cfg    Config
-	server WebServer
-	auth   *kerberos
-	http   *http.Transport
+	cfg     Config
+	server  WebServer
+	domains []string // to which the server may belong, the likeliest first
+	auth    *kerberos
+	http    *http.Transport
 
 	mu     sync.Mutex // guards what follows
 	leaf   []byte     // certificate that tickets are tied to; nil before the first connection
@@ -79,8 +80,9 @@ type Web struct {
 var errOtherLeaf = errors.New("the server shows another certificate than before")
 
 // NewWeb returns a Web for the server. Of cfg it uses what is about finding the KDC,
-// Credentials, CAFile, Timeout, Dial and Now; Domain is the domain to which the server
-// belongs, by default that of its name. Nothing is sent yet.
+// Credentials, CAFile, Timeout, Dial and Now; Domain is the domain of the account, and
+// of the server unless only that of its name knows it. By default both belong to the
+// domain of the server's name. Nothing is sent yet.
 func NewWeb(cfg Config, server WebServer) (*Web, error) {
 	const doing = "connecting to a web server"
 	server.Host = strings.TrimSuffix(strings.ToLower(server.Host), ".")
@@ -101,7 +103,11 @@ func NewWeb(cfg Config, server WebServer) (*Web, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Web{cfg: cfg, server: server, auth: newKerberos(cfg)}
+	cfg.Credentials = cfg.Credentials.in(cfg.Domain)
+	w := &Web{cfg: cfg, server: server, auth: newKerberos(cfg), domains: []string{cfg.Domain}}
+	if domain != cfg.Domain {
+		w.domains = append(w.domains, domain)
+	}
 	w.http = &http.Transport{
 		DialTLSContext: w.dialTLS, DisableCompression: true, MaxResponseHeaderBytes: 1 << 20,
 		MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute,
@@ -337,8 +343,17 @@ func (w *Web) authorize(ctx context.Context, state *tls.ConnectionState) (*gssCo
 		}
 		near = servers[0].Addr
 	}
-	spn := "HTTP/" + w.server.Host
-	t, err := w.auth.service(ctx, w.cfg.Domain, near, spn)
+	var (
+		t   ticket
+		err error
+		spn = "HTTP/" + w.server.Host
+	)
+	for _, domain := range w.domains {
+		if t, err = w.auth.service(ctx, domain, near, spn); KindOf(err) != ErrUnknownService {
+			break
+		}
+		near = netip.Addr{} // is a domain controller of the first
+	}
 	if err != nil {
 		return nil, "", w.unknownService(err, spn)
 	}
@@ -352,7 +367,7 @@ func (w *Web) authorize(ctx context.Context, state *tls.ConnectionState) (*gssCo
 func (w *Web) unknownService(err error, spn string) error {
 	var e *Error
 	if errors.As(err, &e) && e.Kind == ErrUnknownService {
-		e.Advice = fmt.Sprintf("check that %s is the full DNS name of a computer of %s, and that its account bears %s or HOST/%s: setspn -Q %s", w.server.Host, w.cfg.Domain, spn, w.server.Host, spn)
+		e.Advice = fmt.Sprintf("check that %s is the full DNS name of a computer of %s, and that its account bears %s or HOST/%s: setspn -Q %s", w.server.Host, strings.Join(w.domains, " or "), spn, w.server.Host, spn)
 	}
 	return err
 }

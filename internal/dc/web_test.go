@@ -2,6 +2,7 @@ package dc
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -34,6 +35,19 @@ func TestNewWebRefuses(t *testing.T) {
 	w, err := NewWeb(Config{}, WebServer{Host: "CM1.Contoso.test."})
 	if err != nil || w.cfg.Domain != "contoso.test" || w.URL("/x") != "https://cm1.contoso.test/x" {
 		t.Errorf("%v, %v", w, err)
+	}
+}
+
+// A server of another domain than the account's: both domains are asked for it, and the
+// account stays where it belongs.
+func TestWebDomains(t *testing.T) {
+	w, err := NewWeb(Config{Domain: "Contoso.test", Credentials: Password(`CONTOSO\alice`, "x")}, WebServer{Host: "cm1.child.contoso.test"})
+	if err != nil || !slices.Equal(w.domains, []string{"contoso.test", "child.contoso.test"}) || w.cfg.Credentials.Principal() != "alice@CONTOSO.TEST" {
+		t.Errorf("%v as %v, %v", w.domains, w.cfg.Credentials, err)
+	}
+	w, err = NewWeb(Config{Credentials: Keytab("", "k")}, WebServer{Host: "cm1.contoso.test"})
+	if err != nil || !slices.Equal(w.domains, []string{"contoso.test"}) || w.cfg.Credentials.Principal() != "" {
+		t.Errorf("%v as %v, %v", w.domains, w.cfg.Credentials, err)
 	}
 }
 

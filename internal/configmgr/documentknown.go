@@ -5,6 +5,13 @@ import (
 	"strings"
 )
 
+// Parts of ClassComponents.
+const (
+	PartPush   = "SMS_CLIENT_CONFIG_MANAGER"
+	PartAccess = "Software Distribution" // the network access accounts
+	PartMail   = "e-mail notification"
+)
+
 // Parts of ClassSequences: the list of task sequences with their times, and the
 // accounts that their steps name.
 const (
@@ -87,13 +94,13 @@ func tellers(entry string) []teller {
 	case entryCertificate:
 		return []teller{{ClassSiteRoles, roleCertificate}}
 	case entryNetworkAccess:
-		return []teller{{ClassAccounts, ""}, {ClassComponents, "Software Distribution"}}
+		return []teller{{ClassAccounts, ""}, {ClassComponents, PartAccess}}
 	case entryPush:
-		return []teller{{ClassAccounts, ""}, {ClassComponents, "SMS_CLIENT_CONFIG_MANAGER"}}
+		return []teller{{ClassAccounts, ""}, {ClassComponents, PartPush}}
 	case entrySystemDiscovery, entryUserDiscovery, entryGroupDiscovery:
 		return []teller{{ClassAccounts, ""}}
 	case entryMail:
-		return []teller{{ClassComponents, "SMS_NOTIFICATION_MANAGER"}}
+		return []teller{{ClassComponents, PartMail}}
 	case entryForest:
 		return []teller{{ClassForests, ""}}
 	case entrySource, entrySourceDatabase:

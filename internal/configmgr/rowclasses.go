@@ -86,7 +86,7 @@ func asks() []Ask {
 		{Class: smsMigration, Facts: ClassMigration, Optional: true, Columns: []string{"Account", "AccountForSql", "SourceSiteCode", "SourceSiteFQDN", "DestinationSiteCode", "IsDeleted", "IsDecommissioned"}},
 		{Class: smsAdmin, Facts: ClassAdmins, Whole: true, Columns: []string{"LogonName", "AdminSid", "AccountType", "IsGroup", "Roles", "RoleNames", "CategoryNames", "CollectionNames", "Permissions"}},
 		{Class: smsRole, Facts: ClassRoles, Whole: true, Columns: []string{"RoleID", "RoleName", "IsBuiltIn", "Operations"}},
-		{Class: smsPackage, Facts: ClassPackages, Columns: []string{"PackageID", "Name"}},
+		{Class: smsPackage, Facts: ClassPackages, Optional: true, Columns: []string{"PackageID", "Name"}},
 		{Class: smsAccess, Facts: ClassPackages, Columns: []string{"PackageID", "UserName", "Access"}},
 		{Class: smsSequence, Facts: ClassSequences, Columns: []string{"PackageID", "Name", "LastRefreshTime"}},
 		{

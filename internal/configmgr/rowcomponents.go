@@ -19,9 +19,9 @@ func (b *Builder) addClientComponent(row Row) error {
 	}
 	names, _ := row.embeddedList(listAccess)
 	for _, n := range names {
-		b.assign(sciClientComp, listAccess, Assignment{Entry: entryNetworkAccess, Site: b.siteCode(row), Name: n})
+		b.assign(sciClientComp, listAccess, Assignment{Entry: entryNetworkAccess, Site: b.siteCode(sciClientComp, row), Name: n})
 	}
-	b.site(b.siteCode(row))
+	b.site(b.siteCode(sciClientComp, row))
 	return nil
 }
 
@@ -35,24 +35,21 @@ func (b *Builder) addComponent(row Row) error {
 	if name == "" {
 		return lacks("ComponentName")
 	}
-	code := b.siteCode(row)
+	code := b.siteCode(sciComponent, row)
 	if isCut(row.get("Props")) || isCut(row.get("PropLists")) {
 		b.cutNote(sciComponent, "Props")
 		return nil
 	}
 	switch strings.ToUpper(name) {
-	case "SMS_DISCOVERY_DATA_MANAGER":
+	case "SMS_DISCOVERY_DATA_MANAGER", PartPush:
+		// One object of Get-CMClientPushInstallation may have both the settings of the
+		// one component and the accounts of the other.
+		if names, ok := row.embeddedList(listPush); ok {
+			b.addPush(sciComponent, code, names)
+		}
 		for _, p := range pushProperties() {
 			n, ok := row.propertyNumber(p)
 			b.pushSetting(code, p, n, ok, row.property(p, "Value1"))
-		}
-	case "SMS_CLIENT_CONFIG_MANAGER":
-		names, _ := row.embeddedList(listPush)
-		b.addPush(sciComponent, code, names)
-		for _, p := range pushProperties() {
-			if n, ok := row.propertyNumber(p); ok || row.property(p, "Value1") != "" {
-				b.pushSetting(code, p, n, ok, row.property(p, "Value1"))
-			}
 		}
 	}
 	if n, ok := row.propertyNumber("EnableSmtpSetting"); ok {
@@ -67,7 +64,7 @@ func (b *Builder) addMail(row Row, code string, enabled bool) {
 		return
 	}
 	method, ok := row.propertyNumber("AuthenticationMethod")
-	if !ok {
+	if !ok || method < 0 || method > 1<<31 {
 		return
 	}
 	b.set(code, "smtp.auth", method)
@@ -85,7 +82,7 @@ func (b *Builder) addProperty(row Row) error {
 		return nil
 	}
 	n, ok := row.number("Value")
-	b.pushSetting(b.siteCode(row), name, n, ok, row.text("Value1"))
+	b.pushSetting(b.siteCode(sciProperty, row), name, n, ok, row.text("Value1"))
 	return nil
 }
 
@@ -104,14 +101,14 @@ func (b *Builder) pushSetting(code, property string, n int64, ok bool, word stri
 			b.note(sciProperty, "SETTINGS", "neither ACTIVE nor INACTIVE: automatic push is not known")
 		}
 	case "ENABLEKERBEROSCHECK":
-		if ok {
+		if ok && n >= 0 && n < 1<<31 {
 			b.set(code, "push.kerberos_check", n)
 			if n != 2 && n != 3 {
 				b.note(sciProperty, "ENABLEKERBEROSCHECK", "neither 2 (no fallback to NTLM) nor 3 (fallback)")
 			}
 		}
 	case "FILTERS":
-		if ok {
+		if ok && n >= 0 && n < 1<<31 {
 			b.set(code, "push.filters", n)
 			if n < 0 || n > 7 {
 				b.note(sciProperty, "FILTERS", "outside 0 to 7: which computers are pushed to is not known")
@@ -129,7 +126,7 @@ func (b *Builder) addPropertyList(row Row) error {
 		b.cutNote(sciPropertyList, "Values")
 		return nil
 	}
-	code := b.siteCode(row)
+	code := b.siteCode(sciPropertyList, row)
 	switch {
 	case strings.EqualFold(list, listPush):
 		if t := row.text("ItemType"); t != "" && !strings.EqualFold(t, "SMS_CLIENT_CONFIG_MANAGER") && !strings.EqualFold(t, "SMS_DISCOVERY_DATA_MANAGER") {
@@ -152,7 +149,7 @@ func (b *Builder) addPush(class, code string, names []string) {
 }
 
 func (b *Builder) addRoute(row Row) error {
-	code, to := b.siteCode(row), strings.ToUpper(row.text("DesSiteCode"))
+	code, to := b.siteCode(sciAddress, row), strings.ToUpper(row.text("DesSiteCode"))
 	if to == "" {
 		return lacks("DesSiteCode")
 	}
@@ -240,7 +237,7 @@ func (b *Builder) addRemoteTools(of, tools Row) {
 	if s := strings.ToLower(tools.text("FirewallExceptionProfiles")); s != "" {
 		settings["RemoteTools.Enabled"] = s != "disabled"
 	}
-	if n, ok := tools.number("AccessLevel"); ok {
+	if n, ok := tools.number("AccessLevel"); ok && n >= 0 && n < 1<<31 {
 		settings["RemoteTools.AccessLevel"] = n
 	}
 	b.client(where, settings)

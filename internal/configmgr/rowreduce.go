@@ -76,6 +76,10 @@ func plain(v any) any {
 			}
 		}
 		return out
+	case string:
+		if len(v) > maxText {
+			return "" // no column that is read is that long
+		}
 	}
 	return v
 }

@@ -58,9 +58,12 @@ func (b *Builder) addSite(row Row) error {
 	if code == "" {
 		return lacks("SiteCode")
 	}
+	if !siteCodeForm.MatchString(code) {
+		return &RowError{Column: "SiteCode", Why: "is no site code"}
+	}
 	s := b.site(code)
 	fill(&s.Name, row.text("SiteName"))
-	fill(&s.Parent, strings.ToUpper(row.text("ReportingSiteCode")))
+	fill(&s.Parent, parentCode(row.text("ReportingSiteCode")))
 	fill(&s.Server, hostName(row.text("ServerName")))
 	if n, ok := row.number("Type"); ok {
 		b.setKind(s, n)
@@ -79,9 +82,12 @@ func (b *Builder) addDefinition(row Row) error {
 	if code == "" {
 		return lacks("SiteCode")
 	}
+	if !siteCodeForm.MatchString(code) {
+		return &RowError{Column: "SiteCode", Why: "is no site code"}
+	}
 	s := b.site(code)
 	fill(&s.Name, row.text("SiteName"))
-	fill(&s.Parent, strings.ToUpper(row.text("ParentSiteCode")))
+	fill(&s.Parent, parentCode(row.text("ParentSiteCode")))
 	fill(&s.Server, hostName(row.text("SiteServerName")))
 	fill(&s.Domain, strings.ToLower(row.text("SiteServerDomain")))
 	if n, ok := row.number("SiteType"); ok {
@@ -105,6 +111,14 @@ func (b *Builder) addDefinition(row Row) error {
 		b.cutNote(sciSite, "Props")
 	}
 	return nil
+}
+
+// parentCode returns a site code, "" for what is none.
+func parentCode(s string) string {
+	if s = strings.ToUpper(s); siteCodeForm.MatchString(s) {
+		return s
+	}
+	return ""
 }
 
 func (b *Builder) setKind(s *Site, n int64) {
@@ -184,7 +198,7 @@ func (b *Builder) addStored(row Row) error {
 		b.cutNote(sciReserved, "AccountUsage")
 	}
 	usage := slices.DeleteFunc(row.texts("AccountUsage"), func(s string) bool { return isCut(s) })
-	a := Assignment{Site: b.siteCode(row), Name: name, Usage: usage, Stored: true}
+	a := Assignment{Site: b.siteCode(sciReserved, row), Name: name, Usage: usage, Stored: true}
 	b.site(a.Site)
 	slots := 0
 	for _, label := range usage {
@@ -214,7 +228,7 @@ func (b *Builder) addRole(row Row) error {
 	if host == "" {
 		return lacks("NetworkOSPath")
 	}
-	code := b.siteCode(row)
+	code := b.siteCode(sciSysResUse, row)
 	s := b.site(code)
 	i := slices.IndexFunc(s.Systems, func(x SiteSystem) bool { return x.Host == host })
 	if i < 0 {

@@ -45,6 +45,7 @@ type Notice struct {
 	Row    int    // from 1; 0 if no single row is meant
 	Column string // or property
 	Text   string
+	Times  int // how many rows it holds for; Row is the first of them
 }
 
 // String returns the notice as one line.
@@ -55,6 +56,9 @@ func (n Notice) String() string {
 	}
 	if n.Column != "" {
 		where += ", " + n.Column
+	}
+	if n.Times > 1 {
+		return fmt.Sprintf("%s: %s (and %d more rows)", where, n.Text, n.Times-1)
 	}
 	return where + ": " + n.Text
 }
@@ -72,6 +76,7 @@ type Builder struct {
 	count   map[string]int // rows added, by class
 	done    []reach
 	notices []Notice
+	noted   map[[3]string]int // class, column and text → index of the notice
 	proxies []proxyUse
 	forests []SiteForest
 	cut     map[string]bool // classes of which values were cut
@@ -82,7 +87,7 @@ type reach struct{ class, scope, part, missing string }
 
 // NewBuilder returns a Builder for rows of one origin.
 func NewBuilder(o Provenance) *Builder {
-	return &Builder{origin: o, sites: map[string]*Site{}, count: map[string]int{}, cut: map[string]bool{}}
+	return &Builder{origin: o, sites: map[string]*Site{}, count: map[string]int{}, noted: map[[3]string]int{}, cut: map[string]bool{}}
 }
 
 // Add takes rows of a class. It returns ErrClass for a class that is not read and a
@@ -260,11 +265,11 @@ func standIn(class string) string {
 	return ""
 }
 
-// site returns the site of a code, new if it was not met before.
+// site returns the site of a code, new if it was not met before. What belongs to no
+// site is kept in one that the document does not get.
 func (b *Builder) site(code string) *Site {
-	code = strings.ToUpper(strings.TrimSpace(code))
-	if code == "" {
-		code = b.origin.Site
+	if !siteCodeForm.MatchString(code) {
+		return &Site{}
 	}
 	if b.sites[code] == nil {
 		b.sites[code] = &Site{Code: code}
@@ -272,12 +277,18 @@ func (b *Builder) site(code string) *Site {
 	return b.sites[code]
 }
 
-// siteCode returns the site code of a row.
-func (b *Builder) siteCode(row Row) string {
-	if code := strings.ToUpper(row.text("SiteCode")); code != "" {
-		return code
+// siteCode returns the site code of a row, that of all rows if it has none; "" if that
+// is no site code either.
+func (b *Builder) siteCode(class string, row Row) string {
+	code := strings.ToUpper(row.text("SiteCode"))
+	if code == "" {
+		code = b.origin.Site
 	}
-	return b.origin.Site
+	if code != "" && !siteCodeForm.MatchString(code) {
+		b.note(class, "SiteCode", "is no site code")
+		return ""
+	}
+	return code
 }
 
 func (b *Builder) set(code, key string, value any) {
@@ -298,12 +309,21 @@ func (b *Builder) assign(class, column string, a Assignment) {
 		b.note(class, column, "the value is no account name and was dropped")
 		return
 	}
+	if !siteCodeForm.MatchString(a.Site) {
+		a.Site = ""
+	}
 	a.Name = name
 	b.doc.Assignments = append(b.doc.Assignments, a)
 }
 
 func (b *Builder) note(class, column, text string) {
-	b.notices = append(b.notices, Notice{class, b.count[class], column, text})
+	key := [3]string{class, column, text}
+	if i, ok := b.noted[key]; ok {
+		b.notices[i].Times++
+		return
+	}
+	b.noted[key] = len(b.notices)
+	b.notices = append(b.notices, Notice{class, b.count[class], column, text, 1})
 }
 
 // cutNote remembers that a value of a class was cut.

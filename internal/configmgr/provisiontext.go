@@ -57,12 +57,12 @@ func (p *Provision) ordered(undo bool) []Action {
 	return out
 }
 
-// WriteLDIF writes what LDIF can say: the account, disabled and without a password, and
+// WriteLDIF writes what LDIF (RFC 2849) can say, without the line "version: 1", which some
+// tools refuse: the account, disabled and without a password, and
 // memberships of domain groups. The rest stands there as comments: an access control
 // entry cannot be added by LDIF without writing the whole descriptor.
 func (p *Provision) WriteLDIF(w io.Writer, undo bool) error {
 	b := &strings.Builder{}
-	b.WriteString("version: 1\n")
 	for _, a := range p.ordered(undo) {
 		text, record := a.Do, a.ldif
 		if undo {

@@ -79,7 +79,11 @@ func TestOwnWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range files {
+	pages, err := filepath.Glob(docsFolder + "/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("%s has no pages: %v", docsFolder, err)
+	}
+	for _, f := range append(files, pages...) {
 		data, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)

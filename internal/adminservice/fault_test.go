@@ -223,7 +223,7 @@ func (b brokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // that are left, without asking on; a lost connection is tried again.
 func TestTransportFails(t *testing.T) {
 	s := standin.NewOpen(t)
-	site(s)
+	s.SmallSite(secret)
 	r := collect(t, client(t, brokenTransport{s, "SMS_ADForest", &dc.Error{Kind: dc.ErrTicketExpired, Op: "reading credential cache x"}}, Options{}))
 	for _, facts := range []configmgr.Class{configmgr.ClassForests, configmgr.ClassAdmins, configmgr.ClassClient} {
 		if why, ok := r.Document.Read(facts, "", ""); ok || !strings.Contains(why, "ticket has expired") || !strings.Contains(why, "kinit") {

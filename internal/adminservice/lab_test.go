@@ -35,7 +35,7 @@ func TestLabCollect(t *testing.T) {
 	need.Long(t)
 	l := ownLab.Start(t)
 	s := standin.NewAdminService(t, l, "cm1")
-	site(s)
+	s.SmallSite(secret)
 	pin := dc.Fingerprint(s.Fingerprint)
 	for name, server := range map[string]dc.WebServer{
 		"verified": {Host: s.Host, Port: s.Port}, "pinned": {Host: s.Host, Port: s.Port, Pin: &pin},

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/leastwise/leastwise/internal/adminservice"
 	"github.com/leastwise/leastwise/internal/app"
 	"github.com/leastwise/leastwise/internal/bloodhound"
 	"github.com/leastwise/leastwise/internal/dc"
@@ -176,7 +177,7 @@ func hintOf(err error) string {
 	case errors.Is(err, app.ErrInput):
 		return "give a snapshot (.lws), LDIF of ldapsearch or ldifde, a SharpHound collection (.zip, .json) or a fixture (.yaml)"
 	}
-	return dc.Hint(err)
+	return adminservice.Hint(err)
 }
 
 // oneLine keeps joined errors on one line.

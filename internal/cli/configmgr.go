@@ -32,7 +32,7 @@ func (c *command) configMgrCommand() *cobra.Command {
 // configMgrCommands lists the commands below configmgr.
 func (c *command) configMgrCommands() []func() *cobra.Command {
 	return []func() *cobra.Command{
-		c.slotExplain,
+		c.slotExplain, c.siteCollect,
 	}
 }
 

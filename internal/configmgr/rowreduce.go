@@ -28,9 +28,9 @@ func Reduce(class string, row Row) Row {
 				out[column] = v
 			}
 		case "Permissions":
-			out[column] = keepFields(row.get(column), "RoleID", "CategoryID", "CategoryTypeID")
+			out[column] = keepFields(row.get(column), permissionFields()...)
 		case "Operations":
-			out[column] = keepFields(row.get(column), "ObjectTypeID", "GrantedOperations")
+			out[column] = keepFields(row.get(column), operationFields()...)
 		case "AgentConfigurations":
 			out[column] = keepFields(row.get(column), clientColumns()...)
 		default:
@@ -48,6 +48,10 @@ func Reduce(class string, row Row) Row {
 }
 
 func pushProperties() []string { return []string{"SETTINGS", "ENABLEKERBEROSCHECK", "FILTERS"} }
+
+func permissionFields() []string { return []string{"RoleID", "CategoryID", "CategoryTypeID"} }
+
+func operationFields() []string { return []string{"ObjectTypeID", "GrantedOperations"} }
 
 // clientColumns lists the columns of the remote tools within client settings.
 func clientColumns() []string {

@@ -1,10 +1,23 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
+	"time"
 
 	"github.com/leastwise/leastwise/internal/configmgr"
+	"github.com/leastwise/leastwise/internal/configmgr/judge"
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/gpo"
+	"github.com/leastwise/leastwise/internal/reach"
+	"github.com/leastwise/leastwise/internal/report"
 )
+
+// ErrNoSite reports a question about slots that nothing tells of: no document was
+// given, and the snapshot shows no site.
+var ErrNoSite = errors.New("no site of Configuration Manager is known")
 
 // Slots reads the built-in catalogue of the groups and accounts of Configuration
 // Manager.
@@ -14,4 +27,102 @@ func Slots() (*configmgr.Catalogue, error) {
 		return nil, fmt.Errorf("reading the built-in catalogue of slots: %w", err)
 	}
 	return cat, nil
+}
+
+// Site is what is known of a hierarchy of Configuration Manager: what documents and the
+// directory say, merged, with what they disagree about.
+type Site struct {
+	Catalogue *configmgr.Catalogue
+	Snapshot  *forest.Snapshot // nil if none was given
+	Document  *configmgr.Document
+	Drift     []report.SlotDrift
+	Files     []string // the documents
+}
+
+// ReadSite reads documents and merges them with what the directory shows. Either may be
+// missing, not both. Names are resolved in the snapshot, if there is one.
+func ReadSite(ctx context.Context, cat *configmgr.Catalogue, files []string, s *forest.Snapshot, now time.Time) (*Site, error) {
+	var docs []*configmgr.Document
+	for _, name := range files {
+		d, err := ReadSlotDocument(ctx, cat, name, now)
+		if err != nil {
+			return nil, err
+		}
+		docs = append(docs, d)
+	}
+	doc := configmgr.Merge(docs...)
+	if s != nil {
+		doc = configmgr.ResolveNames(doc, s, cat)
+	}
+	return &Site{Catalogue: cat, Snapshot: s, Document: doc, Files: files}, nil
+}
+
+// ReadSlotDocument reads one document: JSON, or YAML that people keep.
+func ReadSlotDocument(ctx context.Context, cat *configmgr.Catalogue, name string, now time.Time) (*configmgr.Document, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, context.Cause(ctx))
+	}
+	data, err := ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	var d *configmgr.Document
+	if isDeclared(name) {
+		d, err = configmgr.ReadDeclared(filepath.Base(name), data, cat, configmgr.Provenance{Source: configmgr.Declared, Collector: "attestation", File: filepath.Base(name), At: now})
+	} else {
+		d, err = configmgr.ReadDocument(data)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return d, nil
+}
+
+// Judge decides every control of the catalogue at every site.
+func (s *Site) Judge(now time.Time) (*judge.Assessment, error) {
+	x := reach.New(s.Snapshot)
+	policy := gpo.New(s.Snapshot, x)
+	a, err := judge.Judge(judge.Input{
+		Snapshot: s.Snapshot, Index: x, Policy: policy, Graph: reach.NewGraph(x, policy),
+		Document: s.Document, Catalogue: s.Catalogue, Now: now,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("judging the slots: %w", err)
+	}
+	return a, nil
+}
+
+// Assess judges the slots and puts the outcomes into words.
+func (s *Site) Assess(now time.Time) (*report.ConfigMgr, error) {
+	a, err := s.Judge(now)
+	if err != nil {
+		return nil, err
+	}
+	out := report.NewConfigMgr(s.Snapshot, s.Catalogue, s.Report(now), a)
+	out.SystemManagement = SystemManagement(s.Snapshot)
+	return out, nil
+}
+
+// CheckSites returns ErrNoSite if nothing was judged because no site is known.
+func (s *Site) CheckSites(r *report.ConfigMgr) error {
+	if len(r.Sites) > 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: no document names one, and the directory shows none", ErrNoSite)
+}
+
+// SystemManagement reports whether a domain of s holds the container that sites publish
+// to.
+func SystemManagement(s *forest.Snapshot) bool {
+	for _, d := range s.Domains() {
+		if s.Lookup("CN=System Management,CN=System,"+d.DN) != forest.None {
+			return true
+		}
+	}
+	return false
+}
+
+// Report puts who fills the slots into words.
+func (s *Site) Report(now time.Time) *report.Slots {
+	return report.NewSlots(s.Catalogue, s.Document, s.Drift, now)
 }

@@ -32,7 +32,8 @@ func (c *command) configMgrCommand() *cobra.Command {
 // configMgrCommands lists the commands below configmgr.
 func (c *command) configMgrCommands() []func() *cobra.Command {
 	return []func() *cobra.Command{
-		c.slotExplain, c.siteCollect,
+		c.slotsCommand, c.slotAssess, c.slotExplain, c.whoIsCommand, c.slotRotate, c.slotProvision,
+		c.siteCollect, c.slotImport, c.attestCommand,
 	}
 }
 

@@ -188,7 +188,22 @@ func (c *Client) fill(ctx context.Context, ask configmgr.Ask, rows []configmgr.R
 	if left == 0 {
 		return nil
 	}
-	return &Error{Kind: ErrRow, Host: c.host, Class: ask.Class, Detail: fmt.Sprintf("%s did not come for %d of %d rows", k.column, left, len(rows)), Err: first}
+	return &Error{Kind: ErrPartial, Host: c.host, Class: ask.Class, Detail: fmt.Sprintf("%s did not come for %d of %d rows", k.column, left, len(rows)), Err: first}
+}
+
+// doubt says what the rows of a class cannot tell although all of them came. Accounts
+// stand in embedded properties: if not one row has any, the service has left them out.
+func (c *Client) doubt(ask configmgr.Ask, rows []configmgr.Row) error {
+	e := &Error{Kind: ErrPartial, Host: c.host, Class: ask.Class}
+	if ask.Class == "SMS_ClientSettings" {
+		e.Detail = "the default client settings are not among them"
+		return e
+	}
+	if slices.Contains(ask.Columns, "Props") && len(rows) > 0 && !slices.ContainsFunc(rows, func(r configmgr.Row) bool { return r["Props"] != nil }) {
+		e.Detail = fmt.Sprintf("not one of %d rows has the column Props", len(rows))
+		return e
+	}
+	return nil
 }
 
 // one asks for a single row by its key.

@@ -88,7 +88,10 @@ func (c *Client) read(ctx context.Context, ask configmgr.Ask) ([]configmgr.Row, 
 	if err != nil {
 		return nil, err
 	}
-	return rows, c.fill(ctx, ask, rows)
+	if err := c.fill(ctx, ask, rows); err != nil {
+		return rows, err
+	}
+	return rows, c.doubt(ask, rows)
 }
 
 // add hands rows to b. A row that is refused does not keep the others out.

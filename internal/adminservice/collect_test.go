@@ -1,10 +1,12 @@
 package adminservice
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -44,7 +46,7 @@ func TestCollect(t *testing.T) {
 	if len(d.Admins) != 1 || len(d.Roles) != 2 || len(d.Roles[0].Permissions) == 0 || len(d.Roles[1].Permissions) == 0 {
 		t.Errorf("admins %+v, roles %+v", d.Admins, d.Roles)
 	}
-	if gaps := r.Gaps(); len(gaps) != 0 {
+	if gaps := r.Gaps(); len(gaps) != 1 || gaps[0].Class != configmgr.ClassClient || !strings.Contains(gaps[0].Missing, "default client settings") {
 		t.Errorf("gaps: %+v", gaps)
 	}
 	for _, facts := range []configmgr.Class{configmgr.ClassAccounts, configmgr.ClassSiteRoles, configmgr.ClassComponents, configmgr.ClassMigration, configmgr.ClassRoles} {
@@ -59,6 +61,30 @@ func TestCollect(t *testing.T) {
 		t.Errorf("progress: %+v", told)
 	}
 	checkRequests(t, s.Requests())
+	checkDocument(t, d)
+}
+
+// checkDocument makes sure that the other commands can read what was written.
+func checkDocument(t *testing.T, d *configmgr.Document) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := d.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	cat, err := configmgr.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := configmgr.ReadDocument(b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Check(cat); err != nil {
+		t.Error(err)
+	}
+	if len(again.Assignments) != len(d.Assignments) || len(again.Readings) != len(d.Readings) {
+		t.Errorf("%d of %d assignments, %d of %d readings", len(again.Assignments), len(d.Assignments), len(again.Readings), len(d.Readings))
+	}
 }
 
 // checkRequests makes sure that only listed columns were asked for, by class and order.
@@ -124,6 +150,9 @@ func TestNeverCollected(t *testing.T) {
 				Wait:     func(context.Context, time.Duration) error { return nil },
 				Progress: func(p Progress) { fmt.Fprintln(&seen, p, p.Err, Hint(p.Err)) },
 			})
+			if served(t, s) < 10 {
+				t.Fatal("the stand-in serves no secrets")
+			}
 			change(s)
 			s.Fail(identification, standin.Fault{Times: 1}) // the probe goes well
 			r, err := Collect(t.Context(), c)
@@ -145,6 +174,33 @@ func TestNeverCollected(t *testing.T) {
 			}
 		})
 	}
+}
+
+// served returns how often the secret stands in what the stand-in answers for classes
+// that send every column.
+func served(t *testing.T, s *standin.AdminService) int {
+	t.Helper()
+	n := 0
+	for _, a := range configmgr.Asks() {
+		if !a.Whole {
+			continue
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL(base+a.Class), http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := s.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		if err != nil || resp.Body.Close() != nil {
+			t.Fatal(err)
+		}
+		n += strings.Count(string(b), secret)
+	}
+	s.Requests()
+	return n
 }
 
 // A request that names a column which is never collected is not made.

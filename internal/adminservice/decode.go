@@ -64,9 +64,23 @@ func decodePage(b []byte, keep func(column string) bool, single bool) (page, err
 
 // A scanner reads JSON (RFC 8259) without making values of what is not wanted.
 type scanner struct {
-	b     []byte
-	i     int
-	depth int
+	b      []byte
+	i      int
+	depth  int
+	secret map[string]bool // names of members that were judged, of which there are few
+}
+
+// open reports whether a member of an embedded object may become a value.
+func (s *scanner) open(name string) bool {
+	hide, ok := s.secret[name]
+	if !ok {
+		hide = configmgr.IsSecret("", name)
+		if s.secret == nil || len(s.secret) > 1000 {
+			s.secret = map[string]bool{}
+		}
+		s.secret[name] = hide
+	}
+	return !hide
 }
 
 func (s *scanner) fail(why string) error {
@@ -219,7 +233,7 @@ func (s *scanner) enter(open byte) error {
 func (s *scanner) value() (any, error) {
 	switch c := s.peek(); c {
 	case '{':
-		return s.object(func(name string) bool { return !configmgr.IsSecret("", name) })
+		return s.object(s.open)
 	case '[':
 		out := []any{}
 		err := s.elements(func() error {

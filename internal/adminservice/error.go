@@ -33,6 +33,7 @@ const (
 	ErrLimit                        // an answer or a class is larger than is read
 	ErrTimeout                      // the time for the class passed
 	ErrRow                          // a row that lacks what it must have
+	ErrPartial                      // rows came that do not tell everything
 	ErrRefused                      // leastwise refuses to ask for this
 )
 
@@ -54,6 +55,7 @@ var kindText = [...]string{
 	ErrLimit:        "the answer is larger than is read",
 	ErrTimeout:      "the time for this class is over",
 	ErrRow:          "a row lacks what it must have",
+	ErrPartial:      "the rows do not tell everything",
 	ErrRefused:      "this is never asked for",
 }
 
@@ -85,6 +87,7 @@ var hints = [...]string{
 	ErrLimit:     "a site of this size was not foreseen: report it",
 	ErrTimeout:   "raise the time with --class-timeout; SMS_SCI_Reserved is slow on many sites",
 	ErrRow:       "report this with the release of the site",
+	ErrPartial:   "read the rest with the cmdlets of the console: leastwise configmgr export-script",
 }
 
 // An Error is a failure to read a class. It holds nothing that the service sent but

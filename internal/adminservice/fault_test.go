@@ -177,6 +177,11 @@ func TestLazyColumnsMissing(t *testing.T) {
 	if why, ok := r.Document.Read(configmgr.ClassRoles, "", ""); ok || !strings.Contains(why, "Operations did not come for 2 of 3 rows") {
 		t.Errorf("%v %s", ok, why)
 	}
+	s.Set("SMS_SCI_SysResUse", table{Lazy: true, LazyColumns: []string{"Props"}, Rows: []row{{"NetworkOSPath": `\\CM1`, "RoleName": "SMS Site System", "SiteCode": "P01", "Props": []row{}}}})
+	r = collect(t, cl)
+	if why, ok := r.Document.Read(configmgr.ClassSiteRoles, "P01", ""); ok || !strings.Contains(why, "not one of 1 rows has the column Props") {
+		t.Errorf("%v %s", ok, why)
+	}
 }
 
 // A slow class has its own time; a caller who gives up ends everything.

@@ -287,7 +287,8 @@ var sourcesOf = map[string][]configmgr.Class{
 
 // slotGap is nil if it is known who fills a slot of a site, and else what is missing.
 func (w *world) slotGap(s *configmgr.Site, e string) *types.Unknown {
-	if w.unread(configmgr.ClassAssignments, s.Code) == nil {
+	missing, ok := w.doc.Filled(e, s.Code)
+	if ok {
 		return nil
 	}
 	var gap *types.Unknown
@@ -298,6 +299,10 @@ func (w *world) slotGap(s *configmgr.Site, e string) *types.Unknown {
 	for _, c := range classes {
 		u, _ := w.unread(c, s.Code).(*types.Unknown)
 		gap = merge(gap, u)
+	}
+	if gap == nil { // a class was read, but not of what fills this slot
+		c := classes[0]
+		gap, _ = w.lack(Missing{Collector: collectorOf[c], Class: c, Scope: s.Code, Text: missing}).(*types.Unknown)
 	}
 	return gap
 }

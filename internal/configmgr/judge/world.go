@@ -140,6 +140,9 @@ func (w *world) findHidden() string {
 
 func (w *world) indexReadings() {
 	for _, r := range w.doc.Readings {
+		if r.Part != "" {
+			continue // the rest of the class was not read; slotGap looks at parts
+		}
 		k := reading{r.Class, strings.ToLower(r.Scope)}
 		if old, ok := w.readings[k]; !ok || old != "" {
 			w.readings[k] = r.Missing

@@ -103,6 +103,19 @@ func (s *Site) Assess(now time.Time) (*report.ConfigMgr, error) {
 	return out, nil
 }
 
+// AssessSite judges the slots that documents and s tell of. It returns nil if no document
+// is given and s holds no System Management container: then there is nothing to say.
+func AssessSite(ctx context.Context, cat *configmgr.Catalogue, files []string, s *forest.Snapshot, now time.Time) (*report.ConfigMgr, error) {
+	if len(files) == 0 && !SystemManagement(s) {
+		return nil, nil
+	}
+	site, err := ReadSite(ctx, cat, files, s, now)
+	if err != nil {
+		return nil, err
+	}
+	return site.Assess(now)
+}
+
 // CheckSites returns ErrNoSite if nothing was judged because no site is known.
 func (s *Site) CheckSites(r *report.ConfigMgr) error {
 	if len(r.Sites) > 0 {

@@ -3,6 +3,7 @@ package configmgr
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -63,6 +64,35 @@ func TestCatalogue(t *testing.T) {
 	}
 	if c.Entry("no-such") != nil || c.Control("CMX-99") != nil {
 		t.Error("something that does not exist was found")
+	}
+}
+
+// TestComplete proves that each entry of the reference says what its kind is to say.
+func TestComplete(t *testing.T) {
+	for _, e := range mustLoad(t).Entries {
+		if !e.InReference() {
+			continue
+		}
+		for what, missing := range map[string]bool{
+			"controls":         len(e.Controls) == 0,
+			"discovery":        len(e.Discovery) == 0,
+			"releases":         len(e.Releases) == 0,
+			"a location":       e.Kind == WindowsGroup && e.Location.Text == "",
+			"members":          e.Kind == WindowsGroup && e.Lifecycle.Members.Text == "",
+			"clean-up":         e.Kind == WindowsGroup && len(e.Cleanup) == 0,
+			"a default":        e.Kind != WindowsGroup && e.Default.Identity == "",
+			"types":            e.Kind != WindowsGroup && len(e.Allowed) == 0,
+			"multiplicity":     e.Kind != WindowsGroup && e.Multiplicity.Per == "",
+			"a place of rest":  e.Kind != WindowsGroup && len(e.Secrets) == 0,
+			"a rotation":       e.Kind != WindowsGroup && (e.Rotation.Strategy == RotateNothing || len(e.Rotation.Steps) == 0),
+			"a gate":           e.Kind != WindowsGroup && !slices.ContainsFunc(e.Rotation.Steps, func(s RotationStep) bool { return s.Gate != "" }),
+			"cross-cutting":    e.Kind == WindowsAccount && !slices.Contains(e.CrossControls, "CMX-01"),
+			"a required right": len(e.Required) == 0 && e.ID != "configmgr-dviewaccess",
+		} {
+			if missing {
+				t.Errorf("entry %s lacks %s", e.ID, what)
+			}
+		}
 	}
 }
 

@@ -107,6 +107,11 @@ func (pl *planning) account() {
 	if strings.HasSuffix(e.Default.Identity, "computer-account") || strings.HasPrefix(e.Default.Identity, "site-server-computer") {
 		p.Notes = append(p.Notes, fmt.Sprintf("Without an account the slot acts as %s, which stores no password: make one only where that does not work.", e.Default.Identity))
 	}
+	for _, t := range e.Allowed {
+		if strings.HasSuffix(t.Type, "local-user") {
+			p.Notes = append(p.Notes, strings.TrimSpace("The slot takes a local account too, of which leastwise makes no plan. "+t.Note))
+		}
+	}
 	if p.Exists {
 		p.Notes = append(p.Notes, "The account exists: only its rights are planned.")
 		return

@@ -57,7 +57,8 @@ func (c *Catalogue) Rotate(doc *Document, slot Slot) (*Procedure, error) {
 		return nil, fmt.Errorf("%w: the documents have no site %q", ErrSlot, slot.Site)
 	}
 	slot.Site = site.Code
-	held := inForce(doc.Assignments, slot)
+	ids := c.merged(e)
+	held := inForce(doc.Assignments, slot, ids)
 	if slot.Name != "" && len(held) == 0 {
 		return nil, fmt.Errorf("%w: %q does not fill %s at site %s", ErrSlot, slot.Name, slot.Entry, slot.Site)
 	}
@@ -69,8 +70,11 @@ func (c *Catalogue) Rotate(doc *Document, slot Slot) (*Procedure, error) {
 		Never:    e.Rotation.Never,
 		Caution:  e.Rotation.Caution,
 	}
-	if missing, ok := doc.Filled(e.ID, site.Code); !ok {
-		p.Unknown = append(p.Unknown, fmt.Sprintf("whether these are all the accounts of the slot: %s", missing))
+	for _, id := range ids {
+		if missing, ok := doc.Filled(id, site.Code); !ok {
+			p.Unknown = append(p.Unknown, fmt.Sprintf("whether these are all the accounts of the slot: %s", missing))
+			break
+		}
 	}
 	if p.Nothing = nothingToRotate(e, held, len(p.Unknown) == 0); p.Nothing != "" {
 		return p, nil
@@ -78,8 +82,24 @@ func (c *Catalogue) Rotate(doc *Document, slot Slot) (*Procedure, error) {
 	r := rotating{doc: doc, site: site, entry: e, held: held, procedure: p}
 	r.steps()
 	r.before()
-	p.Also = others(doc.Assignments, e, site.Code, held)
+	p.Also = others(doc.Assignments, ids, site.Code, held)
 	return p, nil
+}
+
+// merged lists the entries whose assignments belong to an entry: those that the current
+// branch merged into it, for importers know an account by the role that uses it, and
+// else the entry itself.
+func (c *Catalogue) merged(e *Entry) []string {
+	var out []string
+	for _, o := range c.Entries {
+		if o.MergedInto == e.ID {
+			out = append(out, o.ID)
+		}
+	}
+	if len(out) == 0 {
+		return []string{e.ID}
+	}
+	return out
 }
 
 // nothingToRotate says why a slot has no secret that people change; "" if it has one.
@@ -242,10 +262,10 @@ func (m Multiplicity) limit(release string) int {
 }
 
 // others lists the other slots that the given principals fill.
-func others(all []Assignment, e *Entry, site string, held []Assignment) []Slot {
+func others(all []Assignment, ids []string, site string, held []Assignment) []Slot {
 	var out []Slot
 	for _, a := range all {
-		if a.Entry == "" || !a.Removed.IsZero() || a.Entry == e.ID && strings.EqualFold(a.Site, site) {
+		if a.Entry == "" || !a.Removed.IsZero() || slices.Contains(ids, a.Entry) && strings.EqualFold(a.Site, site) {
 			continue
 		}
 		if slices.ContainsFunc(held, func(h Assignment) bool { return same(h, Member{a.Name, a.SID}) }) {
@@ -261,10 +281,10 @@ func compareSlots(x, y Slot) int {
 }
 
 // inForce lists the assignments to a slot that were not removed.
-func inForce(all []Assignment, slot Slot) []Assignment {
+func inForce(all []Assignment, slot Slot, ids []string) []Assignment {
 	var out []Assignment
 	for _, a := range all {
-		if a.Entry != slot.Entry || !a.Removed.IsZero() || a.Site != "" && !strings.EqualFold(a.Site, slot.Site) {
+		if a.Entry != slot.Entry && !slices.Contains(ids, a.Entry) || !a.Removed.IsZero() || a.Site != "" && !strings.EqualFold(a.Site, slot.Site) {
 			continue
 		}
 		if slot.Name == "" || strings.EqualFold(a.Name, slot.Name) || a.SID != nil && a.SID.String() == slot.Name {

@@ -155,6 +155,27 @@ func TestRotateItems(t *testing.T) {
 	}
 }
 
+// TestRotateMerged: the account that took the place of three is known by their names.
+func TestRotateMerged(t *testing.T) {
+	c := mustLoad(t)
+	doc := rotationSite(t)
+	doc.Assignments = append(doc.Assignments,
+		Assignment{Entry: "software-update-point-proxy", Site: "PS1", Host: "sup.example.test", Name: `EXAMPLE\svc-proxy`},
+		Assignment{Entry: "exchange-connector-proxy", Site: "PS1", Host: "cm.example.test", Name: `EXAMPLE\svc-proxy`},
+		Assignment{Entry: "source-site", Site: "PS1", Name: `EXAMPLE\svc-proxy`})
+	p, err := c.Rotate(doc, Slot{Entry: "site-system-proxy-server", Site: "PS1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(p.Steps, func(s ProcedureStep) bool { return s.Each == EachHost })
+	if !slices.Equal(p.Accounts, []string{`EXAMPLE\svc-proxy`}) || i < 0 || !slices.Equal(p.Steps[i].Items, []string{"cm.example.test", "sup.example.test"}) {
+		t.Errorf("accounts %q, steps %+v", p.Accounts, p.Steps)
+	}
+	if len(p.Also) != 1 || p.Also[0].Entry != "source-site" || len(p.Unknown) != 0 {
+		t.Errorf("also %v, unknown %q", p.Also, p.Unknown)
+	}
+}
+
 // TestRotateUnknown: what was not read is named, and a slot that nobody read is not
 // called empty.
 func TestRotateUnknown(t *testing.T) {

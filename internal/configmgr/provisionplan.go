@@ -274,7 +274,8 @@ func (pl *planning) join() {
 			pl.directory(forms[kind], dn)
 		}
 	}
-	p.Notes = append(p.Notes, "Deleting computers is left out: a machine that is imaged again is reset, not deleted. The machine account quota of the domain should be 0.")
+	p.Notes = append(p.Notes, "Deleting computers is left out: a machine that is imaged again is reset, not deleted. The machine account quota of the domain should be 0.",
+		"Computers that it creates belong to it, and an owner may give itself every right: create them in advance, or give them another owner after the build.")
 }
 
 func (pl *planning) directory(f aceForm, dn string) {

@@ -43,6 +43,9 @@ func TestCollect(t *testing.T) {
 			t.Errorf("%s: %q, want %q", entry, got, want)
 		}
 	}
+	if got := fmt.Sprint(d.Sites[0].Settings["pxe.password_hosts"]); got != "[dp1.contoso.test]" {
+		t.Errorf("distribution points with a PXE password: %s", got)
+	}
 	if len(d.Admins) != 1 || len(d.Roles) != 2 || len(d.Roles[0].Permissions) == 0 || len(d.Roles[1].Permissions) == 0 {
 		t.Errorf("admins %+v, roles %+v", d.Admins, d.Roles)
 	}

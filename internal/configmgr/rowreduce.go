@@ -150,7 +150,8 @@ func reduceProperty(k keptProperty, p Row) map[string]any {
 	one := map[string]any{"PropertyName": k.name}
 	if k.name == propPXEPassword {
 		n, _ := p.number("Value")
-		one["Value"] = n != 0 || p.text("Value1") != "" || p.text("Value2") != ""
+		there, _ := p.truth("Value") // of a row that was reduced before
+		one["Value"] = n != 0 || there || p.text("Value1") != "" || p.text("Value2") != ""
 		return one
 	}
 	for _, slot := range k.slots {

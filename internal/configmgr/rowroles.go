@@ -313,6 +313,9 @@ func (b *Builder) addDistribution(row Row, a Assignment) {
 	} {
 		s := b.site(a.Site)
 		list, _ := s.Settings[one.key].([]string)
+		if list == nil {
+			list = []string{} // known to be none
+		}
 		if n, ok := row.propertyNumber(one.property); ok && n != 0 && !slices.Contains(list, a.Host) {
 			list = append(list, a.Host)
 		}

@@ -190,7 +190,8 @@ type Right struct {
 	Target      Target   `yaml:"target"`
 	Where       string   `yaml:"where"`
 	Permissions []string `yaml:"permissions"`
-	Roles       []string `yaml:"roles"` // database roles that carry the permissions in the current branch
+	Roles       []string `yaml:"roles"`     // database roles that carry the permissions in the current branch
+	Automatic   bool     `yaml:"automatic"` // the site grants it by itself once the account is set
 	Path        string   `yaml:"path"`
 	When        string   `yaml:"when"`
 	Note        string   `yaml:"note"`

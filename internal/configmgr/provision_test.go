@@ -118,6 +118,7 @@ func TestProvisionRights(t *testing.T) {
 		"capture-os-image":                 {"account", "policy", "domain-group", "share", "by-hand"},
 		"client-push-installation":         {"account", "policy", "domain-group", "policy", "by-hand"},
 		"management-point-connection":      {"account", "policy", "domain-group", "database", "by-hand"},
+		"reporting-services-point":         {"account", "policy", "policy", "by-hand"},
 		"source-site-database":             {"account", "policy", "domain-group", "database", "by-hand"},
 		"software-update-point-connection": {"account", "policy", "domain-group", "local-group", "local-group", "by-hand"},
 		"ts-run-as":                        {"account", "policy", "policy", "by-hand"},

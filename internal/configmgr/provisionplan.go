@@ -381,6 +381,10 @@ func (pl *planning) share(r Right) {
 // database plans login, user and roles. What the site grants by itself is left to it.
 func (pl *planning) database(r Right) {
 	p := pl.plan
+	if r.Automatic {
+		p.Notes = append(p.Notes, fmt.Sprintf("The site grants %s by itself once the account is set: nothing is planned in the database.", what(r)))
+		return
+	}
 	if p.Server == "" || p.Database == "" {
 		pl.missing(r.Where, "server and name of the database")
 		return
@@ -409,7 +413,7 @@ func (pl *planning) database(r Right) {
 	}
 	pl.add(Action{
 		Kind:       GrantDatabase,
-		Do:         fmt.Sprintf("Give %s a login and a user in %s on %s, in %s. The site may do this itself once the account is set: look first.", p.qualified(), p.Database, p.Server, what(r)),
+		Do:         fmt.Sprintf("Give %s a login and a user in %s on %s, in %s. The site does this for computer accounts; look first whether it did for this one.", p.qualified(), p.Database, p.Server, what(r)),
 		Undo:       fmt.Sprintf("Take %s out of %s on %s.", p.qualified(), p.Database, p.Server),
 		SQL:        do,
 		UndoSQL:    undo,

@@ -71,7 +71,7 @@ func (k Kind) Error() string {
 var hints = [...]string{
 	ErrUnauthorized: "check, in this order: the clock of this machine; that HTTP or HOST with the provider's full name is registered for its computer account (setspn -Q HTTP/NAME); " +
 		"that the account is an administrative user of the site or in a group that is; and the site's authentication level of the SMS Provider: if it demands a certificate or Windows Hello, passwords and keytabs are refused. " +
-		"NTLM is no way out: releases from 2509 on refuse it, and leastwise does not use it. Each refusal leaves status message 11618 in the site",
+		"NTLM is no way out: release 2509 and later are said to refuse it, and leastwise does not use it. Each refusal leaves status message 11618 in the site",
 	ErrForbidden: "give the account a security role with Read on what the class holds; Read-only Analyst has it for most classes, stored accounts may need Full or Operations Administrator",
 	ErrNoService: "name the server that has the SMS Provider role (Administration, Site Configuration, Servers and Site System Roles); the service needs release 1810 or later",
 	ErrNoClass:   "the release of this site may not have it; the rest was read",

@@ -38,6 +38,8 @@ func TestFaults(t *testing.T) {
 		"HTML":                {fault: standin.Fault{Status: 200, Body: "<!DOCTYPE html><html>Sign in</html>", ContentType: "text/html"}, says: "a page for people (HTML)", do: "proxy"},
 		"nothing":             {fault: standin.Fault{Status: 200}, says: "it is nothing", do: "proxy"},
 		"truncated":           {fault: standin.Fault{Cut: 150}, says: "cut short", do: "try again"},
+		"hung up":             {fault: standin.Fault{Cut: 150, Hangup: true}, says: "the connection ended after 150 bytes", do: "try again", requests: 5},
+		"hung up once":        {fault: standin.Fault{Cut: 150, Hangup: true, Times: 1}, readAfter: true},
 		"malformed":           {fault: standin.Fault{Status: 200, Body: `{"value":[{"UserName":nope}]}`}, says: "byte 22", do: "report"},
 		"no list":             {fault: standin.Fault{Status: 200, Body: `{"value":null}`}, says: `no list "value"`, do: "report"},
 		"too deep":            {fault: standin.Fault{Status: 200, Body: `{"value":[{"x":` + strings.Repeat("[", 99)}, says: "nested deeper", do: "report"},

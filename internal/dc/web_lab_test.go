@@ -152,14 +152,33 @@ func TestLabWebWrongKey(t *testing.T) {
 	}
 }
 
-// A forged proof of identity is an error even though the answer looks good.
+// A proof of identity that is forged, or was another request's, is an error even though
+// the answer looks good.
 func TestLabWebForgedProof(t *testing.T) {
 	l := lab(t)
 	s := standin.NewAdminService(t, l, "web4")
-	s.Fail("", standin.Fault{Status: http.StatusOK, Body: "{}", Header: http.Header{"Www-Authenticate": {"Negotiate oRQwEqADCgEAogsECWAH" + "BgUrBgEFBQ=="}}})
+	s.Set("SMS_Identification", standin.Table{})
 	w := openWeb(t, Config{DNS: l.DNS, CAFile: s.CAFile, Credentials: Password(l.Reader.Name, password(t, l.Reader))}, WebServer{Host: s.Host, Port: s.Port})
-	_, err := webGet(t.Context(), w, w.URL(webPath))
-	if !errors.Is(err, ErrTampered) {
-		t.Errorf("%v", err)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.URL(webPath), http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := w.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	for name, header := range map[string]string{
+		"of another request": resp.Header.Get("WWW-Authenticate"),
+		"no Kerberos":        "Negotiate oRQwEqADCgEAogsECWAHBgUrBgEFBQ==",
+		"a rejection":        "Negotiate oQcwBaADCgEC",
+	} {
+		s.Fail("", standin.Fault{Status: http.StatusOK, Body: "{}", Header: http.Header{"Www-Authenticate": {header}}})
+		if _, err := webGet(t.Context(), w, w.URL(webPath)); !errors.Is(err, ErrTampered) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if w.Proofs() != 1 {
+		t.Errorf("%d proofs", w.Proofs())
 	}
 }

@@ -60,6 +60,7 @@ type Fault struct {
 	ContentType string        // "" is application/json
 	Delay       time.Duration // before the answer
 	Cut         int           // send only so many bytes of the answer, if positive
+	Hangup      bool          // close the connection behind the part that Cut leaves
 	From        int           // only for requests with $skip of at least this
 	Times       int           // after so many requests the fault is over; 0: never
 	Unselected  bool          // the answer has every column, whatever is selected
@@ -221,6 +222,9 @@ func (s *AdminService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		cut := 0
 		if fault != nil {
 			cut = fault.Cut
+			if fault.Hangup {
+				w.Header().Set("Content-Length", "1000000")
+			}
 			if fault.Unselected {
 				req.Select = nil
 			}

@@ -18,6 +18,7 @@ type Document struct {
 	Readings    []Reading    `json:"readings,omitempty"`
 	Sites       []Site       `json:"sites,omitempty"`
 	Assignments []Assignment `json:"assignments,omitempty"`
+	Sightings   []Sighting   `json:"sightings,omitempty"`
 	Admins      []Admin      `json:"admins,omitempty"`
 	Roles       []Role       `json:"roles,omitempty"`
 	Hosts       []Host       `json:"hosts,omitempty"`
@@ -147,6 +148,18 @@ type Assignment struct {
 	FirstSeen time.Time    `json:"firstSeen,omitzero"`
 	LastSeen  time.Time    `json:"lastSeen,omitzero"`
 	Removed   time.Time    `json:"removed,omitzero"` // zero while it is in force
+}
+
+// A Sighting is a trace of Configuration Manager in the directory that is no
+// assignment by itself.
+type Sighting struct {
+	Kind   string       `json:"kind"`           // publisher, site, management-point, pxe, remote-control
+	Name   string       `json:"name,omitempty"` // of the account or host, DOMAIN\user or DNS name
+	SID    *secdesc.SID `json:"sid,omitempty"`
+	Is     string       `json:"is,omitempty"`    // kind of the account: computer, user, group, …
+	Domain string       `json:"domain"`          // DNS name of the domain where it was seen
+	Count  int          `json:"count,omitempty"` // of hosts, if they are not listed
+	Detail string       `json:"detail,omitempty"`
 }
 
 // An Admin is an administrative user of the hierarchy.

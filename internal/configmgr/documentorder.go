@@ -18,6 +18,9 @@ func (d *Document) normalize() {
 		}
 	}
 	d.Assignments = joinAssignments(d.Assignments)
+	slices.SortStableFunc(d.Sightings, func(x, y Sighting) int {
+		return cmp.Or(strings.Compare(x.Kind, y.Kind), strings.Compare(x.Domain, y.Domain), compareFold(x.Name, y.Name))
+	})
 	slices.SortStableFunc(d.Admins, func(x, y Admin) int { return compareFold(x.Name, y.Name) })
 	slices.SortStableFunc(d.Roles, func(x, y Role) int { return strings.Compare(x.ID, y.ID) })
 	slices.SortStableFunc(d.Hosts, func(x, y Host) int { return strings.Compare(x.Name, y.Name) })

@@ -22,6 +22,7 @@ func Merge(docs ...*Document) *Document {
 		out.Readings = append(out.Readings, d.Readings...)
 		out.Assignments = append(out.Assignments, d.Assignments...)
 		out.mergeSites(d)
+		out.Sightings = mergeBy(out.Sightings, d.Sightings, func(x Sighting) string { return x.Kind + "\x00" + x.Domain + "\x00" + strings.ToLower(x.Name) }, nil)
 		out.Admins = mergeBy(out.Admins, d.Admins, func(a Admin) string { return strings.ToLower(a.Name) }, mergeAdmin)
 		out.Roles = mergeBy(out.Roles, d.Roles, func(r Role) string { return r.ID }, mergeRole)
 		out.Hosts = mergeBy(out.Hosts, d.Hosts, func(h Host) string { return strings.ToLower(h.Name) }, mergeHost)

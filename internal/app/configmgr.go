@@ -100,6 +100,7 @@ func (s *Site) Assess(now time.Time) (*report.ConfigMgr, error) {
 	}
 	out := report.NewConfigMgr(s.Snapshot, s.Catalogue, s.Report(now), a)
 	out.SystemManagement = SystemManagement(s.Snapshot)
+	out.Separations = append(out.Separations, s.Catalogue.Separations(s.Document)...)
 	return out, nil
 }
 

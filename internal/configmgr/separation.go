@@ -41,7 +41,11 @@ const (
 func (c *Catalogue) Separations(doc *Document) []SeparationFinding {
 	s := &separating{cat: c, doc: doc, held: map[string][]Assignment{}}
 	for _, a := range doc.Assignments {
-		if a.Entry != "" && a.Removed.IsZero() {
+		if a.Entry == "" || !a.Removed.IsZero() {
+			continue
+		}
+		twice := func(b Assignment) bool { return strings.EqualFold(a.Site, b.Site) && sameness(a, b) == isSame }
+		if !slices.ContainsFunc(s.held[a.Entry], twice) { // several sources tell of it, or it has several hosts
 			s.held[a.Entry] = append(s.held[a.Entry], a)
 		}
 	}

@@ -27,7 +27,11 @@ type ConfigMgr struct {
 	Drift    []SlotDrift         `json:"drift"`
 	Accounts []SlotAccount       `json:"accounts"` // that fill slots, oldest secret first
 	Gaps     []SlotGap           `json:"gaps"`     // what is missing, most wanted first
-	counts   []SlotsSite         // sites with counts of slots
+	// Rules between slots that are broken, or that cannot be decided, and slots that
+	// share an account as a rule permits.
+	Separations []configmgr.SeparationFinding `json:"separations"`
+
+	counts []SlotsSite // sites with counts of slots
 }
 
 // SlotAccount is a principal with all the slots that it fills.
@@ -62,7 +66,7 @@ const tier0Control = "CMX-01"
 func NewConfigMgr(snap *forest.Snapshot, c *configmgr.Catalogue, slots *Slots, a *judge.Assessment) *ConfigMgr {
 	out := &ConfigMgr{
 		Version: 1, Assessment: a, Readings: slots.Readings, Slots: slots.Slots, Stored: slots.Stored, Drift: slots.Drift,
-		Accounts: []SlotAccount{}, counts: slots.Sites,
+		Accounts: []SlotAccount{}, Separations: []configmgr.SeparationFinding{}, counts: slots.Sites,
 	}
 	out.DirectoryOnly = !slices.ContainsFunc(slots.Readings, func(r configmgr.Reading) bool { return r.Source != configmgr.Directory })
 	out.verdicts()

@@ -47,6 +47,7 @@ type configMgrView struct {
 	Oldest     []slotAccountView
 	NoAge      int
 	Shared     []slotAccountView
+	Rules      []slotRuleView
 	Tier0      []slotAccountView
 	Who        []slotWho
 }
@@ -150,6 +151,9 @@ func newConfigMgrView(c *ConfigMgr) *configMgrView {
 		v.Drift, v.MoreDrift = c.Drift[:maxSlotDrift], n-maxSlotDrift
 	}
 	v.people()
+	for _, f := range c.Separations {
+		v.Rules = append(v.Rules, slotRuleView{string(f.Verdict), string(f.Rule), slotPair(f), f.Reason})
+	}
 	v.who()
 	return v
 }

@@ -42,6 +42,7 @@ func (p *page) configMgr(c *ConfigMgr) {
 	p.slotGaps(c.Gaps)
 	p.accountsOf("Accounts in Tier 0", c.Accounts, func(a SlotAccount) bool { return a.Tier0 })
 	p.accountsOf("Accounts in more than one slot", c.Accounts, SlotAccount.shared)
+	p.separations(c.Separations)
 	if len(c.Drift) > 0 {
 		p.drift(c.Drift)
 	}

@@ -10,6 +10,8 @@ var (
 	assessment string
 	//go:embed configmgr.schema.json
 	configMgr string
+	//go:embed configmgr-output.schema.json
+	configMgrOutput string
 	//go:embed power.schema.json
 	power string
 	//go:embed reach.schema.json
@@ -24,6 +26,10 @@ func Assessment() string { return assessment }
 // ConfigMgr is the JSON Schema of documents of Configuration Manager and of the
 // declared files that people keep, which have the same form in YAML.
 func ConfigMgr() string { return configMgr }
+
+// ConfigMgrOutput is the JSON Schema of what the commands below configmgr print: each
+// form is among its definitions under the name of its command.
+func ConfigMgrOutput() string { return configMgrOutput }
 
 // Power is the JSON Schema of who can gain something: the answers of who-can and
 // explain. It refers to that of an assessment for places and ways, as the others do.

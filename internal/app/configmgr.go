@@ -94,9 +94,12 @@ func (s *Site) Judge(now time.Time) (*judge.Assessment, error) {
 
 // Assess judges the slots and puts the outcomes into words.
 func (s *Site) Assess(now time.Time) (*report.ConfigMgr, error) {
-	a, err := s.Judge(now)
-	if err != nil {
-		return nil, err
+	a := &judge.Assessment{Hierarchy: s.Document.Hierarchy, Made: now, Sites: []judge.Site{}}
+	if len(s.Document.Sites) > 0 {
+		var err error
+		if a, err = s.Judge(now); err != nil {
+			return nil, err
+		}
 	}
 	out := report.NewConfigMgr(s.Snapshot, s.Catalogue, s.Report(now), a)
 	out.SystemManagement = SystemManagement(s.Snapshot)

@@ -20,6 +20,7 @@ import (
 	"github.com/leastwise/leastwise/internal/adminservice"
 	"github.com/leastwise/leastwise/internal/app"
 	"github.com/leastwise/leastwise/internal/bloodhound"
+	"github.com/leastwise/leastwise/internal/configmgr"
 	"github.com/leastwise/leastwise/internal/dc"
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/report"
@@ -162,6 +163,12 @@ func hintOf(err error) string {
 		return u.hint
 	case errors.As(err, &w):
 		return "name another place with --out, or make room there; a file that was there before is unchanged"
+	case errors.Is(err, configmgr.ErrDocument):
+		return "correct the file there; docs/FORMATS.md describes it; nothing of it was used"
+	case errors.Is(err, configmgr.ErrImport):
+		return "export it again, best with the script of: leastwise configmgr export-script; nothing was written"
+	case errors.Is(err, app.ErrNoSite):
+		return "name the site in a document: leastwise configmgr init writes a first one"
 	case errors.Is(err, app.ErrNoDomain):
 		return "export the domain from its root (DC=…) with scope subtree and objectSid, or scan it with collect"
 	case errors.Is(err, app.ErrUnrelated):

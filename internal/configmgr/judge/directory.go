@@ -338,12 +338,12 @@ func orElse(u, v ref.Val) ref.Val {
 	return v
 }
 
-// adRightInherits tells whether an entry gives p a right on an object and all below it.
-func (w *world) adRightInherits(p *principal, dn, right string) ref.Val {
-	masks, ok := rightMasks[right]
-	if !ok || len(masks) != 1 {
-		return types.NewErr("%q is no right whose inheritance conditions can ask for", right)
+// adRightInherits tells whether an entry gives p full control of an object and all below it.
+func (w *world) adRightInherits(p *principal, dn, scope string) ref.Val {
+	if scope != "this-and-all-descendants" {
+		return types.NewErr("%q is no scope of inheritance that conditions can ask for", scope)
 	}
+	masks := rightMasks["full-control"]
 	if u := p.known(); u != nil {
 		return u
 	}
@@ -358,13 +358,15 @@ func (w *world) adRightInherits(p *principal, dn, right string) ref.Val {
 	if d.DACL == nil {
 		return types.False
 	}
+	here, below := false, false // an entry with generic rights is stored as two
 	for _, a := range d.DACL.ACEs {
-		if a.IsAllow() && a.Mask.MapGeneric()&masks[0] == masks[0] && a.ObjectType.IsZero() && a.InheritedObjectType.IsZero() &&
-			a.Flags.Has(secdesc.ContainerInherit) && !a.Flags.Has(secdesc.InheritOnly) && !a.Flags.Has(secdesc.NoPropagateInherit) && p.holds(a.SID) {
-			return types.True
+		if !a.IsAllow() || a.Mask.MapGeneric()&masks[0] != masks[0] || !a.ObjectType.IsZero() || !a.InheritedObjectType.IsZero() || !p.holds(a.SID) {
+			continue
 		}
+		here = here || !a.Flags.Has(secdesc.InheritOnly)
+		below = below || a.Flags.Has(secdesc.ContainerInherit) && !a.Flags.Has(secdesc.NoPropagateInherit)
 	}
-	return types.False
+	return types.Bool(here && below)
 }
 
 // memberAttribute is the schemaIDGUID of member ([MS-ADA2] 2.43).

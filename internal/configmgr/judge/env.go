@@ -9,6 +9,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/decls"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
@@ -56,10 +57,15 @@ func typeName(t *cel.Type) string {
 // option declares f with the evaluation as an argument that authors do not write.
 func (f *function) option() cel.EnvOption {
 	args := append([]*cel.Type{evaluationType}, f.args...)
-	return cel.Function("@"+f.name, cel.Overload("@"+f.overload(), args, f.out,
+	// The checker knows the types; a guard at run time would look at the elements of
+	// lists and refuse those that are unknown.
+	return cel.Function("@"+f.name, decls.DisableTypeGuards(true), cel.Overload("@"+f.overload(), args, f.out,
 		cel.FunctionBinding(func(args ...ref.Val) ref.Val {
 			ev := args[0].(*evaluation)
 			out := f.call(ev, args[1:])
+			if out == nil {
+				return types.NewErr("%s has no answer", f.name)
+			}
 			ev.saw(f, args[1:], out)
 			return out
 		})))
@@ -262,6 +268,9 @@ func (p provider) FindStructFieldType(name, fieldName string) (*types.FieldType,
 				return nil, fmt.Errorf("%T has no field %s", target, f.name)
 			}
 			out := f.get(x.ev, x.v)
+			if out == nil {
+				return nil, fmt.Errorf("%s has no answer", f.name)
+			}
 			x.ev.saw(seen, []ref.Val{x}, out)
 			return out, nil
 		},

@@ -66,10 +66,8 @@ func (ev *evaluation) ResolveName(name string) (any, bool) {
 	if name == thisVar {
 		return ev, true
 	}
-	for _, v := range ev.w.rules.variables {
-		if v.name == name {
-			return v.get(ev), true
-		}
+	if get, ok := ev.w.rules.variables[name]; ok {
+		return get(ev), true
 	}
 	return nil, false
 }

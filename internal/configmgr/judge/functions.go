@@ -11,6 +11,7 @@ import (
 
 	"github.com/leastwise/leastwise/internal/configmgr"
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // functions lists the functions of conditions.
@@ -158,7 +159,7 @@ func directoryFunctions() []*function {
 		{"resolves", in(principalType), cel.BoolType, needsDirectory, "the same", func(_ *evaluation, a []ref.Val) ref.Val { return resolved(who(a[0])) }},
 		{"tier0", in(principalType), cel.BoolType, needsDirectory, "the principal can gain Tier 0 of the forest, by membership or by control", func(ev *evaluation, a []ref.Val) ref.Val { return ev.w.inTierZero(who(a[0])) }},
 		{"member_of", in(principalType, cel.StringType), cel.BoolType, needsDirectory, "an effective member of the groups of that name in any domain", func(ev *evaluation, a []ref.Val) ref.Val { return ev.w.memberOf(who(a[0]), str(a[1])) }},
-		{"groups_of", in(principalType), textList, needsDirectory, "names of the groups that the account is effectively in, without those that everybody is in but Domain Users", func(ev *evaluation, a []ref.Val) ref.Val { return ev.w.groupsOf(who(a[0])) }},
+		{"groups_of", in(principalType), textList, needsDirectory, "names of the groups that the account is effectively in; of those that everybody is in only Domain Users, and none that policies use for nothing but to deny logon", func(ev *evaluation, a []ref.Val) ref.Val { return ev.w.groupsOf(who(a[0])) }},
 		{"is_group", in(principalType), cel.BoolType, needsDirectory, "a group of the directory", func(ev *evaluation, a []ref.Val) ref.Val {
 			p := who(a[0])
 			if u := p.known(); u != nil {
@@ -172,7 +173,7 @@ func directoryFunctions() []*function {
 		{"ad_right", in(principalType, cel.StringType, cel.StringType), cel.BoolType, needsDirectory, "effective right on an object: read, write (any) or full-control", func(ev *evaluation, a []ref.Val) ref.Val {
 			return ev.w.adRight(who(a[0]), locationDN(str(a[1])), str(a[2]))
 		}},
-		{"ad_right_inherits", in(principalType, cel.StringType, cel.StringType), cel.BoolType, needsDirectory, "an entry gives the right on the object and everything below it", func(ev *evaluation, a []ref.Val) ref.Val {
+		{"ad_right_inherits", in(principalType, cel.StringType, cel.StringType), cel.BoolType, needsDirectory, "an entry gives full control in a scope: this-and-all-descendants", func(ev *evaluation, a []ref.Val) ref.Val {
 			return ev.w.adRightInherits(who(a[0]), str(a[1]), str(a[2]))
 		}},
 		{"ad_write_aces", in(principalType), cel.ListType(aceType), needsDirectory, "what explicit entries let the principal and its groups write, in the whole forest; what every account has does not count, nor do denials", func(ev *evaluation, a []ref.Val) ref.Val {
@@ -195,8 +196,8 @@ func directoryFunctions() []*function {
 			}
 			return asList(ev.w.writersOf(who(a[0]).id, true))
 		}},
-		{"approved_writers", in(principalType), principalList, needsState, "the default administrators of the directory, and whom an exception on group-writer names", func(ev *evaluation, _ []ref.Val) ref.Val {
-			out := ev.w.defaultAdministrators()
+		{"approved_writers", in(principalType), principalList, needsState, "the default administrators of the directory, Account Operators whom every group lets in by default, and whom an exception on group-writer names", func(ev *evaluation, _ []ref.Val) ref.Val {
+			out := append(ev.w.defaultAdministrators(), ev.w.ofSID(accountOperators)) // the default of every group
 			for _, e := range ev.w.doc.Exceptions {
 				if e.Topic == "group-writer" && !e.Expires.Before(ev.w.now) {
 					out = append(out, ev.w.principal(e.Name, nil, ""))
@@ -331,7 +332,7 @@ func (w *world) groupsOf(p *principal) ref.Val {
 		switch {
 		case sid.IsDomainRelative() && rid == 513:
 			out = append(out, types.String("Domain Users"))
-		case w.isCommon(sid):
+		case w.isCommon(sid), w.onlyDenies()[sid]:
 		default:
 			name, _ := w.s.Str(g, forest.SAMAccountName)
 			out = append(out, types.String(name))
@@ -341,6 +342,33 @@ func (w *world) groupsOf(p *principal) ref.Val {
 		gap = w.ldap(w.hidden)
 	}
 	return lst(out, gap)
+}
+
+// onlyDenies are the groups that policies deny logon to, and that give nothing: no
+// policy grants them a right, no entry of the directory lets them write.
+func (w *world) findOnlyDenies() map[secdesc.SID]bool {
+	denied, granted := map[secdesc.SID]bool{}, map[secdesc.SID]bool{}
+	for _, h := range w.allHosts() {
+		if !h.scoped {
+			continue
+		}
+		for _, s := range w.gpo.Result(h.scope).Rights() {
+			for _, p := range s.Principals {
+				if strings.HasPrefix(s.Name, "SeDeny") {
+					denied[p.SID] = true
+				} else {
+					granted[p.SID] = true
+				}
+			}
+		}
+	}
+	for sid := range denied {
+		id := w.s.BySID(sid)
+		if granted[sid] || len(w.perms().writes[sid]) > 0 || id == forest.None || len(w.x.GroupsOf(id)) > 0 {
+			delete(denied, sid)
+		}
+	}
+	return denied
 }
 
 // joinDelegated tells whether p may create computers in each of some containers.
@@ -402,6 +430,19 @@ func accountFunctions() []*function {
 			}
 			return ev.assigned(str(a[0]))
 		}},
+		{"assigned_anywhere", in(cel.StringType), principalList, needsSlots, "who fills a slot on any site of the hierarchy", func(ev *evaluation, a []ref.Val) ref.Val {
+			var out []ref.Val
+			var gap *types.Unknown
+			for _, x := range ev.w.all {
+				if x.Entry == str(a[0]) && x.Removed.IsZero() {
+					out = append(out, x.p)
+				}
+			}
+			for i := range ev.w.doc.Sites {
+				gap = merge(gap, ev.w.slotGap(&ev.w.doc.Sites[i], str(a[0])))
+			}
+			return &list{out, gap}
+		}},
 		{"assigned_on", in(cel.StringType, hostType), principalList, needsSlots, "who fills a slot on a host", func(ev *evaluation, a []ref.Val) ref.Val {
 			var out []ref.Val
 			for _, x := range ev.w.assignments(ev.site, str(a[0])) {
@@ -417,12 +458,10 @@ func accountFunctions() []*function {
 		}},
 		{"former", in(cel.StringType), principalList, needsState, "who filled a slot of the site and does so no longer", func(ev *evaluation, a []ref.Val) ref.Val {
 			var out []ref.Val
-			for _, x := range ev.w.doc.Assignments {
-				if x.Entry == str(a[0]) && !x.Removed.IsZero() && (x.Site == "" || strings.EqualFold(x.Site, ev.site.Code)) {
-					p := ev.w.principal(x.Name, x.SID, localHost(x))
-					if isIn(p, ev.assigned(str(a[0]))) != types.True {
-						out = append(out, p)
-					}
+			for _, x := range ev.w.all {
+				if x.Entry == str(a[0]) && !x.Removed.IsZero() && (x.Site == "" || strings.EqualFold(x.Site, ev.site.Code)) &&
+					isIn(x.p, ev.assigned(str(a[0]))) != types.True {
+					out = append(out, x.p)
 				}
 			}
 			var gap ref.Val
@@ -433,14 +472,14 @@ func accountFunctions() []*function {
 		}},
 		{"removed_at", in(principalType), cel.TimestampType, needsState, "when the account was last taken out of a slot", func(ev *evaluation, a []ref.Val) ref.Val {
 			var last time.Time
-			for _, x := range ev.w.doc.Assignments {
-				if x.Removed.After(last) && ev.w.principal(x.Name, x.SID, localHost(x)).Equal(a[0]) == types.True {
+			for _, x := range ev.w.byAccount[who(a[0])] {
+				if x.Removed.After(last) {
 					last = x.Removed
 				}
 			}
 			return timestamp(last)
 		}},
-		{"purposes", in(principalType), textList, needsSlots, "the slots that the account fills, on any site", func(ev *evaluation, a []ref.Val) ref.Val { return ev.w.purposes(who(a[0])) }},
+		{"purposes", in(principalType), textList, needsSlots, "the slots of single accounts that the account fills, on any site; lists of names do not count", func(ev *evaluation, a []ref.Val) ref.Val { return ev.w.purposes(who(a[0])) }},
 		{"has_exception", in(principalType, cel.StringType), cel.BoolType, needsState, "a deviation of the account is accepted for now", func(ev *evaluation, a []ref.Val) ref.Val {
 			return types.Bool(ev.w.excepted(who(a[0]), str(a[1])))
 		}},
@@ -478,7 +517,7 @@ func (w *world) purposes(p *principal) ref.Val {
 		for i := range w.doc.Sites {
 			s := &w.doc.Sites[i]
 			for _, e := range w.rules.catalogue.Entries {
-				if e.Kind == configmgr.WindowsGroup || absent(s, e) != "" || e.Kind == configmgr.FirmwareAccount {
+				if e.Kind != configmgr.WindowsAccount || absent(s, e) != "" {
 					continue
 				}
 				if g := w.slotGap(s, e.ID); g != nil && !seen[sourcesOf[e.ID][0]] {
@@ -490,8 +529,8 @@ func (w *world) purposes(p *principal) ref.Val {
 		return orUnknown(u, types.True)
 	})
 	var out []string
-	for _, a := range w.doc.Assignments {
-		if a.Entry != "" && a.Removed.IsZero() && w.principal(a.Name, a.SID, localHost(a)).Equal(p) == types.True {
+	for _, a := range w.byAccount[p] {
+		if e := w.entry(a.Entry); e != nil && e.Kind == configmgr.WindowsAccount && a.Removed.IsZero() {
 			out = append(out, a.Entry)
 		}
 	}

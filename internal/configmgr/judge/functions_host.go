@@ -15,10 +15,10 @@ import (
 func rightFunctions() []*function {
 	return []*function{
 		{"user_right", in(principalType, hostType, cel.StringType), cel.BoolType, needsPolicy, "the account holds a privilege or logon right: it is granted and not denied", func(ev *evaluation, a []ref.Val) ref.Val {
-			return ev.w.rightOf("user ", who(a[0]), machine(a[1]), str(a[2]), ev.w.userRight)
+			return ev.w.rightOf(who(a[0]), machine(a[1]), str(a[2]), ev.w.userRight)
 		}},
 		{"deny_right", in(principalType, hostType, cel.StringType), cel.BoolType, needsPolicy, "a logon right is denied to the account by name or through a group, in the host's security policy or by group policy", func(ev *evaluation, a []ref.Val) ref.Val {
-			return ev.w.rightOf("deny ", who(a[0]), machine(a[1]), str(a[2]), ev.w.denyRight)
+			return ev.w.rightOf(who(a[0]), machine(a[1]), str(a[2]), ev.w.denyRight)
 		}},
 		{"user_rights_of", in(groupType), textList, needsPolicy, "the rights that the group's host gives the group by name", func(ev *evaluation, a []ref.Val) ref.Val { return ev.rightsOfGroup(a[0].(record).v.(*group)) }},
 		{"local_admin", in(principalType, hostType), cel.BoolType, needsGroups, "an effective administrator of the host", func(ev *evaluation, a []ref.Val) ref.Val { return ev.w.localAdmin(who(a[0]), machine(a[1])) }},
@@ -47,11 +47,24 @@ func rightFunctions() []*function {
 }
 
 // rightOf keeps the answers about a right on a class of computers with the principal.
-func (w *world) rightOf(kind string, p *principal, h *host, right string, ask func(*principal, *host, string) ref.Val) ref.Val {
+func (w *world) rightOf(p *principal, h *host, right string, ask func(*principal, *host, string) ref.Val) ref.Val {
 	if p.sid.IsZero() && p.host == "" {
 		return p.known()
 	}
-	return w.remember(kind+right+" "+p.sid.String()+p.host+p.name+" "+h.name, func() ref.Val { return ask(p, h, right) })
+	k := rightKey{p, h, right}
+	v, ok := w.rights[k]
+	if !ok {
+		v = ask(p, h, right)
+		w.rights[k] = v
+	}
+	return v
+}
+
+// A rightKey is a question about a right: denials have names of their own.
+type rightKey struct {
+	p     *principal
+	h     *host
+	right string
 }
 
 // rightsOfGroup lists the rights that a host gives a group by name.

@@ -1,12 +1,12 @@
 package judge
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"strings"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types/ref"
 
 	"github.com/leastwise/leastwise/internal/configmgr"
 )
@@ -18,7 +18,7 @@ var ErrInput = errors.New("nothing to judge")
 // safe for concurrent use.
 type Rules struct {
 	catalogue *configmgr.Catalogue
-	variables []variable
+	variables map[string]func(*evaluation) ref.Val
 	controls  []rule
 }
 
@@ -51,7 +51,10 @@ func Compile(c *configmgr.Catalogue) (*Rules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the language of conditions: %w", err)
 	}
-	r := &Rules{catalogue: c, variables: variables()}
+	r := &Rules{catalogue: c, variables: map[string]func(*evaluation) ref.Val{}}
+	for _, v := range variables() {
+		r.variables[v.name] = v.get
+	}
 	var bad []error
 	for _, ctl := range c.Controls() {
 		x := rule{control: ctl}
@@ -166,12 +169,17 @@ func (ev *evaluation) judge(x rule, i instance) (Instance, error) {
 		v, lacks = Unknown, whenLacks
 	}
 	out.Verdict, out.Missing = v, lacks
-	if why := gone(lacks); v == Unknown && why != "" {
+	if why := gone(lacks); v == Unknown && why != "" && i.a != nil {
 		out.Verdict, out.Missing, out.Reason = NotApplicable, nil, why
 		return out, nil
 	}
 	if v != Pass {
 		out.Evidence, out.Offenders = ev.evidence(), ev.offenders
+	}
+	for n := range out.Missing {
+		if m := &out.Missing[n]; m.Collector == "" {
+			m.Collector, m.Tier = "ldap", ev.w.rules.catalogue.Collectors["ldap"].Tier
+		}
 	}
 	if v == Unknown && len(out.Missing) == 0 {
 		out.Missing = []Missing{{Collector: "product-state", Tier: ev.w.rules.catalogue.Collectors["product-state"].Tier, Text: "what it was asked of is not known"}}
@@ -179,15 +187,13 @@ func (ev *evaluation) judge(x rule, i instance) (Instance, error) {
 	return out, nil
 }
 
-// gone says that nothing is missing but the account itself, which does not exist.
+// gone says that nothing can be answered because an account does not exist, or not in
+// Windows: no collector is named for that.
 func gone(lacks []Missing) string {
 	for _, m := range lacks {
-		if !strings.HasSuffix(m.Text, goneText) {
-			return ""
+		if m.Collector == "" {
+			return m.Text
 		}
 	}
-	if len(lacks) == 0 {
-		return ""
-	}
-	return cmp.Or(lacks[0].Text, "") + ": see CMX-04"
+	return ""
 }

@@ -82,11 +82,17 @@ func (p *principal) known() ref.Val {
 	if p.why != nil {
 		return p.why
 	}
-	return p.w.lack(Missing{Collector: "ldap", Text: p.text() + goneText})
+	switch p.host {
+	case "":
+		return p.w.lack(Missing{Text: p.text() + " does not exist in the directory: see CMX-04"})
+	case firmware:
+		return p.w.lack(Missing{Text: p.text() + " is an account of firmware, not of Windows"})
+	}
+	return p.w.lack(Missing{Collector: "host-sam", Class: configmgr.ClassGroups, Scope: p.host, Text: p.text() + " is an account of " + p.host + " itself, which was not read"})
 }
 
-// goneText marks what is missing because the account itself is.
-const goneText = " does not exist in the directory"
+// firmware stands for the host of accounts that only firmware knows.
+const firmware = "firmware"
 
 // short is a name without its domain.
 func short(name string) string {
@@ -210,6 +216,10 @@ func (w *world) findName(p *principal, on string) {
 		w.findSID(p, on)
 		return
 	}
+	if on == firmware {
+		p.host = on
+		return
+	}
 	dom, account := prefix(p.name), short(p.name)
 	if sid, ok := secdesc.WellKnownSIDByName(account); ok && (dom == "" || isAuthority(dom)) {
 		p.sid = sid
@@ -314,18 +324,19 @@ func (w *world) nameOf(sid secdesc.SID) string {
 
 // Identities that a token holds without any group of the directory.
 var (
-	builtinDomain  = secdesc.MustSID("S-1-5-32")
-	administrators = secdesc.MustSID("S-1-5-32-544")
-	localUsers     = secdesc.MustSID("S-1-5-32-545")
-	everyone       = secdesc.MustSID("S-1-1-0")
-	authenticated  = secdesc.MustSID("S-1-5-11")
-	interactive    = secdesc.MustSID("S-1-5-4")
-	network        = secdesc.MustSID("S-1-5-2")
-	systemAccount  = secdesc.MustSID("S-1-5-18")
-	selfIdentity   = secdesc.MustSID("S-1-5-10")
-	preWindows2000 = secdesc.MustSID("S-1-5-32-554")
-	guests         = secdesc.MustSID("S-1-5-32-546")
-	anonymous      = secdesc.MustSID("S-1-5-7")
+	builtinDomain    = secdesc.MustSID("S-1-5-32")
+	administrators   = secdesc.MustSID("S-1-5-32-544")
+	localUsers       = secdesc.MustSID("S-1-5-32-545")
+	everyone         = secdesc.MustSID("S-1-1-0")
+	authenticated    = secdesc.MustSID("S-1-5-11")
+	interactive      = secdesc.MustSID("S-1-5-4")
+	network          = secdesc.MustSID("S-1-5-2")
+	systemAccount    = secdesc.MustSID("S-1-5-18")
+	selfIdentity     = secdesc.MustSID("S-1-5-10")
+	preWindows2000   = secdesc.MustSID("S-1-5-32-554")
+	guests           = secdesc.MustSID("S-1-5-32-546")
+	accountOperators = secdesc.MustSID("S-1-5-32-548")
+	anonymous        = secdesc.MustSID("S-1-5-7")
 )
 
 // holds reports whether a principal's token holds a SID on a host of its forest:

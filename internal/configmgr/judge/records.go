@@ -295,6 +295,12 @@ func assignmentFields() []field {
 	out := []field{
 		{"sid", principalType, "who it is", get(func(ev *evaluation, a *assignment) ref.Val { return a.p })},
 		{"name", cel.StringType, "the name as it is configured", get(func(_ *evaluation, a *assignment) ref.Val { return types.String(a.name) })},
+		{"slot", cel.StringType, "the entry that it fills; empty for a stored account that fills none", get(func(_ *evaluation, a *assignment) ref.Val {
+			if a.entry == nil {
+				return types.String("")
+			}
+			return types.String(a.entry.ID)
+		})},
 		{"type", cel.StringType, "user, computer, group, gmsa, msa, local or firmware", get(func(ev *evaluation, a *assignment) ref.Val { return ev.typeOf(a) })},
 		{"domain", cel.StringType, "DNS name of the account's domain; empty for one that has none", get(func(ev *evaluation, a *assignment) ref.Val { return ev.domainOf(a) })},
 		{"forest", cel.StringType, "DNS name of the root domain of the account's forest", get(func(ev *evaluation, a *assignment) ref.Val { return ev.forestOf(a) })},
@@ -368,8 +374,11 @@ func (w *world) flag(p *principal, bit int64) ref.Val {
 
 // enabled tells whether an account is not disabled; one that does not exist is not.
 func (w *world) enabled(p *principal) ref.Val {
-	if p.gone {
+	switch {
+	case p.gone:
 		return types.False
+	case p.id != forest.None && w.s.IsA(p.id, "group"):
+		return types.True
 	}
 	return not(w.flag(p, 2))
 }
@@ -402,6 +411,9 @@ func (ev *evaluation) expired(p *principal) ref.Val {
 	if u := p.known(); u != nil {
 		return u
 	}
+	if ev.w.s.IsA(p.id, "group") {
+		return types.False
+	}
 	switch t, st := ev.w.s.Time(p.id, forest.AccountExpires); st {
 	case forest.Known:
 		return types.Bool(t.Before(ev.w.now))
@@ -416,6 +428,9 @@ func (ev *evaluation) expired(p *principal) ref.Val {
 func (ev *evaluation) locked(p *principal) ref.Val {
 	if u := p.known(); u != nil {
 		return u
+	}
+	if ev.w.s.IsA(p.id, "group") {
+		return types.False
 	}
 	t, st := ev.w.s.Time(p.id, forest.LockoutTime)
 	switch st {
@@ -450,6 +465,10 @@ func (ev *evaluation) typeOf(a *assignment) ref.Val {
 				return types.String(k.kind)
 			}
 		}
+		if w.s.IsA(a.p.id, "foreignSecurityPrincipal") && !a.p.sid.IsDomainRelative() {
+			return types.String("group") // a well-known identity
+		}
+		return w.ldap("the class of " + w.s.DN(a.p.id) + " does not tell what it is")
 	case a.p.host != "" || a.kind == "local":
 		return types.String("local")
 	case a.kind != "":

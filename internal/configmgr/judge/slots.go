@@ -1,7 +1,6 @@
 package judge
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -51,20 +50,24 @@ type instance struct {
 // assignments lists who fills a slot of a site. What is assigned to the hierarchy as a
 // whole belongs to its top site.
 func (w *world) assignments(s *configmgr.Site, entry string) []*assignment {
+	type place struct {
+		p              *principal
+		host, location string
+	}
 	var out []*assignment
-	seen := map[string]bool{}
-	for _, a := range w.doc.Assignments {
-		if a.Entry != entry || !a.Removed.IsZero() || !w.belongs(a.Site, s) {
-			continue
-		}
-		p := w.principal(a.Name, a.SID, localHost(a))
-		key := fmt.Sprint(p.sid, strings.ToLower(p.name), strings.ToLower(a.Host), strings.ToLower(a.Location))
+	seen := map[place]bool{}
+	list := w.bySlot[slotKey{strings.ToUpper(s.Code), entry}]
+	if w.isTop(s) && s.Code != "" {
+		list = slices.Concat(list, w.bySlot[slotKey{"", entry}])
+	}
+	for _, a := range list {
+		key := place{a.p, strings.ToLower(a.Host), strings.ToLower(a.Location)}
 		if seen[key] {
 			continue
 		}
 		seen[key] = true
 		out = append(out, &assignment{
-			entry: w.entry(entry), site: s, name: a.Name, p: p, kind: a.Kind, host: a.Host, location: a.Location,
+			entry: w.entry(entry), site: s, name: a.Name, p: a.p, kind: a.Kind, host: a.Host, location: a.Location,
 			usage: a.Usage, source: a.Source, firstSeen: a.FirstSeen,
 		})
 	}
@@ -73,19 +76,21 @@ func (w *world) assignments(s *configmgr.Site, entry string) []*assignment {
 
 // localHost is the host whose own account an assignment names.
 func localHost(a configmgr.Assignment) string {
-	if a.Kind == "local" {
+	switch a.Entry {
+	case "amt-provisioning-and-discovery", "amt-remote-admin", "mebx":
+		return firmware
+	}
+	switch a.Kind {
+	case "firmware":
+		return firmware
+	case "local":
 		return a.Host
 	}
 	return ""
 }
 
 func (w *world) entry(id string) *configmgr.Entry {
-	for _, e := range w.rules.catalogue.Entries {
-		if e.ID == id {
-			return e
-		}
-	}
-	return nil
+	return w.rules.catalogue.Entry(id)
 }
 
 // belongs reports whether something of a site code counts for s.
@@ -117,11 +122,9 @@ func (ev *evaluation) assigned(entry string) *list {
 		return v.(*list)
 	}
 	var out []ref.Val
-	for _, a := range w.doc.Assignments {
-		if a.Entry == entry && a.Removed.IsZero() && (a.Site == "" || strings.EqualFold(a.Site, ev.site.Code)) {
-			if p := w.principal(a.Name, a.SID, localHost(a)); !slices.Contains(out, ref.Val(p)) {
-				out = append(out, p)
-			}
+	for _, a := range slices.Concat(w.bySlot[slotKey{strings.ToUpper(ev.site.Code), entry}], w.bySlot[slotKey{"", entry}]) {
+		if !slices.Contains(out, ref.Val(a.p)) {
+			out = append(out, a.p)
 		}
 	}
 	l := &list{out, w.slotGap(ev.site, entry)}
@@ -238,9 +241,9 @@ func (ev *evaluation) storedInstances(c *configmgr.Control) []instance {
 	w, s := ev.w, ev.site
 	var out []instance
 	seen := map[*principal]bool{}
-	for _, a := range w.doc.Assignments {
+	for _, a := range w.all {
 		stored := a.Entry == "" || len(a.Usage) > 0
-		p := w.principal(a.Name, a.SID, localHost(a))
+		p := a.p
 		if !stored || !a.Removed.IsZero() || !w.belongs(a.Site, s) || seen[p] {
 			continue
 		}
@@ -319,16 +322,9 @@ func entryID(c *configmgr.Control) string {
 
 // concerned are the entries of a control: of a cross-cutting one those that name it.
 func (w *world) concerned(c *configmgr.Control) []*configmgr.Entry {
-	if c.Entry != nil {
-		return []*configmgr.Entry{c.Entry}
-	}
-	var out []*configmgr.Entry
-	for _, e := range w.rules.catalogue.Entries {
-		if slices.Contains(e.CrossControls, c.ID) && e.Kind != configmgr.WindowsGroup {
-			out = append(out, e)
-		}
-	}
-	return out
+	return slices.DeleteFunc(w.rules.catalogue.Concerned(c), func(e *configmgr.Entry) bool {
+		return c.Entry == nil && e.Kind == configmgr.WindowsGroup
+	})
 }
 
 // roleOf is the role whose host acts with its computer account where a slot is empty.
@@ -450,7 +446,7 @@ func (ev *evaluation) groups(e *configmgr.Entry) []*group {
 		if groupOf(h.fact, name) == nil || !hasGroup(h.fact, name) {
 			continue
 		}
-		if strings.Contains(namesOf[e.ID], "%s") || w.isSystemOf(h, s) || w.isTop(s) && !w.isSystem(h) {
+		if strings.Contains(namesOf[e.ID], "%s") || w.isSystemOf(h, s) || w.isTop(s) && !w.isSystem(h) && !w.isSource(h) {
 			add(h)
 		}
 	}
@@ -482,6 +478,14 @@ func (w *world) isSystem(h *host) bool {
 		}
 	}
 	return false
+}
+
+// isSource reports whether h is the provider of a hierarchy that is migrated from.
+func (w *world) isSource(h *host) bool {
+	return slices.ContainsFunc(w.doc.Sites, func(s configmgr.Site) bool {
+		name, ok := s.Settings["migration.source_provider"].(string)
+		return ok && w.host(name) == h
+	})
 }
 
 // groupPrincipal is a local group of a host, or of its domain if that is a domain

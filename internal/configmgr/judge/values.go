@@ -19,7 +19,10 @@ type list struct {
 	gap   *types.Unknown // nil: the list is complete
 }
 
-var _ traits.Lister = (*list)(nil)
+var (
+	_ traits.Lister   = (*list)(nil)
+	_ traits.Foldable = (*list)(nil)
+)
 
 // lst makes a list; gap is nil or unknown.
 func lst(known []ref.Val, gap ref.Val) *list {
@@ -45,8 +48,25 @@ func (l *list) Get(i ref.Val) ref.Val {
 	return l.known[n]
 }
 
-// Size counts the known elements; conditions cannot ask for it.
-func (l *list) Size() ref.Val { return types.Int(len(l.known)) }
+// Size counts the known elements and the gap; conditions cannot ask for it.
+func (l *list) Size() ref.Val {
+	if l.gap != nil {
+		return types.Int(len(l.known) + 1)
+	}
+	return types.Int(len(l.known))
+}
+
+// Fold goes over the known elements and then the gap, as macros do.
+func (l *list) Fold(f traits.Folder) {
+	for i, v := range l.known {
+		if !f.FoldEntry(types.Int(i), v) {
+			return
+		}
+	}
+	if l.gap != nil {
+		f.FoldEntry(types.Int(len(l.known)), l.gap)
+	}
+}
 
 // Iterator goes over the known elements and then the gap.
 func (l *list) Iterator() traits.Iterator { return &iterator{l: l} }

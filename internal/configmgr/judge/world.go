@@ -40,11 +40,16 @@ type world struct {
 	perms      func() *permissions
 	tierZero   func() *tierZero
 	classes    func() []*host
+	onlyDenies func() map[secdesc.SID]bool
 	byDNS      func() map[string]forest.ID // computers by lower-case dNSHostName
 	sites      map[string]*configmgr.Site
 	hidden     string // why the snapshot may lack accounts; "" if it does not
 	memo       map[string]ref.Val
 	slots      map[slotKey]ref.Val
+	rights     map[rightKey]ref.Val
+	all        []*assigned                // all assignments, removed ones too
+	bySlot     map[slotKey][]*assigned    // in force, by the site that they name and entry
+	byAccount  map[*principal][]*assigned // all, by principal
 }
 
 type reading struct {
@@ -63,6 +68,7 @@ func newWorld(r *Rules, in Input) *world {
 		domains: in.Snapshot.Domains(), missingIDs: map[Missing]int64{}, readings: map[reading]string{},
 		principals: map[principalKey]*principal{}, named: map[string]secdesc.SID{}, hosts: map[string]*host{},
 		sites: map[string]*configmgr.Site{}, memo: map[string]ref.Val{}, slots: map[slotKey]ref.Val{},
+		rights: map[rightKey]ref.Val{}, bySlot: map[slotKey][]*assigned{}, byAccount: map[*principal][]*assigned{},
 	}
 	if w.x == nil {
 		w.x = reach.New(w.s)
@@ -79,6 +85,7 @@ func newWorld(r *Rules, in Input) *world {
 	w.perms = sync.OnceValue(w.readPermissions)
 	w.tierZero = sync.OnceValue(w.findTierZero)
 	w.classes = sync.OnceValue(w.findClasses)
+	w.onlyDenies = sync.OnceValue(w.findOnlyDenies)
 	w.byDNS = sync.OnceValue(w.indexComputers)
 	w.params = parameters(r.catalogue.Parameters, in.Document.Parameters, in.Parameters)
 	w.hidden = w.findHidden()
@@ -91,6 +98,7 @@ func newWorld(r *Rules, in Input) *world {
 		h := w.host(w.doc.Hosts[i].Name)
 		h.fact = &w.doc.Hosts[i]
 	}
+	w.indexAssignments()
 	return w
 }
 
@@ -169,6 +177,26 @@ func (w *world) indexNames() {
 	}
 }
 
+// An assigned is an assignment of the document with its principal.
+type assigned struct {
+	*configmgr.Assignment
+	p *principal
+}
+
+// indexAssignments resolves the names of all assignments once.
+func (w *world) indexAssignments() {
+	for i := range w.doc.Assignments {
+		a := &w.doc.Assignments[i]
+		x := &assigned{a, w.principal(a.Name, a.SID, localHost(*a))}
+		w.all = append(w.all, x)
+		w.byAccount[x.p] = append(w.byAccount[x.p], x)
+		if a.Removed.IsZero() {
+			k := slotKey{strings.ToUpper(a.Site), a.Entry}
+			w.bySlot[k] = append(w.bySlot[k], x)
+		}
+	}
+}
+
 // collectorOf says who reads a class of facts, where a control does not say otherwise.
 var collectorOf = map[configmgr.Class]string{
 	configmgr.ClassAccounts: "adminservice", configmgr.ClassSiteRoles: "adminservice", configmgr.ClassSites: "adminservice",
@@ -218,7 +246,7 @@ var classText = map[configmgr.Class]string{
 
 // lack makes an unknown value. Equal ones are one.
 func (w *world) lack(m Missing) ref.Val {
-	if m.Tier == "" {
+	if m.Tier == "" && m.Collector != "" {
 		m.Tier = w.rules.catalogue.Collectors[m.Collector].Tier
 	}
 	id, ok := w.missingIDs[m]

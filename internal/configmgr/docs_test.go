@@ -29,7 +29,7 @@ func TestDocsAreCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		if pages[f.Name()] == "" && f.Name() != "corrections.md" {
+		if pages[f.Name()] == "" && f.Name() != "corrections.md" && f.Name() != "language.md" { // the latter is that of judge
 			t.Errorf("%s is not made from the catalogue", f.Name())
 		}
 	}

@@ -119,9 +119,6 @@ func listFunctions() []*function {
 		{"contains", in(cel.StringType, cel.StringType), cel.BoolType, needsNothing, "a text contains another", func(_ *evaluation, a []ref.Val) ref.Val {
 			return types.Bool(strings.Contains(str(a[0]), str(a[1])))
 		}},
-		{"starts_with", in(cel.StringType, cel.StringType), cel.BoolType, needsNothing, "a text starts with another", func(_ *evaluation, a []ref.Val) ref.Val {
-			return types.Bool(strings.HasPrefix(str(a[0]), str(a[1])))
-		}},
 		{"below", in(cel.StringType, cel.StringType), cel.BoolType, needsNothing, "a path is that of a folder named by path(), or below it, wherever the product is installed", func(_ *evaluation, a []ref.Val) ref.Val {
 			return types.Bool(belowPath(str(a[0]), str(a[1])))
 		}},

@@ -46,6 +46,12 @@ func (w *world) testSiteCollect(t *testing.T) {
 	if code, doc, said := run("good", "--pin", fmt.Sprintf("%X", s.Fingerprint)); code != 0 || !strings.Contains(doc, `CONTOSO\\cm-naa`) || !strings.Contains(said, "site P01") || !strings.Contains(said, "not complete: 1 of ") {
 		t.Errorf("exit code %d: %s", code, said)
 	}
+	var table, errs bytes.Buffer
+	args := []string{"configmgr", "slots", "--document", filepath.Join(dir, "good.json"), "--all"}
+	if code := cli.Run(t.Context(), args, cli.Environment{Version: "test", In: strings.NewReader(""), Out: &table, Err: &errs, Now: time.Now}); code != 0 ||
+		!strings.Contains(table.String(), `CONTOSO\cm-push`) {
+		t.Errorf("slots: exit code %d, %s%s", code, errs.String(), table.String())
+	}
 	s.Fail("SMS_SCI_Reserved", standin.Fault{Status: http.StatusForbidden, Body: secret})
 	if code, doc, said := run("partial", "--ca", s.CAFile); code != 0 || !strings.Contains(doc, `"missing": "SMS_SCI_Reserved: the account may not read this (403)`) || !strings.Contains(said, "not read: accounts") || !strings.Contains(said, "not complete: 2 of ") {
 		t.Errorf("exit code %d: %s\n%s", code, said, doc)

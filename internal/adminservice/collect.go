@@ -71,7 +71,7 @@ func Collect(ctx context.Context, c *Client) (*Result, error) {
 		}
 	}
 	for _, o := range outcomes {
-		if err := finish(b, o, sites.of(o.ask, outcomes)); err != nil {
+		if err := finish(b, o, sites.of(o.ask)); err != nil {
 			return nil, err
 		}
 	}
@@ -143,7 +143,7 @@ func finish(b *configmgr.Builder, o outcome, scopes []scope) error {
 	return nil
 }
 
-// A scope is a site, or "" for all of them, and why it is not complete.
+// A scope is a site, or "" for the hierarchy, and why it is not complete.
 type scope struct{ site, missing string }
 
 // A siteRow is what decides whether a provider speaks for a site.
@@ -170,6 +170,9 @@ func (t *siteTable) site(code string) *siteRow {
 // learn takes what rows say of sites.
 func (t *siteTable) learn(ask configmgr.Ask, rows []configmgr.Row) {
 	for _, row := range rows {
+		if to := column(row, "DesSiteCode"); siteCode(to) {
+			t.site(to)
+		}
 		code := column(row, "SiteCode")
 		if !siteCode(code) {
 			continue
@@ -182,6 +185,7 @@ func (t *siteTable) learn(ask configmgr.Ask, rows []configmgr.Row) {
 		for _, name := range []string{"ReportingSiteCode", "ParentSiteCode"} {
 			if p := column(row, name); siteCode(p) {
 				s.parent = p
+				t.site(p)
 			}
 		}
 		s.central = s.central || column(row, "Type") == "4" || column(row, "SiteType") == "4"
@@ -198,40 +202,25 @@ func column(row configmgr.Row, name string) string {
 	return ""
 }
 
-// of returns the scopes of a class.
-func (t *siteTable) of(ask configmgr.Ask, outcomes []outcome) []scope {
+// of returns the scopes of a class: every site that is known, for facts that are a
+// site's own. There may be sites that nobody has named, so that no reading of these
+// facts covers the whole hierarchy.
+func (t *siteTable) of(ask configmgr.Ask) []scope {
 	switch ask.Facts {
 	case configmgr.ClassAccounts, configmgr.ClassSiteRoles, configmgr.ClassComponents:
 	default:
 		return []scope{{}} // data of the whole hierarchy, which every site has
 	}
 	t.site(t.own)
-	var (
-		out   []scope
-		whole = sitesKnown(outcomes)
-	)
+	var out []scope
 	for code, s := range t.sites {
-		if t.speaksFor(code) || s.rows[ask.Facts] {
-			out = append(out, scope{site: code})
-			continue
+		one := scope{site: code}
+		if !t.speaksFor(code) && !s.rows[ask.Facts] {
+			one.missing = fmt.Sprintf("the provider of site %s sent no rows of site %s: ask a provider of that site", t.own, code)
 		}
-		whole = false
-		out = append(out, scope{code, fmt.Sprintf("the provider of site %s sent no rows of site %s: ask a provider of that site", t.own, code)})
-	}
-	if whole {
-		return []scope{{}}
+		out = append(out, one)
 	}
 	return out
-}
-
-// sitesKnown reports whether all sites of the hierarchy are known.
-func sitesKnown(outcomes []outcome) bool {
-	for _, o := range outcomes {
-		if o.ask.Facts == configmgr.ClassSites && o.err == nil {
-			return true
-		}
-	}
-	return false
 }
 
 // speaksFor reports whether the provider's own site is code, its parent's parent, or

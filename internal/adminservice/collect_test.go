@@ -32,7 +32,7 @@ func TestCollect(t *testing.T) {
 	s, c := open(t, Options{PageSize: 2, Progress: func(p Progress) { told = append(told, p) }})
 	r := collect(t, c)
 	d := r.Document
-	if r.Site != (Site{"P01", "Contoso"}) || len(d.Sites) != 1 || d.Sites[0].Build != 9128 || d.Sites[0].Server != "cm1.contoso.test" {
+	if r.Site != (Site{"P01", "Contoso"}) || len(d.Sites) != 2 || d.Sites[0].Build != 9128 || d.Sites[0].Server != "cm1.contoso.test" {
 		t.Errorf("%+v, sites %+v", r.Site, d.Sites)
 	}
 	for entry, want := range map[string]string{

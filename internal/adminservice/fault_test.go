@@ -281,5 +281,13 @@ func TestScopes(t *testing.T) {
 				t.Errorf("provider of %s, accounts of %s: %v %s", own, code, got, why)
 			}
 		}
+		if _, ok := d.Read(configmgr.ClassAccounts, "P03", ""); ok {
+			t.Errorf("provider of %s: accounts of a site that nobody named are known", own)
+		}
+	}
+	s, cl := open(t, Options{}) // its route leads to a site that is not listed
+	s.Set("SMS_Site", table{Rows: []row{{"SiteCode": "P01", "Type": 2}}})
+	if why, ok := collect(t, cl).Document.Read(configmgr.ClassAccounts, "S01", ""); ok || !strings.Contains(why, "ask a provider of that site") {
+		t.Errorf("accounts of the end of a route: %v %s", ok, why)
 	}
 }

@@ -53,7 +53,7 @@ func (w *world) testSiteCollect(t *testing.T) {
 		t.Errorf("slots: exit code %d, %s%s", code, errs.String(), table.String())
 	}
 	s.Fail("SMS_SCI_Reserved", standin.Fault{Status: http.StatusForbidden, Body: secret})
-	if code, doc, said := run("partial", "--ca", s.CAFile); code != 0 || !strings.Contains(doc, `"missing": "SMS_SCI_Reserved: the account may not read this (403)`) || !strings.Contains(said, "not read: accounts") || !strings.Contains(said, "not complete: 2 of ") {
+	if code, doc, said := run("partial", "--ca", s.CAFile); code != 0 || !strings.Contains(doc, `"missing": "SMS_SCI_Reserved: the account may not read this (403)`) || !strings.Contains(said, "not read: accounts") || !strings.Contains(said, "not complete: 3 of ") {
 		t.Errorf("exit code %d: %s\n%s", code, said, doc)
 	}
 	s.Fail("", standin.Fault{Status: http.StatusUnauthorized, Body: secret})

@@ -11,7 +11,7 @@ func (s *AdminService) SmallSite(secret string) {
 	cipher := secret + strings.Repeat("0C0100000B00", 8)
 	planted := prop("GlobalAccount:0", 1, cipher, cipher)
 	s.Set("SMS_Identification", Table{Rows: []Row{{"ThisSiteCode": "P01", "ThisSiteName": "Contoso", "SiteKey": secret}}})
-	s.Set("SMS_Site", Table{Rows: []Row{{"SiteCode": "P01", "SiteName": "Contoso", "Type": 2, "ReportingSiteCode": "", "ServerName": "CM1.contoso.test", "Version": "5.00.9128.1000", "BuildNumber": 9128, "InstallDir": secret}}})
+	s.Set("SMS_Site", Table{Rows: []Row{{"SiteCode": "P01", "SiteName": "Contoso", "Type": 2, "ReportingSiteCode": "", "ServerName": "CM1.contoso.test", "Version": "5.00.9128.1000", "BuildNumber": 9128, "InstallDir": secret}, {"SiteCode": "S01", "SiteName": "Branch", "Type": 1, "ReportingSiteCode": "P01", "ServerName": "BR1.contoso.test", "Version": "5.00.9128.1000", "BuildNumber": 9128}}})
 	s.Set("SMS_SCI_SiteDefinition", Table{Rows: []Row{{
 		"SiteCode": "P01", "SiteName": "Contoso", "SiteType": 2, "ParentSiteCode": "", "SiteServerName": "CM1.contoso.test", "SiteServerDomain": "CONTOSO.TEST",
 		"SQLServerName": "CM1", "SQLDatabaseName": "CM_P01", "ServiceAccountPassword": secret, "ServiceExchangeKey": secret,

@@ -52,7 +52,7 @@ func (w *world) denyRight(p *principal, h *host, right string) ref.Val {
 	if !h.scoped {
 		return h.missingPolicy()
 	}
-	s := w.gpo.Result(h.scope).Right(right)
+	s := w.resultant(h, right)
 	if s.State == gpo.NotDefined {
 		return types.False
 	}
@@ -71,12 +71,30 @@ func (h *host) missingPolicy() ref.Val {
 	return h.w.lack(Missing{Collector: "sysvol", Text: "the policies of " + h.name + " are not known: its computer account is not part of the snapshot"})
 }
 
+// A settingKey names a right in a scope.
+type settingKey struct {
+	scope gpo.ScopeID
+	right string
+}
+
+// resultant is what policy makes of a right on h.
+func (w *world) resultant(h *host, right string) *gpo.Setting {
+	k := settingKey{h.scope, right}
+	s := w.settings[k]
+	if s == nil {
+		found := w.gpo.Result(h.scope).Right(right)
+		s = &found
+		w.settings[k] = s
+	}
+	return s
+}
+
 // policyRight decides by group policy alone; what no policy defines, the host decides.
 func (w *world) policyRight(p *principal, h *host, right string) ref.Val {
 	if !h.scoped {
 		return h.missingPolicy()
 	}
-	s := w.gpo.Result(h.scope).Right(right)
+	s := w.resultant(h, right)
 	if s.State == gpo.NotDefined {
 		scope := h.name
 		if h.class != nil {
@@ -91,7 +109,7 @@ func (w *world) policyRight(p *principal, h *host, right string) ref.Val {
 }
 
 // covered tells whether a resultant right lists p.
-func (w *world) covered(p *principal, h *host, s gpo.Setting) ref.Val {
+func (w *world) covered(p *principal, h *host, s *gpo.Setting) ref.Val {
 	if s.State == gpo.Undecided {
 		return w.lack(Missing{Collector: "sysvol", Text: s.Name + " on " + h.name + ": " + strings.Join(s.Reasons, "; ")})
 	}
@@ -254,6 +272,16 @@ func (h *host) scopeName() string {
 
 // localAdmin tells whether p is an effective administrator of h.
 func (w *world) localAdmin(p *principal, h *host) ref.Val {
+	k := rightKey{p, h, "Administrators"}
+	v, ok := w.rights[k]
+	if !ok {
+		v = w.findLocalAdmin(p, h)
+		w.rights[k] = v
+	}
+	return v
+}
+
+func (w *world) findLocalAdmin(p *principal, h *host) ref.Val {
 	if h.dc {
 		return p.in(administrators)
 	}

@@ -47,6 +47,7 @@ type world struct {
 	memo       map[string]ref.Val
 	slots      map[slotKey]ref.Val
 	rights     map[rightKey]ref.Val
+	settings   map[settingKey]*gpo.Setting
 	all        []*assigned                // all assignments, removed ones too
 	bySlot     map[slotKey][]*assigned    // in force, by the site that they name and entry
 	byAccount  map[*principal][]*assigned // all, by principal
@@ -68,7 +69,7 @@ func newWorld(r *Rules, in Input) *world {
 		domains: in.Snapshot.Domains(), missingIDs: map[Missing]int64{}, readings: map[reading]string{},
 		principals: map[principalKey]*principal{}, named: map[string]secdesc.SID{}, hosts: map[string]*host{},
 		sites: map[string]*configmgr.Site{}, memo: map[string]ref.Val{}, slots: map[slotKey]ref.Val{},
-		rights: map[rightKey]ref.Val{}, bySlot: map[slotKey][]*assigned{}, byAccount: map[*principal][]*assigned{},
+		rights: map[rightKey]ref.Val{}, settings: map[settingKey]*gpo.Setting{}, bySlot: map[slotKey][]*assigned{}, byAccount: map[*principal][]*assigned{},
 	}
 	if w.x == nil {
 		w.x = reach.New(w.s)

@@ -50,11 +50,38 @@ func ReadSite(ctx context.Context, cat *configmgr.Catalogue, files []string, s *
 		}
 		docs = append(docs, d)
 	}
+	if s != nil {
+		// Differences are told by SID, so that one account in two spellings is none.
+		for i, d := range docs {
+			docs[i] = configmgr.ResolveNames(d, s, cat)
+		}
+		docs = append(docs, configmgr.Seen(s, configmgr.Provenance{Source: configmgr.Directory, Collector: "ldap", At: s.Info().Finished}))
+	}
 	doc := configmgr.Merge(docs...)
 	if s != nil {
+		// Once more: a name without domain may get its domain from a site that another
+		// document describes.
 		doc = configmgr.ResolveNames(doc, s, cat)
 	}
-	return &Site{Catalogue: cat, Snapshot: s, Document: doc, Files: files}, nil
+	return &Site{Catalogue: cat, Snapshot: s, Document: doc, Drift: slotDrift(configmgr.Drift(docs...)), Files: files}, nil
+}
+
+func slotDrift(list []configmgr.Difference) []report.SlotDrift {
+	out := make([]report.SlotDrift, 0, len(list))
+	for _, d := range list {
+		out = append(out, report.SlotDrift{Entry: d.Entry, Site: d.Site, Kind: string(d.Kind), Name: d.Name, Text: d.Text})
+	}
+	return out
+}
+
+// InitSlots returns a declared file to fill in, with what s shows of Configuration
+// Manager.
+func InitSlots(s *forest.Snapshot) (string, error) {
+	cat, err := Slots()
+	if err != nil {
+		return "", err
+	}
+	return configmgr.Init(s, cat, configmgr.Provenance{Source: configmgr.Directory, Collector: "ldap", At: s.Info().Finished}), nil
 }
 
 // ReadSlotDocument reads one document: JSON, or YAML that people keep.

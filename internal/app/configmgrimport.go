@@ -12,6 +12,20 @@ import (
 	"github.com/leastwise/leastwise/internal/configmgr"
 )
 
+// UpdateSlots gives a document the history of an earlier one, read from a file: when
+// assignments were first seen, and which have gone.
+func UpdateSlots(ctx context.Context, previous string, d *configmgr.Document, now time.Time) (*configmgr.Document, error) {
+	cat, err := Slots()
+	if err != nil {
+		return nil, err
+	}
+	old, err := ReadSlotDocument(ctx, cat, previous, now)
+	if err != nil {
+		return nil, err
+	}
+	return configmgr.Update(old, d), nil
+}
+
 // ImportSlots makes one document of several files: documents, declared files, and what
 // cmdlets of Configuration Manager wrote. site is the code for rows that do not tell
 // theirs. The notices say what a person should know of the files.

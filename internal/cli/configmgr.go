@@ -33,7 +33,7 @@ func (c *command) configMgrCommand() *cobra.Command {
 func (c *command) configMgrCommands() []func() *cobra.Command {
 	return []func() *cobra.Command{
 		c.slotsCommand, c.slotAssess, c.slotExplain, c.whoIsCommand, c.slotRotate, c.slotProvision,
-		c.siteCollect, c.exportScript, c.slotImport, c.attestCommand,
+		c.slotInit, c.siteCollect, c.exportScript, c.slotImport, c.attestCommand,
 	}
 }
 

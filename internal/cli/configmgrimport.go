@@ -7,10 +7,11 @@ import (
 )
 
 const slotImportExample = `  leastwise configmgr import Get-CMAccount.json Get-CMSiteRole.json --site-code P01 --out p01.json
-  leastwise configmgr import export-P01.json declared.yaml --out p01.json`
+  leastwise configmgr import export-P01.json declared.yaml --out p01.json
+  leastwise configmgr import new.json --previous p01.json --out p01-new.json`
 
 func (c *command) slotImport() *cobra.Command {
-	var site, out string
+	var site, out, previous string
 	cmd := &cobra.Command{
 		Use: "import FILE… --out DOC.json", Short: "Make a document of cmdlet exports and declared files",
 		Long: `Reads what cmdlets of Configuration Manager wrote through ConvertTo-Json or Export-Csv (UTF-8 or
@@ -33,6 +34,11 @@ row and column, and nothing is written.`,
 			if err != nil {
 				return err
 			}
+			if previous != "" {
+				if d, err = app.UpdateSlots(cmd.Context(), previous, d, c.env.Now().UTC()); err != nil {
+					return err
+				}
+			}
 			for _, n := range notices {
 				c.note("note: %s", n)
 			}
@@ -44,6 +50,7 @@ row and column, and nothing is written.`,
 		},
 	}
 	cmd.Flags().StringVar(&site, "site-code", "", "`CODE` of the site, for exports whose rows do not tell it")
+	cmd.Flags().StringVar(&previous, "previous", "", "`FILE` of an earlier import: what it has and the new files no longer have is marked as removed")
 	cmd.Flags().StringVar(&out, "out", "", "`FILE` to write, in JSON (required)")
 	return cmd
 }

@@ -69,54 +69,81 @@ func whoKey(name string, m Member) string {
 
 func (a Assignment) who() string { return whoKey(a.Name, Member{SID: a.SID}) }
 
-// driftPrincipals compares who fills each slot.
-func driftPrincipals(all *Document) []Difference {
-	var names []Source
-	byEntry := map[string][]Assignment{}
+// A roster finds the assignments of a principal to a slot, by source, and remembers
+// which slots each source read.
+type roster struct {
+	sources []Source
+	told    map[Source]*Document
+	named   map[rosterKey][]Assignment
+	filled  map[rosterKey]bool
+}
+
+// rosterKey is a source with a slot and a principal, or with a slot and a site.
+type rosterKey struct {
+	source      Source
+	entry, whom string
+}
+
+func newRoster(all *Document) *roster {
+	r := &roster{told: map[Source]*Document{}, named: map[rosterKey][]Assignment{}, filled: map[rosterKey]bool{}}
+	for _, x := range all.Readings {
+		if r.told[x.Source] == nil {
+			r.told[x.Source] = all.told(x.Source)
+			r.sources = append(r.sources, x.Source)
+		}
+	}
+	slices.Sort(r.sources)
 	for _, a := range all.Assignments {
 		if a.Removed.IsZero() && a.Entry != "" {
-			byEntry[a.Entry] = append(byEntry[a.Entry], a)
+			k := rosterKey{a.Source, a.Entry, a.who()}
+			r.named[k] = append(r.named[k], a)
 		}
 	}
-	told := map[Source]*Document{}
-	for _, r := range all.Readings {
-		if told[r.Source] == nil {
-			told[r.Source] = all.told(r.Source)
-			names = append(names, r.Source)
-		}
+	return r
+}
+
+// reads tells whether a source read a slot as a whole.
+func (r *roster) reads(s Source, entry, site string) bool {
+	k := rosterKey{s, entry, site}
+	ok, known := r.filled[k]
+	if !known {
+		_, ok = r.told[s].Filled(entry, site)
+		r.filled[k] = ok
 	}
-	slices.Sort(names)
+	return ok
+}
+
+// driftPrincipals compares who fills each slot.
+func driftPrincipals(all *Document) []Difference {
+	r := newRoster(all)
 	var out []Difference
-	for _, entry := range sortedKeys(byEntry) {
-		list := byEntry[entry]
-		seen := map[string]bool{}
-		for _, a := range list {
-			key := a.Site + "\x00" + a.who()
-			if seen[key] {
-				continue
-			}
-			seen[key] = true
-			if d, ok := driftOf(a, list, names, told); ok {
-				out = append(out, d)
-			}
+	seen := map[[3]string]bool{}
+	for _, a := range all.Assignments {
+		key := [3]string{a.Entry, a.Site, a.who()}
+		if !a.Removed.IsZero() || a.Entry == "" || seen[key] {
+			continue
+		}
+		seen[key] = true
+		if d, ok := r.drift(a); ok {
+			out = append(out, d)
 		}
 	}
 	return out
 }
 
-// driftOf compares one principal of a slot: who names it, and who read the slot and
-// does not.
-func driftOf(a Assignment, list []Assignment, names []Source, told map[Source]*Document) (Difference, bool) {
+// drift compares one principal of a slot: who names it, and who read the slot and does
+// not.
+func (r *roster) drift(a Assignment) (Difference, bool) {
 	d := Difference{Kind: DriftPrincipal, Entry: a.Entry, Site: a.Site, Host: a.Host, Location: a.Location, Name: a.Name}
 	var yes, no []string
-	for _, s := range names {
-		i := slices.IndexFunc(list, func(b Assignment) bool { return b.Source == s && b.who() == a.who() && sameSite(a.Site, b.Site) })
-		if i >= 0 {
+	for _, s := range r.sources {
+		list := r.named[rosterKey{s, a.Entry, a.who()}]
+		if i := slices.IndexFunc(list, func(b Assignment) bool { return sameSite(a.Site, b.Site) }); i >= 0 {
 			d.Says = append(d.Says, Saying{Source: s, Value: list[i].Name})
 			yes = append(yes, string(s))
 			continue
 		}
-		if _, ok := told[s].Filled(a.Entry, a.Site); ok {
+		if r.reads(s, a.Entry, a.Site) {
 			d.Says = append(d.Says, Saying{Source: s, Value: notNamed})
 			no = append(no, string(s))
 		}

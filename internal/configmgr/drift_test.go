@@ -1,6 +1,7 @@
 package configmgr
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -121,5 +122,26 @@ func TestUpdateDropsWhatIsGone(t *testing.T) {
 	}
 	if len(d.Readings) != len(second.Readings) {
 		t.Errorf("%d readings after an update with the same classes, want %d", len(d.Readings), len(second.Readings))
+	}
+}
+
+// Two sources with many package access lists: comparing them takes no time that grows
+// with the square of their number.
+func TestDriftOfManyAssignments(t *testing.T) {
+	many := func(source Source, from int) *Document {
+		b := NewBuilder(Provenance{Source: source, Collector: "cmdlet", At: readAt})
+		for i := range 30_000 {
+			name := "CONTOSO\\pkg-" + strconv.Itoa(from+i)
+			if err := b.Add(smsAccess, Row{"PackageID": "PS1" + strconv.Itoa(i), "UserName": name, "Access": "101"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Done(smsAccess, "", "", ""); err != nil {
+			t.Fatal(err)
+		}
+		return b.Document()
+	}
+	if got := len(Drift(many(Imported, 0), many(Collected, 10))); got != 20 {
+		t.Errorf("%d differences, want 20", got)
 	}
 }

@@ -168,13 +168,13 @@ func (b *Builder) addPackage(row Row) error {
 }
 
 func (b *Builder) packageOf(id string) *Package {
-	for i := range b.doc.Packages {
-		if b.doc.Packages[i].ID == id {
-			return &b.doc.Packages[i]
-		}
+	i, ok := b.packages[id]
+	if !ok {
+		i = len(b.doc.Packages)
+		b.packages[id] = i
+		b.doc.Packages = append(b.doc.Packages, Package{ID: id})
 	}
-	b.doc.Packages = append(b.doc.Packages, Package{ID: id})
-	return &b.doc.Packages[len(b.doc.Packages)-1]
+	return &b.doc.Packages[i]
 }
 
 func (b *Builder) addAccess(row Row) error {
@@ -256,13 +256,13 @@ func (b *Builder) addSequence(row Row) error {
 }
 
 func (b *Builder) sequence(id string) *Sequence {
-	for i := range b.doc.Sequences {
-		if b.doc.Sequences[i].ID == id {
-			return &b.doc.Sequences[i]
-		}
+	i, ok := b.sequences[id]
+	if !ok {
+		i = len(b.doc.Sequences)
+		b.sequences[id] = i
+		b.doc.Sequences = append(b.doc.Sequences, Sequence{ID: id})
 	}
-	b.doc.Sequences = append(b.doc.Sequences, Sequence{ID: id})
-	return &b.doc.Sequences[len(b.doc.Sequences)-1]
+	return &b.doc.Sequences[i]
 }
 
 // addStep takes a step of a task sequence: which account it names, never more.

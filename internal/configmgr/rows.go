@@ -80,6 +80,8 @@ type Builder struct {
 	proxies []proxyUse
 	forests []SiteForest
 	cut     map[string]bool // classes of which values were cut
+
+	packages, sequences map[string]int // id → index in the document
 }
 
 // reach is how far a class was read.
@@ -87,7 +89,7 @@ type reach struct{ class, scope, part, missing string }
 
 // NewBuilder returns a Builder for rows of one origin.
 func NewBuilder(o Provenance) *Builder {
-	return &Builder{origin: o, sites: map[string]*Site{}, count: map[string]int{}, noted: map[[3]string]int{}, cut: map[string]bool{}}
+	return &Builder{origin: o, sites: map[string]*Site{}, count: map[string]int{}, noted: map[[3]string]int{}, cut: map[string]bool{}, packages: map[string]int{}, sequences: map[string]int{}}
 }
 
 // Add takes rows of a class. It returns ErrClass for a class that is not read and a

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types/ref"
@@ -83,25 +85,50 @@ func (r *Rules) Judge(in Input) (*Assessment, error) {
 	if len(in.Document.Sites) == 0 {
 		return nil, fmt.Errorf("%w: the document names no site", ErrInput)
 	}
-	w := newWorld(r, in)
-	ev := &evaluation{w: w}
-	out := &Assessment{Hierarchy: in.Document.Hierarchy, Made: in.Now, Sites: make([]Site, 0, len(in.Document.Sites))}
-	for i := range in.Document.Sites {
-		s := &in.Document.Sites[i]
-		ev.site = s
-		res := Site{Code: s.Code, Name: s.Name, Release: s.Release, Outcomes: make([]Outcome, 0, len(r.controls))}
-		for _, x := range r.controls {
-			o, err := ev.decide(x)
-			if err != nil {
-				return nil, fmt.Errorf("deciding control %s on site %s: %w", x.control.ID, s.Code, err)
-			}
-			res.Outcomes = append(res.Outcomes, o)
-			res.Summary.add(o)
+	first := newWorld(r, in)
+	out := &Assessment{Hierarchy: in.Document.Hierarchy, Made: in.Now, Sites: make([]Site, len(in.Document.Sites))}
+	errs := make([]error, len(out.Sites))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for n := range min(workers, len(out.Sites)) {
+		w := first
+		if n > 0 {
+			w = first.sibling(in)
 		}
-		out.Sites = append(out.Sites, res)
-		out.Summary.sum(res.Summary)
+		wg.Go(func() {
+			ev := &evaluation{w: w}
+			for i := next.Add(1) - 1; i < int64(len(out.Sites)); i = next.Add(1) - 1 {
+				out.Sites[i], errs[i] = ev.judgeSite(&in.Document.Sites[i])
+			}
+		})
+	}
+	wg.Wait()
+	for _, s := range out.Sites {
+		out.Summary.sum(s.Summary)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	return out, nil
+}
+
+// workers is how many sites are judged at a time.
+const workers = 2
+
+// judgeSite decides every control on one site.
+func (ev *evaluation) judgeSite(s *configmgr.Site) (Site, error) {
+	ev.site = s
+	rules := ev.w.rules.controls
+	res := Site{Code: s.Code, Name: s.Name, Release: s.Release, Outcomes: make([]Outcome, 0, len(rules))}
+	for _, x := range rules {
+		o, err := ev.decide(x)
+		if err != nil {
+			return res, fmt.Errorf("deciding control %s on site %s: %w", x.control.ID, s.Code, err)
+		}
+		res.Outcomes = append(res.Outcomes, o)
+		res.Summary.add(o)
+	}
+	return res, nil
 }
 
 // decide asks one control about everything that it concerns on the site.

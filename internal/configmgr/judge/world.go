@@ -103,6 +103,15 @@ func newWorld(r *Rules, in Input) *world {
 	return w
 }
 
+// sibling is a world of the same input for another goroutine: it shares what was or
+// will be computed of the directory, and keeps its own principals, hosts and answers.
+func (w *world) sibling(in Input) *world {
+	in.Index, in.Policy = w.x, w.gpo
+	x := newWorld(w.rules, in)
+	x.graph, x.tierZero, x.perms, x.byDNS = w.graph, w.tierZero, w.perms, w.byDNS
+	return x
+}
+
 // parameters fills what a document or an input leaves at its zero value.
 func parameters(def configmgr.Parameters, more ...*configmgr.Parameters) configmgr.Parameters {
 	out := def

@@ -29,13 +29,18 @@ func Columns(class string) (columns []string, ok bool) {
 	return a.Columns, ok
 }
 
-func askFor(class string) (Ask, bool) {
-	list := asks()
-	i := slices.IndexFunc(list, func(a Ask) bool { return strings.EqualFold(a.Class, class) })
-	if i < 0 {
-		return Ask{}, false
+// askTable finds what is wanted of a class by its name in lower case. It is not changed.
+var askTable = func() map[string]Ask {
+	m := map[string]Ask{}
+	for _, a := range asks() {
+		m[strings.ToLower(a.Class)] = a
 	}
-	return list[i], true
+	return m
+}()
+
+func askFor(class string) (Ask, bool) {
+	a, ok := askTable[strings.ToLower(class)]
+	return a, ok
 }
 
 // The classes of the SMS Provider that are read.

@@ -51,7 +51,8 @@ func demoSite(t *testing.T) siteKit {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.doc = configmgr.ResolveNames(configmgr.Merge(said), k.snap, k.cat)
+	seen := configmgr.Seen(k.snap, configmgr.Provenance{Source: configmgr.Directory, Collector: "ldap", At: k.now})
+	k.doc = configmgr.ResolveNames(configmgr.Merge(said, seen), k.snap, k.cat)
 	return k
 }
 
@@ -88,6 +89,7 @@ func TestConfigMgrText(t *testing.T) {
 	k := demoSite(t)
 	golden(t, "slots.txt", shown(t, k.slots().Text, report.Screen{}))
 	golden(t, "slots.ansi", shown(t, k.slots().Text, report.Screen{Width: 120, Color: true}))
+	golden(t, "slots.json", written(t, k.slots().JSON))
 	golden(t, "whois.txt", shown(t, k.whoIs("svc-cmnaa").Text, report.Screen{}))
 	golden(t, "slot-entry.txt", shown(t, report.NewSlotEntry(k.cat, k.cat.Entry("network-access")).Text, report.Screen{}))
 }

@@ -24,7 +24,18 @@ type Slots struct {
 	Slots     []SlotRow           `json:"slots"`
 	Stored    []SlotHolder        `json:"stored"` // stored accounts that fill no slot, or one that is not known
 	Drift     []SlotDrift         `json:"drift"`
-	All       bool                `json:"-"` // Text writes also slots that are empty or unknown everywhere
+	Seen      []SlotSighting      `json:"seen"` // what the directory shows besides
+	All       bool                `json:"-"`    // Text writes also slots that are empty or unknown everywhere
+}
+
+// SlotSighting is something of Configuration Manager that the directory shows.
+type SlotSighting struct {
+	Kind   string `json:"kind"`           // site, management-point, publisher, pxe, remote-control
+	Name   string `json:"name,omitempty"` // of the account or host
+	Is     string `json:"is,omitempty"`   // computer, group, user
+	Domain string `json:"domain"`
+	Count  int    `json:"count,omitempty"` // of hosts, if they are not listed
+	Detail string `json:"detail,omitempty"`
 }
 
 // SlotsSite is a site.
@@ -102,7 +113,7 @@ type SlotDrift struct {
 
 // NewSlots puts into words who fills the slots of the sites of d.
 func NewSlots(c *configmgr.Catalogue, d *configmgr.Document, drift []SlotDrift, now time.Time) *Slots {
-	out := &Slots{Version: 1, Hierarchy: d.Hierarchy, Made: now, Sites: slotSites(d), Readings: list(d.Readings), Slots: []SlotRow{}, Stored: []SlotHolder{}, Drift: list(drift)}
+	out := &Slots{Version: 1, Hierarchy: d.Hierarchy, Made: now, Sites: slotSites(d), Readings: list(d.Readings), Slots: []SlotRow{}, Stored: []SlotHolder{}, Drift: list(drift), Seen: []SlotSighting{}}
 	by := map[string][]configmgr.Assignment{}
 	for _, a := range d.Assignments {
 		if a.Removed.IsZero() {
@@ -110,6 +121,9 @@ func NewSlots(c *configmgr.Catalogue, d *configmgr.Document, drift []SlotDrift, 
 		}
 	}
 	out.Stored = holders(by[""])
+	for _, x := range d.Sightings {
+		out.Seen = append(out.Seen, SlotSighting{x.Kind, x.Name, x.Is, x.Domain, x.Count, x.Detail})
+	}
 	for _, e := range c.Entries {
 		row := SlotRow{e.ID, e.Name, string(e.Kind), []SlotCell{}}
 		pattern := groupPattern(e)

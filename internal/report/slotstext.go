@@ -23,8 +23,25 @@ func (s *Slots) Text(w io.Writer, screen Screen) error {
 	g.readings(s.Readings)
 	g.slotTable(s)
 	g.holdersOf("Stored accounts that fill no known slot", s.Stored)
+	g.sightings(s.Seen)
 	g.drift(s.Drift)
 	return g.flush(w, "the slots")
+}
+
+func (p *page) sightings(all []SlotSighting) {
+	if len(all) == 0 {
+		return
+	}
+	p.heading("What the directory shows besides")
+	var rows [][]cellInk
+	for _, x := range all {
+		name := visible(x.Name)
+		if x.Count > 0 {
+			name = plural(x.Count, "computer", "computers")
+		}
+		rows = append(rows, plain(x.Kind, name, x.Is, visible(x.Detail)))
+	}
+	p.grid([]string{"Kind", "Name", "Is", "What"}, rows)
 }
 
 // hierarchyName is how a hierarchy is called: by its name, or by its sites.

@@ -256,7 +256,7 @@ func (b *Builder) addRole(row Row) error {
 
 // addRoleAccount assigns the account of a role.
 func (b *Builder) addRoleAccount(row Row, a Assignment) {
-	property := ""
+	var property string
 	switch row.text("RoleName") {
 	case roleSiteSystem:
 		b.addProxy(row, a, "")

@@ -381,7 +381,7 @@ func (ev *evaluation) hostsOfKind(kind string) ref.Val {
 		var out []ref.Val
 		targeted := slices.ContainsFunc(w.doc.Hosts, func(h configmgr.Host) bool { return h.Targeted })
 		for _, h := range w.allHosts() {
-			take := false
+			var take bool
 			switch kind {
 			case "all":
 				take = true

@@ -41,6 +41,7 @@ func Merge(docs ...*Document) *Document {
 	out.Readings = distinct(out.Readings)
 	out.Attestations, out.Exceptions = distinct(out.Attestations), distinct(out.Exceptions)
 	out.normalize()
+	out.derive()
 	return out
 }
 

@@ -189,6 +189,9 @@ func (b *Builder) addMigration(row Row) error {
 		return nil
 	}
 	a := Assignment{Site: strings.ToUpper(row.text("DestinationSiteCode")), Location: from}
+	if done, _ := row.truth("IsDecommissioned"); !done && siteCodeForm.MatchString(a.Site) {
+		b.set(a.Site, "migration.active", true)
+	}
 	a.Entry, a.Name = entrySource, row.text("Account")
 	b.assign(smsMigration, "Account", a)
 	a.Entry, a.Name = entrySourceDatabase, row.text("AccountForSql")

@@ -189,6 +189,7 @@ func (b *Builder) Document() *Document {
 		d.Assignments[i].FirstSeen, d.Assignments[i].LastSeen = b.origin.At, b.origin.At
 	}
 	d.normalize()
+	d.derive()
 	return d
 }
 

@@ -106,6 +106,12 @@ func TestResultOverInput(t *testing.T) {
 		"assess, first of several catalogues": func(file string) ([]string, []string) {
 			return []string{"assess", small, "--catalogue", file, "--catalogue", input(none), "--out", file}, nil
 		},
+		"slots, second document": func(file string) ([]string, []string) {
+			return []string{"configmgr", "slots", "--document", small, "--document", file, "--out", file}, nil
+		},
+		"assess, document of Configuration Manager": func(file string) ([]string, []string) {
+			return []string{"assess", small, "--configmgr", file, "--out", file}, nil
+		},
 		"assess, environment": func(file string) ([]string, []string) {
 			return []string{"assess", small, "--out", file}, []string{"LEASTWISE_CATALOGUE=" + file}
 		},

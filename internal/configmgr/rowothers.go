@@ -146,7 +146,12 @@ func operationNames(kind, bits int64) []string {
 	return out
 }
 
+// operationName names a bit of GrantedOperations as rules write it; "" for bits that
+// are not known or that mean different things in different classes.
 func operationName(kind int64, bit int) string {
+	if kind == 1 && bit == 11 {
+		return "ViewCollectedFile"
+	}
 	switch bit {
 	case 0:
 		return "Read"
@@ -154,6 +159,20 @@ func operationName(kind int64, bit int) string {
 		return "Modify"
 	case 2:
 		return "Delete"
+	case 3:
+		return "CopyToDistributionPoint"
+	case 4:
+		return "SetSecurityScope"
+	case 5:
+		return "RemoteControl"
+	case 7:
+		return "ModifyResource"
+	case 9:
+		return "DeleteResource"
+	case 10:
+		return "Create"
+	case 12:
+		return "ReadResource"
 	}
 	return ""
 }

@@ -3,6 +3,7 @@ package configmgr
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -219,5 +220,16 @@ func TestReadingsTellWhatIsMissing(t *testing.T) {
 	}
 	if _, ok := d.Read(ClassSequences, "", PartSequences); !ok {
 		t.Error("the list of task sequences was read")
+	}
+}
+
+func TestOperationsOfRolesHaveNames(t *testing.T) {
+	d, _ := built(t, map[string]string{smsRole: `[{"RoleID":"SMS0003R","RoleName":"Remote Tools Operator","Operations":[{"ObjectTypeID":1,"GrantedOperations":2081},{"ObjectTypeID":31,"GrantedOperations":1073741825}]}]`})
+	got := d.Roles[0].Permissions
+	if want := "[Read RemoteControl ViewCollectedFile]"; fmt.Sprint(got["SMS_Collection"]) != want {
+		t.Errorf("on collections: %v, want %s", got["SMS_Collection"], want)
+	}
+	if want := "[Read bit 30]"; fmt.Sprint(got["type 31"]) != want {
+		t.Errorf("a bit without a name: %v, want %s", got["type 31"], want)
 	}
 }

@@ -280,7 +280,8 @@ func (ev *evaluation) attestation(topic string) *configmgr.Attestation {
 		if a.Topic != topic || a.Site != "" && !strings.EqualFold(a.Site, ev.site.Code) || a.Expires.Before(ev.w.now) {
 			continue
 		}
-		if found == nil || a.Site != "" || a.Made.After(found.Made) && found.Site == "" {
+		// One for the site stands before one for all; of the rest the latest.
+		if found == nil || found.Site == "" && a.Site != "" || (found.Site == "") == (a.Site == "") && a.Made.After(found.Made) {
 			found = a
 		}
 	}

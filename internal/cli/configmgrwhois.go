@@ -69,25 +69,10 @@ func accountQuestion(known *app.Site, name string) (report.WhoIsQuestion, error)
 		if sid := known.Snapshot.SID(id); !sid.IsZero() {
 			q.SID = &sid
 		}
-	case q.SID == nil && !isNamed(known, name):
+	case q.SID == nil && !report.NewWhoIs(q).Named():
 		return q, err
 	}
 	return q, nil
-}
-
-// isNamed says whether a document names an account.
-func isNamed(known *app.Site, name string) bool {
-	for _, a := range known.Document.Assignments {
-		if report.SameAccount(a.Name, name) {
-			return true
-		}
-	}
-	for _, a := range known.Document.Admins {
-		if report.SameAccount(a.Name, name) {
-			return true
-		}
-	}
-	return false
 }
 
 // completeAccounts offers the accounts that documents name.

@@ -70,7 +70,7 @@ type WhoIsSlot struct {
 
 // WhoIsRight is a right outside of the directory.
 type WhoIsRight struct {
-	Kind  string `json:"kind"`  // security role, local group, user right, share, folder, wmi, dcom, database, package, task sequence
+	Kind  string `json:"kind"`  // security role, local group, user right, share, folder, wmi, dcom, database, package, task sequence, site system, service
 	On    string `json:"on"`    // host, database, package, …
 	Right string `json:"right"` // group, constant, permission
 	Via   string `json:"via,omitempty"`
@@ -112,6 +112,8 @@ func NewWhoIs(q WhoIsQuestion) *WhoIs {
 	w.site()
 	w.hosts()
 	w.databases()
+	w.systems()
+	w.sortRights()
 	if q.Snapshot != nil {
 		w.entries()
 	}
@@ -124,6 +126,7 @@ type whoIs struct {
 	WhoIsQuestion
 	out   *WhoIs
 	token map[secdesc.SID]string // groups that it is in, by name
+	maybe []string               // names that may be its: the same user, the domain in another spelling
 }
 
 // identify describes the account in the directory.
@@ -183,7 +186,19 @@ func (w *whoIs) means(name string, sid *secdesc.SID) (via string, ok bool) {
 		via, ok = w.token[*sid]
 		return via, ok
 	}
-	return "", SameAccount(name, w.Name) || w.out.Principal != nil && SameAccount(name, w.out.Principal.Name)
+	ok = SameAccount(name, w.Name) || w.out.Principal != nil && SameAccount(name, w.out.Principal.Name)
+	if !ok && (spelledApart(name, w.Name) || w.out.Principal != nil && spelledApart(name, w.out.Principal.Name)) && !slices.Contains(w.maybe, name) {
+		w.maybe = append(w.maybe, name)
+	}
+	return "", ok
+}
+
+// spelledApart says whether two names may be one account: the same user of a domain that
+// is named once by its NetBIOS and once by its DNS name.
+func spelledApart(a, b string) bool {
+	da, ua := splitAccount(a)
+	db, ub := splitAccount(b)
+	return ua != "" && strings.EqualFold(ua, ub) && da != "" && db != "" && strings.Contains(da, ".") != strings.Contains(db, ".")
 }
 
 // SameAccount compares names as people write them; a name without domain is that of any.
@@ -335,6 +350,71 @@ func (w *whoIs) databases() {
 			w.right("database", d.Name, access(e), e.Name, e.SID)
 		}
 	}
+}
+
+// systems says of which sites the account is the computer of a server, or the account
+// that a service on one runs as.
+func (w *whoIs) systems() {
+	add := func(code, name, role string) {
+		p := w.out.Principal
+		switch {
+		case name == "":
+		case w.isComputer(name):
+			w.addRight(WhoIsRight{"site system", name, role + " of site " + code, ""})
+		case p != nil && p.Class != "computer":
+			for _, spn := range p.SPNs {
+				if strings.EqualFold(hostOfSPN(spn), name) {
+					w.addRight(WhoIsRight{"service", name, spn + ", on a server of site " + code, ""})
+				}
+			}
+		}
+	}
+	for _, s := range w.Document.Sites {
+		database, _, _ := strings.Cut(s.Database, `\`)
+		add(s.Code, s.Server, "site server")
+		add(s.Code, s.Passive, "site server in passive mode")
+		add(s.Code, database, "site database server")
+		for _, x := range s.Systems {
+			add(s.Code, x.Host, orWords(strings.Join(x.Roles, ", "), "site system"))
+		}
+	}
+}
+
+func (w *whoIs) addRight(r WhoIsRight) {
+	if !slices.Contains(w.out.Rights, r) {
+		w.out.Rights = append(w.out.Rights, r)
+	}
+}
+
+// isComputer says whether the account is that of a host, by its DNS name in the
+// directory; where that is not known, by the first label and the sign of computers.
+func (w *whoIs) isComputer(host string) bool {
+	if w.out.Principal != nil {
+		if w.out.Principal.Class != "computer" {
+			return false
+		}
+		if dns, st := w.Snapshot.Str(w.Object, forest.DNSHostName); st == forest.Known && dns != "" {
+			return strings.EqualFold(dns, host)
+		}
+	}
+	_, name := splitAccount(w.Name)
+	if w.out.Principal != nil {
+		_, name = splitAccount(w.out.Principal.Name)
+	}
+	short, isComputer := strings.CutSuffix(name, "$")
+	label, _, _ := strings.Cut(host, ".")
+	return isComputer && strings.EqualFold(short, label)
+}
+
+// hostOfSPN is the host of service/host:port/name.
+func hostOfSPN(spn string) string {
+	_, host, _ := strings.Cut(spn, "/")
+	host, _, _ = strings.Cut(host, "/")
+	host, _, _ = strings.Cut(host, ":")
+	return host
+}
+
+func (w *whoIs) sortRights() {
 	slices.SortStableFunc(w.out.Rights, func(a, b WhoIsRight) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.On, b.On), cmp.Compare(a.Right, b.Right))
 	})
@@ -380,6 +460,9 @@ func (w *whoIs) entries() {
 
 // unknown lists the slots of which nobody knows who fills them.
 func (w *whoIs) unknown() {
+	for _, name := range w.maybe {
+		w.out.Unknown = append(w.out.Unknown, "whether "+name+", which is named, is this account: that takes SIDs, so give a snapshot that holds it")
+	}
 	sites := slotSites(w.Document)
 	for _, s := range sites {
 		var open []string
@@ -424,6 +507,9 @@ func (w *whoIs) answer() {
 	case len(o.Slots) > 0:
 		o.Answer = WhoIsUsed
 		o.Words = fmt.Sprintf("In use: do not disable it before it is replaced. It fills %s at %s.", plural(len(o.Slots), "place", "places"), plural(len(sites), "site", "sites"))
+	case slices.ContainsFunc(o.Rights, func(r WhoIsRight) bool { return r.Kind == "site system" }):
+		o.Answer = WhoIsUsed
+		o.Words = "In use: do not disable it. It is the computer of a server of a site, which works as this account."
 	case len(o.Rights) > 0 || len(o.Stored) > 0:
 		o.Answer = WhoIsUsed
 		o.Words = "It fills no slot that was read, but a site keeps it or gives it rights."
@@ -437,6 +523,11 @@ func (w *whoIs) answer() {
 	if len(o.Former) > 0 {
 		o.Words += " It was used before: clients may still keep its secret."
 	}
+}
+
+// Named says whether a document names the account.
+func (o *WhoIs) Named() bool {
+	return len(o.Slots)+len(o.Former)+len(o.Stored)+len(o.Rights) > 0
 }
 
 // JSON writes the answer as indented JSON.

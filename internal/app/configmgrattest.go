@@ -11,6 +11,9 @@ import (
 // attested finds the topics that conditions ask for.
 var attested = regexp.MustCompile(`attested\('([a-z0-9-]+)'\)`)
 
+// rotating finds the slots of which conditions ask whether a rotation is in progress.
+var rotating = regexp.MustCompile(`rotation_open\('([a-z0-9-]+)'\)`)
+
 // Topics lists the topics of statements that conditions of the catalogue ask for; none
 // if the catalogue cannot be read.
 func Topics() []string {
@@ -20,14 +23,25 @@ func Topics() []string {
 	}
 	var out []string
 	for _, c := range cat.Controls() {
-		for _, m := range attested.FindAllStringSubmatch(c.When+" "+c.Condition, -1) {
-			if !slices.Contains(out, m[1]) {
-				out = append(out, m[1])
+		text := c.When + " " + c.Condition
+		for _, m := range attested.FindAllStringSubmatch(text, -1) {
+			out = append(out, m[1])
+		}
+		for _, m := range rotating.FindAllStringSubmatch(text, -1) {
+			out = append(out, "rotation-open:"+m[1])
+		}
+		// Functions that look at a topic of their own.
+		for function, topic := range map[string]string{
+			"naa_exception(": "network-access-needed", "upgrade_window_open(": "upgrade-window",
+			"replicated(": "replicated", "last_exposure_event(": "no-exposure",
+		} {
+			if strings.Contains(text, function) {
+				out = append(out, topic)
 			}
 		}
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }
 
 // Attest returns d with a statement, which takes the place of an earlier one on the same

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,7 +69,7 @@ func findSlot(cat *configmgr.Catalogue, name string) (*configmgr.Entry, error) {
 	}
 	switch len(found) {
 	case 0:
-		return nil, usagef("see: leastwise configmgr slots", "there is no slot %s", quoted(name))
+		return nil, usagef("name one of: "+slotIDs(cat), "there is no slot %s", quoted(name))
 	case 1:
 		return found[0], nil
 	}
@@ -77,4 +78,13 @@ func findSlot(cat *configmgr.Catalogue, name string) (*configmgr.Entry, error) {
 		ids[i] = e.ID
 	}
 	return nil, usagef("name one of them", "%d slots have %s in their names: %s", len(ids), quoted(name), strings.Join(ids, ", "))
+}
+
+func slotIDs(cat *configmgr.Catalogue) string {
+	ids := make([]string, len(cat.Entries))
+	for i, e := range cat.Entries {
+		ids[i] = e.ID
+	}
+	slices.Sort(ids)
+	return strings.Join(ids, ", ")
 }

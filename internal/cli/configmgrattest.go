@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,6 +104,9 @@ func (c *command) attest(cmd *cobra.Command, a configmgr.Attestation, file strin
 	d = app.Attest(d, a)
 	if err := app.WriteFile(cmd.Context(), file, func(w io.Writer) error { return d.Write(w) }); err != nil {
 		return err
+	}
+	if !slices.Contains(app.Topics(), a.Topic) {
+		c.note("note: no control asks for a statement on %s; controls ask for: %s", quoted(a.Topic), strings.Join(app.Topics(), ", "))
 	}
 	c.note("%s: %s states that %s is %s, until %s", file, a.Owner, a.Topic, map[bool]string{true: "so", false: "not so"}[a.Value], a.Expires.Format(time.DateOnly))
 	return nil

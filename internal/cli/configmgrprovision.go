@@ -9,6 +9,7 @@ import (
 
 	"github.com/leastwise/leastwise/internal/app"
 	"github.com/leastwise/leastwise/internal/configmgr"
+	"github.com/leastwise/leastwise/internal/forest"
 )
 
 const provisionExample = `  leastwise configmgr provision network-access --name svc-cmnaa2 --ou 'OU=Service Accounts,DC=contoso,DC=com' --document site.yaml
@@ -27,8 +28,8 @@ func (c *command) slotProvision() *cobra.Command {
 		Use: "provision SLOT --name ACCOUNT --ou DN", Short: "Plan the least-privileged account of a slot",
 		Long: `Prints what makes the account of a slot with no more than it needs: account and flags, groups,
 logon rights and denials, entries of the directory, shares, database; each with its inverse
-(--undo prints that). Nothing is carried out, and no password is made: the account is disabled
-until somebody sets one. What the plan lacks is listed with the flag that gives it.`,
+(--undo prints that). Nothing is carried out, and no password is made: the script asks
+for one, LDIF leaves the account disabled. What the plan lacks is listed with the flag that gives it.`,
 		Example: provisionExample, Args: args(cobra.ExactArgs(1)), ValidArgsFunction: c.completeSlots,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := c.checkOutput(cmd, &o); err != nil {
@@ -40,6 +41,11 @@ until somebody sets one. What the plan lacks is listed with the flag that gives 
 			known, err := c.site(cmd, &in, false)
 			if err != nil {
 				return err
+			}
+			if !undo {
+				if err := checkNew(known.Snapshot, req); err != nil {
+					return err
+				}
 			}
 			p, err := provision(known, names[0], req)
 			if err != nil {
@@ -119,4 +125,22 @@ func writeProvision(w io.Writer, p *configmgr.Provision, form string, undo bool)
 		}{1, p})
 	}
 	return p.WriteText(w, undo)
+}
+
+// checkNew refuses the name of an account that exists: the plan would make it, and its
+// inverse disables and deletes it.
+func checkNew(s *forest.Snapshot, req configmgr.ProvisionRequest) error {
+	if s == nil {
+		return nil
+	}
+	d, ok := domainOfDN(s, req.OU)
+	if !ok {
+		return nil
+	}
+	for _, id := range s.BySAMAccountName(req.Account) {
+		if in, ok := domainOfDN(s, s.DN(id)); ok && in.DNS == d.DNS {
+			return usagef("name an account that is not there yet; --undo shows how to take a plan back", "%s exists: %s", quoted(req.Account), s.DN(id))
+		}
+	}
+	return nil
 }

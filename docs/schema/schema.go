@@ -8,6 +8,10 @@ import _ "embed" // for the schema files
 var (
 	//go:embed assessment.schema.json
 	assessment string
+	//go:embed configmgr.schema.json
+	configMgr string
+	//go:embed configmgr-output.schema.json
+	configMgrOutput string
 	//go:embed power.schema.json
 	power string
 	//go:embed reach.schema.json
@@ -18,6 +22,14 @@ var (
 
 // Assessment is the JSON Schema (draft 2020-12) of an assessment.
 func Assessment() string { return assessment }
+
+// ConfigMgr is the JSON Schema of documents of Configuration Manager and of the
+// declared files that people keep, which have the same form in YAML.
+func ConfigMgr() string { return configMgr }
+
+// ConfigMgrOutput is the JSON Schema of what the commands below configmgr print: each
+// form is among its definitions under the name of its command.
+func ConfigMgrOutput() string { return configMgrOutput }
 
 // Power is the JSON Schema of who can gain something: the answers of who-can and
 // explain. It refers to that of an assessment for places and ways, as the others do.

@@ -24,6 +24,9 @@ const assessExample = `  # A live domain, as an ordinary user; the report opens 
   # In a pipeline: exit code 1 if anything of severity high or worse fails
   leastwise assess contoso.lws --fail-on high --output sarif --out leastwise.sarif
 
+  # With the groups and accounts of Configuration Manager
+  leastwise assess contoso.lws --configmgr site.yaml --configmgr collected.json --output html --out report.html
+
   # Jump servers may let administrators log on
   leastwise assess contoso.lws --exempt "OU=Jump Servers,DC=contoso,DC=com"`
 
@@ -34,6 +37,7 @@ type assessFlags struct {
 	output
 	snapshot, failOn string
 	evidence         bool
+	documents        []string // of Configuration Manager
 }
 
 func (c *command) assessCommand() *cobra.Command {
@@ -42,7 +46,9 @@ func (c *command) assessCommand() *cobra.Command {
 		Use: "assess [F.lws | --domain D]", Short: "Compare a forest with the least-privilege guide",
 		Long: `Evaluates every control of the catalogue on a live domain or on a file (snapshot,
 LDIF or fixture) and reports what fails, with evidence and fix, what could not be
-decided and why, and what was not readable. A file that holds no head of a domain
+decided and why, and what was not readable. Slots of Configuration Manager are judged with
+it if documents say who fills them, or if a site has published to the directory: then only
+what the directory shows, and the report says so. CSV and SARIF are without them. A file that holds no head of a domain
 gives a report of what is missing, and exit code 3.`,
 		Example: assessExample, Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, files []string) error {
@@ -59,6 +65,7 @@ gives a report of what is missing, and exit code 3.`,
 	addSnapshot(cmd, &f.snapshot)
 	f.add(cmd, "table", "json", "csv", "html", "sarif")
 	addFailOn(cmd, &f.failOn, "a failure is")
+	cmd.Flags().StringArrayVar(&f.documents, "configmgr", nil, "`FILE` that says who fills the slots of Configuration Manager, JSON or YAML (may be repeated; they are merged)")
 	cmd.Flags().BoolVar(&f.evidence, "evidence", false, "table: also list evidence, fix and verification of each finding")
 	return cmd
 }
@@ -87,6 +94,13 @@ func (c *command) assess(cmd *cobra.Command, f *assessFlags) error {
 	if err != nil {
 		return &usageError{err, ""}
 	}
+	cat, err := app.Slots()
+	if err != nil {
+		return err
+	}
+	if err := c.readable(ctx, cat, f.documents); err != nil {
+		return err
+	}
 	defer collectLess()()
 	s, err := c.snapshot(ctx, cfg, f.snapshot)
 	if err != nil {
@@ -96,14 +110,24 @@ func (c *command) assess(cmd *cobra.Command, f *assessFlags) error {
 	if err != nil {
 		return err
 	}
-	err = c.write(ctx, &f.output, func(w io.Writer) error { return c.render(w, a, f) })
+	site, err := app.AssessSite(ctx, cat, f.documents, s, c.env.Now().UTC())
+	if err != nil {
+		return err
+	}
+	if site != nil && (f.form == "csv" || f.form == "sarif") {
+		c.note("%s holds nothing of Configuration Manager: see leastwise configmgr assess", f.form)
+	}
+	err = c.write(ctx, &f.output, func(w io.Writer) error { return c.render(w, a, site, f) })
 	if err != nil {
 		return err
 	}
 	if err := app.CheckDomain(s); err != nil {
 		return err
 	}
-	return failOn(a.Findings, f.failOn, "")
+	if err := failOn(a.Findings, f.failOn, ""); err != nil || site == nil {
+		return err
+	}
+	return failOnSlots(site, f.failOn)
 }
 
 // collectLess lets the heap grow to three times what is in use between garbage
@@ -119,20 +143,20 @@ func collectLess() (undo func()) {
 }
 
 // render writes an assessment in the form that was asked for.
-func (c *command) render(w io.Writer, a *control.Assessment, f *assessFlags) error {
+func (c *command) render(w io.Writer, a *control.Assessment, site *report.ConfigMgr, f *assessFlags) error {
 	switch f.form {
 	case "json":
-		return report.JSON(w, a)
+		return report.JSONWith(w, a, site)
 	case "csv":
 		return report.CSV(w, a)
 	case "sarif":
 		return report.SARIF(w, a)
 	case "html":
-		return report.HTML(w, a)
+		return report.HTMLWith(w, a, site)
 	}
 	screen := c.screen(&f.output)
 	screen.Evidence = f.evidence
-	return report.Text(w, a, screen)
+	return report.TextWith(w, a, site, screen)
 }
 
 // checkSeverity refuses a --fail-on that is no severity; an empty one, too, which

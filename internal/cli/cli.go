@@ -17,8 +17,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/leastwise/leastwise/internal/adminservice"
 	"github.com/leastwise/leastwise/internal/app"
 	"github.com/leastwise/leastwise/internal/bloodhound"
+	"github.com/leastwise/leastwise/internal/configmgr"
 	"github.com/leastwise/leastwise/internal/dc"
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/report"
@@ -161,6 +163,12 @@ func hintOf(err error) string {
 		return u.hint
 	case errors.As(err, &w):
 		return "name another place with --out, or make room there; a file that was there before is unchanged"
+	case errors.Is(err, configmgr.ErrDocument):
+		return "correct the file there; docs/FORMATS.md describes it; nothing of it was used"
+	case errors.Is(err, configmgr.ErrImport):
+		return "export it again, best with the script of: leastwise configmgr export-script; nothing was written"
+	case errors.Is(err, app.ErrNoSite):
+		return "name the site in a document: leastwise configmgr init writes a first one"
 	case errors.Is(err, app.ErrNoDomain):
 		return "export the domain from its root (DC=…) with scope subtree and objectSid, or scan it with collect"
 	case errors.Is(err, app.ErrUnrelated):
@@ -176,7 +184,7 @@ func hintOf(err error) string {
 	case errors.Is(err, app.ErrInput):
 		return "give a snapshot (.lws), LDIF of ldapsearch or ldifde, a SharpHound collection (.zip, .json) or a fixture (.yaml)"
 	}
-	return dc.Hint(err)
+	return adminservice.Hint(err)
 }
 
 // oneLine keeps joined errors on one line.
@@ -253,7 +261,7 @@ func (c *command) root() *cobra.Command {
 	})
 	for _, make := range []func() *cobra.Command{
 		c.collectCommand, c.assessCommand, c.whoCanCommand, c.explainCommand, c.reachCommand, c.zonesCommand, c.whatIfCommand, c.rightsCommand, c.importCommand, c.exportCommand, c.diffCommand,
-		c.controlsCommand, c.configCommand, c.doctorCommand, c.versionCommand,
+		c.controlsCommand, c.configMgrCommand, c.configCommand, c.doctorCommand, c.versionCommand,
 	} {
 		root.AddCommand(make())
 	}

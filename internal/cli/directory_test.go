@@ -50,6 +50,7 @@ func TestDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("race", w.testRace)
+	t.Run("configmgr collect", w.testSiteCollect)
 	for _, group := range []string{"read", "deny", "change", "stop"} {
 		t.Run(group, func(t *testing.T) { w.run(t, group) })
 	}

@@ -81,3 +81,14 @@ func objectsNamed(s *forest.Snapshot, name string) []forest.ID {
 	slices.Sort(found)
 	return slices.Compact(found)
 }
+
+// domainOfDN finds the domain that a distinguished name lies in, the longest that fits.
+func domainOfDN(s *forest.Snapshot, dn string) (forest.Domain, bool) {
+	var found forest.Domain
+	for _, d := range s.Domains() {
+		if strings.HasSuffix(strings.ToLower(","+dn), strings.ToLower(","+d.DN)) && len(d.DN) > len(found.DN) {
+			found = d
+		}
+	}
+	return found, found.DN != ""
+}

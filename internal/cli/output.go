@@ -68,7 +68,10 @@ func (c *command) checkInputs(cmd *cobra.Command, out string) error {
 	config, _ := c.configName()
 	inputs := append(cmd.Flags().Args(), config)
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if f.Name != "out" {
+		switch v, several := f.Value.(pflag.SliceValue); {
+		case several:
+			inputs = append(inputs, v.GetSlice()...)
+		case f.Name != "out":
 			inputs = append(inputs, f.Value.String())
 		}
 	})

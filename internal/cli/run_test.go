@@ -20,6 +20,7 @@ func results(t *testing.T) map[string][]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	site := filepath.Join(filepath.Dir(small), "configmgr", "site.yaml")
 	return map[string][]string{
 		"assess":        {"assess", small},
 		"assess csv":    {"assess", small, "--output", "csv"},
@@ -33,6 +34,12 @@ func results(t *testing.T) map[string][]string {
 		"controls list": {"controls", "list"},
 		"controls show": {"controls", "show", "F-01-empty"},
 		"config show":   {"config", "show", "--output", "json"},
+		"slots":         {"configmgr", "slots", "--document", site},
+		"slot assess":   {"configmgr", "assess", "--document", site, "--snapshot", small},
+		"slot explain":  {"configmgr", "explain", "network-access"},
+		"slot rotate":   {"configmgr", "rotate", "--dry-run", "network-access", "--document", site},
+		"who-is":        {"configmgr", "who-is", "svc-cmnaa", "--document", site},
+		"export-script": {"configmgr", "export-script"},
 		"doctor":        {"doctor", "--server", "127.0.0.2", "--user", "a", "--keytab", small},
 		"version":       {"version"},
 		"help":          {"help", "assess"},
@@ -98,6 +105,12 @@ func TestResultOverInput(t *testing.T) {
 		},
 		"assess, first of several catalogues": func(file string) ([]string, []string) {
 			return []string{"assess", small, "--catalogue", file, "--catalogue", input(none), "--out", file}, nil
+		},
+		"slots, second document": func(file string) ([]string, []string) {
+			return []string{"configmgr", "slots", "--document", small, "--document", file, "--out", file}, nil
+		},
+		"assess, document of Configuration Manager": func(file string) ([]string, []string) {
+			return []string{"assess", small, "--configmgr", file, "--out", file}, nil
 		},
 		"assess, environment": func(file string) ([]string, []string) {
 			return []string{"assess", small, "--out", file}, []string{"LEASTWISE_CATALOGUE=" + file}

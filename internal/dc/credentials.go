@@ -71,6 +71,16 @@ func (c Credentials) Format(f fmt.State, verb rune) {
 // MarshalText writes String, so that JSON and YAML never carry the secret.
 func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
+// in returns the credentials with the realm of domain in the user name, if it names
+// none: the account belongs there, whatever domain it is used in.
+func (c Credentials) in(domain string) Credentials {
+	if c.principal != "" {
+		user, realm := splitPrincipal(c.principal, domain)
+		c.principal = user + "@" + realm
+	}
+	return c
+}
+
 // ccachePath returns the path of the credential cache file that is meant.
 func ccachePath(path string) string {
 	if path == "" {

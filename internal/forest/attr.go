@@ -80,6 +80,13 @@ const (
 	OperatingSystem
 	OperatingSystemVersion
 
+	// What Configuration Manager publishes, and who answers network boots.
+	MsSMSMPName
+	MsSMSSiteCode
+	MsSMSSourceForest
+	MsSMSVersion
+	NetbootServer
+
 	// Groups.
 	GroupType
 	Member
@@ -236,6 +243,11 @@ var attrs = [numAttrs]struct {
 	MsMcsAdmPwdExpirationTime:               {"ms-Mcs-AdmPwdExpirationTime", Integer},
 	OperatingSystem:                         {"operatingSystem", Text},
 	OperatingSystemVersion:                  {"operatingSystemVersion", Text},
+	MsSMSMPName:                             {"mSSMSMPName", Text},
+	MsSMSSiteCode:                           {"mSSMSSiteCode", Text},
+	MsSMSSourceForest:                       {"mSSMSSourceForest", Text},
+	MsSMSVersion:                            {"mSSMSVersion", Text},
+	NetbootServer:                           {"netbootServer", Link},
 	GroupType:                               {"groupType", Integer},
 	Member:                                  {"member", Link},
 	GPCFileSysPath:                          {"gPCFileSysPath", Text},

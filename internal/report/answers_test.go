@@ -89,6 +89,7 @@ func answerSchema(t *testing.T, name string) *jsonschema.Schema {
 	c := jsonschema.NewCompiler()
 	for file, text := range map[string]string{
 		"assessment": schema.Assessment(), "power": schema.Power(), "reach": schema.Reach(), "whatif": schema.WhatIf(),
+		"configmgr-output": schema.ConfigMgrOutput(),
 	} {
 		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
 		if err != nil {

@@ -32,7 +32,10 @@ const (
 // HTML writes the assessment as one page that needs nothing else: no request
 // leaves it, its policy (CSP) admits only the style and script that it carries,
 // and all of it can be read and printed without script.
-func HTML(w io.Writer, a *control.Assessment) error {
+func HTML(w io.Writer, a *control.Assessment) error { return HTMLWith(w, a, nil) }
+
+// HTMLWith is HTML with a section about Configuration Manager, if there is one.
+func HTMLWith(w io.Writer, a *control.Assessment, c *ConfigMgr) error {
 	css, js, err := htmlAssets(a)
 	if err != nil {
 		return fmt.Errorf("reading the parts of the HTML report: %w", err)
@@ -41,11 +44,17 @@ func HTML(w io.Writer, a *control.Assessment) error {
 	if err != nil {
 		return fmt.Errorf("reading the template of the HTML report: %w", err)
 	}
+	if t, err = t.Parse(configMgrHTML); err != nil {
+		return fmt.Errorf("reading the template of Configuration Manager: %w", err)
+	}
 	v := newHTMLView(a)
+	if c != nil {
+		v.ConfigMgr = newConfigMgrView(c)
+	}
 	v.CSS, v.JS = template.CSS(css), template.JS(js)
 	v.CSP = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; img-src data:; base-uri 'none'; form-action 'none'", hash(css), hash(js))
 	var b bytes.Buffer
-	if err := t.Execute(&b, v); err != nil {
+	if err := t.ExecuteTemplate(&b, "report.html", v); err != nil {
 		return fmt.Errorf("filling in the HTML report: %w", err)
 	}
 	if _, err := w.Write(b.Bytes()); err != nil {

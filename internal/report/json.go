@@ -21,9 +21,13 @@ import (
 // a line of its own, because a large forest has very many. Lists that are empty
 // are written as [], never as null. It holds a few hundred elements at a time in
 // memory.
-func JSON(w io.Writer, a *control.Assessment) error {
+func JSON(w io.Writer, a *control.Assessment) error { return JSONWith(w, a, nil) }
+
+// JSONWith is JSON with the assessment of Configuration Manager under configmgr, if
+// there is one.
+func JSONWith(w io.Writer, a *control.Assessment, c *ConfigMgr) error {
 	b := bufio.NewWriterSize(w, 1<<16)
-	if err := writeLines(b, reflect.ValueOf(complete(a)).Elem()); err != nil {
+	if err := writeLines(b, reflect.ValueOf(complete(a)).Elem(), c); err != nil {
 		return fmt.Errorf("writing assessment as JSON: %w", err)
 	}
 	if err := b.Flush(); err != nil {
@@ -32,8 +36,9 @@ func JSON(w io.Writer, a *control.Assessment) error {
 	return nil
 }
 
-// writeLines writes a struct as an object, the elements of its lists one a line.
-func writeLines(w *bufio.Writer, v reflect.Value) error {
+// writeLines writes a struct as an object, the elements of its lists one a line, and c
+// after it if there is one.
+func writeLines(w *bufio.Writer, v reflect.Value, c *ConfigMgr) error {
 	e := lineEncoder{w: w}
 	e.enc = json.NewEncoder(&e.buf)
 	e.enc.SetEscapeHTML(false)
@@ -48,6 +53,11 @@ func writeLines(w *bufio.Writer, v reflect.Value) error {
 			e.value(f)
 			e.enc.SetIndent("", "")
 		}
+	}
+	if c != nil {
+		e.text(",\n  \"configmgr\": ")
+		e.enc.SetIndent("  ", "  ")
+		e.value(reflect.ValueOf(c).Elem())
 	}
 	e.text("\n}\n")
 	return e.err

@@ -176,16 +176,18 @@ func TestJSONFollowsSchema(t *testing.T) {
 
 func compile(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(schema.Assessment()))
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
-	if err := c.AddResource("assessment.json", doc); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{"assessment": schema.Assessment(), "configmgr-output": schema.ConfigMgrOutput()} {
+		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.AddResource(schemaBase+name+".schema.json", doc); err != nil {
+			t.Fatal(err)
+		}
 	}
-	sch, err := c.Compile("assessment.json")
+	sch, err := c.Compile(schemaBase + "assessment.schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}

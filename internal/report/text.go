@@ -13,7 +13,11 @@ import (
 // Text writes the assessment for reading in a terminal: what could not be read,
 // outcomes, pass rate by section, privileged groups, effective control, findings,
 // exceptions.
-func Text(w io.Writer, a *control.Assessment, s Screen) error {
+func Text(w io.Writer, a *control.Assessment, s Screen) error { return TextWith(w, a, nil, s) }
+
+// TextWith is Text with the assessment of Configuration Manager at its end, if there is
+// one.
+func TextWith(w io.Writer, a *control.Assessment, c *ConfigMgr, s Screen) error {
 	p := &page{screen: s}
 	p.assessmentHead(a)
 	p.coverage(a)
@@ -22,6 +26,10 @@ func Text(w io.Writer, a *control.Assessment, s Screen) error {
 	p.controlOverview(a)
 	p.findings(a.Findings)
 	p.exceptions(a)
+	if c != nil {
+		p.b.WriteByte('\n')
+		p.configMgr(c)
+	}
 	return p.flush(w, "assessment")
 }
 

@@ -34,6 +34,7 @@ type htmlView struct {
 	Blocks    []findingBlock
 	Shown     int // findings in Blocks
 	Filters   filterView
+	ConfigMgr *configMgrView // nil if nothing was asked about it
 }
 
 // A filterView lists the values that findings can be filtered by.

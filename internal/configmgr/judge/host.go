@@ -1,0 +1,257 @@
+package judge
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/leastwise/leastwise/internal/configmgr"
+	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/gpo"
+)
+
+// A host is a computer, or a class of computers of which policy makes the same.
+type host struct {
+	w      *world
+	name   string // DNS name, or what the class is in words
+	id     forest.ID
+	class  []forest.ID // of a class: its computers
+	fact   *configmgr.Host
+	scope  gpo.ScopeID
+	scoped bool
+	dc     bool
+	server bool
+	tier0  bool
+	doubt  *types.Unknown // an element of a list that may not belong there
+}
+
+// ConvertToNative refuses.
+func (h *host) ConvertToNative(t reflect.Type) (any, error) {
+	return nil, fmt.Errorf("a host has no native form %s", t)
+}
+
+// ConvertToType refuses.
+func (h *host) ConvertToType(ref.Type) ref.Val { return types.NewErr("facts cannot be converted") }
+
+// Type is host.
+func (h *host) Type() ref.Type { return hostType }
+
+// Value returns h itself.
+func (h *host) Value() any { return h }
+
+// Equal compares computers by name. A class equals nothing but itself.
+func (h *host) Equal(o ref.Val) ref.Val {
+	x, ok := o.(*host)
+	if !ok {
+		return types.False
+	}
+	return types.Bool(strings.EqualFold(h.name, x.name) || h.id != forest.None && h.id == x.id)
+}
+
+// maybe is h as an element that may not belong to its list.
+func (h *host) maybe(u *types.Unknown) *host {
+	x := *h
+	x.doubt = u
+	return &x
+}
+
+// host finds a computer by name.
+func (w *world) host(name string) *host {
+	name = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(name), `\\`), ".")
+	key := strings.ToLower(name)
+	if h := w.hosts[key]; h != nil {
+		return h
+	}
+	h := &host{w: w, name: name, id: forest.None}
+	if id, ok := w.byDNS()[key]; ok {
+		h.id = id
+	} else if first, _, dotted := strings.Cut(name, "."); !dotted {
+		if ids := w.s.BySAMAccountName(first + "$"); len(ids) == 1 {
+			h.id = ids[0]
+		}
+	}
+	if h.id != forest.None {
+		if dns, st := w.s.Str(h.id, forest.DNSHostName); st == forest.Known && !strings.EqualFold(dns, name) {
+			full := w.host(dns)
+			w.hosts[key] = full
+			return full
+		}
+		h.scope, h.scoped = w.gpo.ScopeOf(h.id)
+		h.dc, h.server = w.isDC(h.id), w.isServer(h.id)
+	}
+	w.hosts[key] = h
+	return h
+}
+
+// indexComputers finds computers by DNS name.
+func (w *world) indexComputers() map[string]forest.ID {
+	out := map[string]forest.ID{}
+	for _, id := range w.s.With(forest.DNSHostName) {
+		if v, st := w.s.Str(id, forest.DNSHostName); st == forest.Known && w.s.IsA(id, "computer") {
+			out[strings.ToLower(v)] = id
+		}
+	}
+	return out
+}
+
+func (w *world) isDC(id forest.ID) bool {
+	uac, _ := w.s.Int(id, forest.UserAccountControl)
+	pg, _ := w.s.Int(id, forest.PrimaryGroupID)
+	return uac&(0x2000|0x4000000) != 0 || pg == 516 || pg == 521
+}
+
+func (w *world) isServer(id forest.ID) bool {
+	system, _ := w.s.Str(id, forest.OperatingSystem)
+	return w.isDC(id) || strings.Contains(strings.ToLower(system), "server")
+}
+
+// account is the computer account of h as a principal.
+func (h *host) account() ref.Val {
+	if h.id == forest.None {
+		return h.missing()
+	}
+	return h.w.ofObject(h.id)
+}
+
+// missing says that the computer account is not known.
+func (h *host) missing() ref.Val {
+	if h.w.hidden != "" {
+		return h.w.ldap("the computer account of " + h.name + " was not found, and " + h.w.hidden)
+	}
+	return h.w.ldap("the computer account of " + h.name + " is not part of the snapshot: scan its domain")
+}
+
+// isDCValue tells whether h is a domain controller.
+func (h *host) isDCValue() ref.Val {
+	if h.id == forest.None && h.class == nil {
+		return h.missing()
+	}
+	return h.sure(h.dc)
+}
+
+// sure is a property of h that counts against it; of a host that may not belong to its
+// list, a property that it has is not certain to matter.
+func (h *host) sure(has bool) ref.Val {
+	if has && h.doubt != nil {
+		return h.doubt
+	}
+	return types.Bool(has)
+}
+
+// isTier0 tells whether h belongs to Tier 0: a domain controller, or a computer whose
+// account can gain Tier 0.
+func (h *host) isTier0() ref.Val {
+	switch {
+	case h.class != nil:
+		return h.sure(h.tier0)
+	case h.dc:
+		return h.sure(true)
+	}
+	p, ok := h.account().(*principal)
+	if !ok {
+		return h.missing()
+	}
+	v := h.w.inTierZero(p)
+	if v == types.True {
+		return h.sure(true)
+	}
+	return v
+}
+
+// logonRights are the rights that decide how an account may log on.
+var logonRights = []string{
+	"SeInteractiveLogonRight", "SeNetworkLogonRight", "SeBatchLogonRight", "SeServiceLogonRight", "SeRemoteInteractiveLogonRight",
+	"SeDenyInteractiveLogonRight", "SeDenyNetworkLogonRight", "SeDenyBatchLogonRight", "SeDenyServiceLogonRight", "SeDenyRemoteInteractiveLogonRight",
+}
+
+// findClasses divides the enabled computers by what policy makes of them.
+func (w *world) findClasses() []*host {
+	byKey := map[string]*host{}
+	own := map[forest.ID]bool{}
+	for _, h := range w.hosts {
+		if h.fact != nil && h.id != forest.None {
+			own[h.id] = true
+		}
+	}
+	prints := map[gpo.ScopeID]string{}
+	t := w.tierZero()
+	for sc := range w.gpo.Scopes() {
+		id := gpo.ScopeID(sc)
+		alike := w.gpo.Alike(id)
+		print, ok := prints[alike]
+		if !ok {
+			print = w.fingerprint(alike)
+			prints[alike] = print
+		}
+		for _, c := range w.gpo.Computers(id) {
+			if uac, st := w.s.Int(c, forest.UserAccountControl); st == forest.Known && uac&2 != 0 || own[c] || !w.s.IsA(c, "computer") {
+				continue
+			}
+			dc := w.isDC(c)
+			tier0 := dc || t.reach.Has(c)
+			key := fmt.Sprint(dc, tier0, w.isServer(c), print)
+			h := byKey[key]
+			if h == nil {
+				h = &host{w: w, id: forest.None, scope: alike, scoped: true, dc: dc, server: w.isServer(c), tier0: tier0}
+				byKey[key] = h
+			}
+			h.class = append(h.class, c)
+		}
+	}
+	out := make([]*host, 0, len(byKey))
+	for _, h := range byKey {
+		slices.Sort(h.class)
+		out = append(out, h)
+	}
+	slices.SortFunc(out, func(a, b *host) int { return cmp.Compare(a.class[0], b.class[0]) })
+	for _, h := range out {
+		h.name = w.className(h)
+	}
+	return out
+}
+
+// className puts a class into words: one computer and how many more there are.
+func (w *world) className(h *host) string {
+	name, st := w.s.Str(h.class[0], forest.DNSHostName)
+	if st != forest.Known {
+		name = w.s.Name(h.class[0])
+	}
+	if n := len(h.class) - 1; n > 0 {
+		return fmt.Sprintf("%s and %d more with the same policies", name, n)
+	}
+	return name
+}
+
+// fingerprint is equal for scopes that are alike in logon rights, administrators and
+// what else conditions ask of policy.
+func (w *world) fingerprint(id gpo.ScopeID) string {
+	r := w.gpo.Result(id)
+	var b strings.Builder
+	put := func(s gpo.Setting) {
+		fmt.Fprintf(&b, "%s %d %q %q %d;", s.Name, s.State, s.Value, s.Reasons, len(s.Outcomes))
+		for _, p := range s.Principals {
+			fmt.Fprintf(&b, "%s %s,", p.Raw, p.SID)
+		}
+		for _, o := range s.Outcomes {
+			if s.State == gpo.Undecided {
+				fmt.Fprintf(&b, "%v %v %q,", o.Defined, o.Readable, o.Value)
+			}
+		}
+	}
+	for _, name := range logonRights {
+		put(r.Right(name))
+	}
+	put(r.Registry(profileKey, profileValue))
+	g, ok := r.Group(administrators)
+	fmt.Fprint(&b, ok, g.Exact, g.Problems)
+	for _, m := range g.Members {
+		fmt.Fprintf(&b, "%s %s %d,", m.Raw, m.SID, m.In)
+	}
+	fmt.Fprint(&b, r.Domain.DNS)
+	return b.String()
+}

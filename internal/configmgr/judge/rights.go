@@ -1,0 +1,333 @@
+package judge
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/leastwise/leastwise/internal/configmgr"
+	"github.com/leastwise/leastwise/internal/gpo"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// Where policy says that all users of computers have one roaming profile.
+const (
+	profileKey   = `SOFTWARE\Policies\Microsoft\Windows\System`
+	profileValue = "MachineProfilePath"
+)
+
+// denyOf is the right that takes a logon right away.
+var denyOf = map[string]string{
+	"SeInteractiveLogonRight": "SeDenyInteractiveLogonRight", "SeNetworkLogonRight": "SeDenyNetworkLogonRight",
+	"SeBatchLogonRight": "SeDenyBatchLogonRight", "SeServiceLogonRight": "SeDenyServiceLogonRight",
+	"SeRemoteInteractiveLogonRight": "SeDenyRemoteInteractiveLogonRight",
+}
+
+// userRight decides whether p has a right on h: granted and not denied.
+func (w *world) userRight(p *principal, h *host, right string) ref.Val {
+	grant, deny := w.granted(p, h, right), ref.Val(types.False)
+	if d, ok := denyOf[right]; ok {
+		deny = w.denyRight(p, h, d)
+	}
+	return and(grant, not(deny))
+}
+
+// granted decides whether a right is given to p, whatever is denied.
+func (w *world) granted(p *principal, h *host, right string) ref.Val {
+	if list, ok := w.hostRights(h, right); ok {
+		return w.covers(p, h, list)
+	}
+	return w.policyRight(p, h, right)
+}
+
+// denyRight decides whether h denies p something by name: in its own security policy
+// if that was read, and else by group policy.
+func (w *world) denyRight(p *principal, h *host, right string) ref.Val {
+	if list, ok := w.hostRights(h, right); ok {
+		return w.covers(p, h, list)
+	}
+	if !h.scoped {
+		return h.missingPolicy()
+	}
+	s := w.resultant(h, right)
+	if s.State == gpo.NotDefined {
+		return types.False
+	}
+	return w.covered(p, h, s)
+}
+
+// hostRights returns who holds a right on a host whose security policy was read.
+func (w *world) hostRights(h *host, right string) ([]configmgr.Member, bool) {
+	if h.fact == nil || w.unread(configmgr.ClassUserRights, h.name) != nil {
+		return nil, false
+	}
+	return h.fact.UserRights[right], true
+}
+
+func (h *host) missingPolicy() ref.Val {
+	return h.w.lack(Missing{Collector: "sysvol", Text: "the policies of " + h.name + " are not known: its computer account is not part of the snapshot"})
+}
+
+// A settingKey names a right in a scope.
+type settingKey struct {
+	scope gpo.ScopeID
+	right string
+}
+
+// resultant is what policy makes of a right on h.
+func (w *world) resultant(h *host, right string) *gpo.Setting {
+	k := settingKey{h.scope, right}
+	s := w.settings[k]
+	if s == nil {
+		found := w.gpo.Result(h.scope).Right(right)
+		s = &found
+		w.settings[k] = s
+	}
+	return s
+}
+
+// policyRight decides by group policy alone; what no policy defines, the host decides.
+func (w *world) policyRight(p *principal, h *host, right string) ref.Val {
+	if !h.scoped {
+		return h.missingPolicy()
+	}
+	s := w.resultant(h, right)
+	if s.State == gpo.NotDefined {
+		scope := h.name
+		if h.class != nil {
+			scope = ""
+		}
+		return w.lack(Missing{
+			Collector: "host-lsa", Class: configmgr.ClassUserRights, Scope: scope,
+			Text: "no policy defines " + right + " on " + h.name + ": the hosts' own security policy decides",
+		})
+	}
+	return w.covered(p, h, s)
+}
+
+// covered tells whether a resultant right lists p.
+func (w *world) covered(p *principal, h *host, s *gpo.Setting) ref.Val {
+	if s.State == gpo.Undecided {
+		return w.lack(Missing{Collector: "sysvol", Text: s.Name + " on " + h.name + ": " + strings.Join(s.Reasons, "; ")})
+	}
+	out := ref.Val(types.False)
+	for _, m := range s.Principals {
+		var v ref.Val
+		switch {
+		case m.SID.IsZero() && m.Kind == gpo.HostAccount:
+			v = types.False
+		case m.SID.IsZero():
+			v = types.False
+			if strings.EqualFold(short(m.Raw), short(p.name)) {
+				v = w.lack(Missing{Collector: "sysvol", Text: s.Name + " lists " + m.Raw + ": " + m.Note})
+			}
+		default:
+			v = w.coversSID(p, h, m.SID)
+		}
+		if out = or(out, v); out == types.True {
+			return out
+		}
+	}
+	return out
+}
+
+// covers tells whether a list of a host has p, or a group that it is in.
+func (w *world) covers(p *principal, h *host, list []configmgr.Member) ref.Val {
+	out := ref.Val(types.False)
+	for _, m := range list {
+		q := w.member(m, h.name)
+		v := p.Equal(q)
+		if v != types.True && !q.sid.IsZero() {
+			v = w.coversSID(p, h, q.sid)
+		} else if v != types.True && q.host != "" {
+			v = w.localMember(p, h, short(q.name))
+		}
+		if out = or(out, v); out == types.True {
+			return out
+		}
+	}
+	return out
+}
+
+// localGroupNames are the built-in groups of every host.
+var localGroupNames = map[secdesc.SID]string{
+	administrators: "Administrators", localUsers: "Users", guests: "Guests",
+	secdesc.MustSID("S-1-5-32-547"): "Power Users", secdesc.MustSID("S-1-5-32-551"): "Backup Operators",
+	secdesc.MustSID("S-1-5-32-555"): "Remote Desktop Users", secdesc.MustSID("S-1-5-32-562"): "Distributed COM Users",
+	secdesc.MustSID("S-1-5-32-580"): "Remote Management Users",
+}
+
+// coversSID tells whether p holds sid when it logs on to h.
+func (w *world) coversSID(p *principal, h *host, sid secdesc.SID) ref.Val {
+	switch {
+	case sid == everyone || sid == authenticated || sid == interactive || sid == network:
+		return types.True
+	case sid == administrators:
+		return w.localAdmin(p, h)
+	case sid == localUsers:
+		return types.True // Authenticated Users and Domain Users are in it by default
+	case sid.Domain() == builtinDomain && h.dc:
+		return p.in(sid)
+	case sid.Domain() == builtinDomain:
+		name, ok := localGroupNames[sid]
+		if !ok {
+			return types.False // groups of operators exist on domain controllers only
+		}
+		return w.localMember(p, h, name)
+	case !sid.IsDomainRelative():
+		return types.False // services, local accounts
+	}
+	return p.in(sid)
+}
+
+// localMember tells whether p is in a local group of h, by what was read of it or else
+// by policy.
+func (w *world) localMember(p *principal, h *host, name string) ref.Val {
+	if h.fact != nil && w.unread(configmgr.ClassGroups, h.name) == nil {
+		return w.among(p, h, groupOf(h.fact, name))
+	}
+	if h.fact != nil {
+		if w.among(p, h, groupOf(h.fact, name)) == types.True {
+			return types.True
+		}
+	}
+	return w.policyMember(p, h, name)
+}
+
+// groupOf returns the members of a group of a host, whatever the case of its name.
+func groupOf(h *configmgr.Host, name string) []configmgr.Member {
+	for n, m := range h.Groups {
+		if strings.EqualFold(short(n), name) {
+			return m
+		}
+	}
+	return nil
+}
+
+// among tells whether p is one of a local group's members, or in one.
+func (w *world) among(p *principal, h *host, list []configmgr.Member) ref.Val {
+	out := ref.Val(types.False)
+	for _, m := range list {
+		q := w.member(m, h.name)
+		v := p.Equal(q)
+		if v != types.True && !q.sid.IsZero() && !isLocalGroupSID(q.sid) {
+			v = p.in(q.sid)
+		}
+		if out = or(out, v); out == types.True {
+			return out
+		}
+	}
+	return out
+}
+
+// policyMember tells whether policy puts p into a local group, keeps it out, or leaves
+// that to the host.
+func (w *world) policyMember(p *principal, h *host, name string) ref.Val {
+	unread := w.lack(Missing{
+		Collector: collectorOf[configmgr.ClassGroups], Class: configmgr.ClassGroups, Scope: h.scopeName(),
+		Text: "the local group " + name + " of " + h.name + " was not read",
+	})
+	if !h.scoped {
+		return unread
+	}
+	var sid secdesc.SID
+	for s, n := range localGroupNames {
+		if strings.EqualFold(n, name) {
+			sid = s
+		}
+	}
+	g, ok := w.gpo.Result(h.scope).Group(sid)
+	if sid.IsZero() || !ok {
+		return unread
+	}
+	out := ref.Val(types.False)
+	for _, m := range g.Members {
+		if m.In == gpo.No || m.SID.IsZero() {
+			continue
+		}
+		v := ref.Val(types.Bool(p.holds(m.SID)))
+		if v == types.True && m.In == gpo.Unknown {
+			v = w.lack(Missing{Collector: "sysvol", Text: name + " of " + h.name + ": " + strings.Join(m.Reasons, "; ")})
+		}
+		if out = or(out, v); out == types.True {
+			return out
+		}
+	}
+	if g.Exact != gpo.Yes || len(g.Problems) > 0 {
+		return or(out, unread)
+	}
+	return out
+}
+
+// scopeName is the name of a computer, "" of a class.
+func (h *host) scopeName() string {
+	if h.class != nil {
+		return ""
+	}
+	return h.name
+}
+
+// localAdmin tells whether p is an effective administrator of h.
+func (w *world) localAdmin(p *principal, h *host) ref.Val {
+	k := rightKey{p, h, "Administrators"}
+	v, ok := w.rights[k]
+	if !ok {
+		v = w.findLocalAdmin(p, h)
+		w.rights[k] = v
+	}
+	return v
+}
+
+func (w *world) findLocalAdmin(p *principal, h *host) ref.Val {
+	if h.dc {
+		return p.in(administrators)
+	}
+	if p.host != "" && h.class == nil && !w.sameHostName(p.host, h) {
+		return types.False // an account of another host
+	}
+	return w.localMember(p, h, "Administrators")
+}
+
+func (w *world) sameHostName(name string, h *host) bool {
+	return firstLabel(name) == firstLabel(h.name)
+}
+
+// localAdminHosts lists the computers on which p is an administrator; those of which
+// it is not known are elements that may not belong there.
+func (w *world) localAdminHosts(p *principal) ref.Val {
+	if p.sid.IsZero() && p.host == "" {
+		return p.known()
+	}
+	return w.remember("localAdminHosts "+p.sid.String()+p.host+p.name, func() ref.Val {
+		var out []ref.Val
+		for _, h := range w.allHosts() {
+			switch v := w.localAdmin(p, h).(type) {
+			case types.Bool:
+				if v {
+					out = append(out, h)
+				}
+			case *types.Unknown:
+				out = append(out, h.maybe(v))
+			}
+		}
+		return lst(out, nil)
+	})
+}
+
+// allHosts are the classes of computers and those of which the document tells.
+func (w *world) allHosts() []*host {
+	return append(slices.Clone(w.classes()), w.factHosts()...)
+}
+
+// factHosts are the computers of which the document tells, by name.
+func (w *world) factHosts() []*host {
+	var out []*host
+	for i := range w.doc.Hosts {
+		out = append(out, w.host(w.doc.Hosts[i].Name))
+	}
+	slices.SortFunc(out, func(a, b *host) int { return cmp.Compare(strings.ToLower(a.name), strings.ToLower(b.name)) })
+	return slices.CompactFunc(out, func(a, b *host) bool { return a == b })
+}

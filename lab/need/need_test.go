@@ -52,6 +52,7 @@ var mayDecide = map[string]string{
 	"internal/app/write_test.go":           "symbolic links",
 	"internal/report/browser_test.go":      "a browser, which LEASTWISE_REQUIRE_BROWSER requires",
 	"internal/forest/format_test.go":       "writes a reference file on request",
+	"internal/configmgr/trace_test.go":     "makes hashes of a text that the project does not hold, on request",
 	"internal/forest/fixture/fuzz_test.go": "bounds the work of the fuzzer",
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/leastwise/leastwise/internal/configmgr"
 	"github.com/leastwise/leastwise/internal/configmgr/judge"
 	"github.com/leastwise/leastwise/internal/forest"
-	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/reach"
 	"github.com/leastwise/leastwise/internal/report"
 )
@@ -107,10 +106,9 @@ func ReadSlotDocument(ctx context.Context, cat *configmgr.Catalogue, name string
 
 // Judge decides every control of the catalogue at every site.
 func (s *Site) Judge(now time.Time) (*judge.Assessment, error) {
-	x := reach.New(s.Snapshot)
-	policy := gpo.New(s.Snapshot, x)
+	g := reach.Of(s.Snapshot)
 	a, err := judge.Judge(judge.Input{
-		Snapshot: s.Snapshot, Index: x, Policy: policy, Graph: reach.NewGraph(x, policy),
+		Snapshot: s.Snapshot, Index: g.Index(), Policy: g.Policies(), Graph: g,
 		Document: s.Document, Catalogue: s.Catalogue, Now: now,
 	})
 	if err != nil {

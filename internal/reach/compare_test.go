@@ -55,8 +55,9 @@ func TestReachOfWildForests(t *testing.T) {
 
 // In a generated forest the accounts that can gain Tier 0, or one
 // of some groups, are those that the reference finds. The test asks about some
-// accounts; LEASTWISE_WHOLE=1 about all, LEASTWISE_EVERY about one in so many,
-// LEASTWISE_OBJECTS sets the size of the forest.
+// accounts; LEASTWISE_WHOLE=1 about all, LEASTWISE_EVERY about one in so many.
+// LEASTWISE_OBJECTS sets the size of the forest, LEASTWISE_GROUPS how many groups
+// beside Tier 0 are asked about.
 func TestReachOfGeneratedForest(t *testing.T) {
 	objects, whole := number("LEASTWISE_OBJECTS", 4000), os.Getenv("LEASTWISE_WHOLE") == "1"
 	s, _ := forestgen.Control(uint64(number("LEASTWISE_SEED", 1)), objects)
@@ -68,7 +69,7 @@ func TestReachOfGeneratedForest(t *testing.T) {
 	}
 	g := graphOf(s)
 	targets := [][]forest.ID{g.Resolve(reach.TierZero())}
-	for k := range 6 { // and some other objects, which fewer can gain
+	for k := range number("LEASTWISE_GROUPS", 6) { // and some other objects, which fewer can gain
 		id := forest.ID(s.Len() * (2*k + 1) / 12)
 		for !s.IsA(id, "group") {
 			id = (id + 1) % forest.ID(s.Len())

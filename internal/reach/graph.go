@@ -1,8 +1,10 @@
 package reach
 
 import (
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/gpo"
@@ -103,10 +105,32 @@ type edge struct {
 	text     string    // which attribute, policy, …: for people
 }
 
+// Of prepares the answers for s: its memberships, its policies and a graph of both.
+func Of(s *forest.Snapshot) *Graph {
+	x := New(s)
+	g := newGraph(x)
+	var ahead sync.WaitGroup
+	var enough atomic.Bool
+	if runtime.GOMAXPROCS(0) > 1 {
+		ahead.Go(func() { g.compileAhead(&enough) })
+	}
+	g.complete(gpo.New(s, x))
+	enough.Store(true)
+	ahead.Wait()
+	return g
+}
+
 // NewGraph prepares the answers for the snapshot whose memberships are x. What
 // policy does on hosts comes from e, which may be nil: then user rights, local
 // groups and the files of policies play no part.
 func NewGraph(x *Index, e *gpo.Engine) *Graph {
+	g := newGraph(x)
+	g.complete(e)
+	return g
+}
+
+// newGraph returns a graph without edges of structure.
+func newGraph(x *Index) *Graph {
 	s := x.s
 	g := &Graph{
 		s: s, x: x, n: node(s.Len()),
@@ -117,7 +141,6 @@ func NewGraph(x *Index, e *gpo.Engine) *Graph {
 		extra:    map[node][]edge{},
 		outward:  map[node][]edge{},
 		joints:   map[node][]joint{},
-		gpo:      e,
 		stamp:    map[forest.ID]forest.ID{},
 		files:    map[forest.ID][]fileGrants{},
 		linkedAt: map[forest.ID]linkedList{},
@@ -132,8 +155,13 @@ func NewGraph(x *Index, e *gpo.Engine) *Graph {
 	g.blockOwner = blocksOwner(s)
 	g.classify()
 	g.share()
-	g.structure()
 	return g
+}
+
+// complete adds the edges of structure, and what e says of policy.
+func (g *Graph) complete(e *gpo.Engine) {
+	g.gpo = e
+	g.structure()
 }
 
 // Snapshot returns the snapshot that g answers for; of a view, with its changes.
@@ -249,6 +277,17 @@ func (g *Graph) grantsAt(i uint32) *grants {
 		h.g.protected = d.Control.Has(secdesc.DACLProtected)
 	})
 	return h.g
+}
+
+// compileAhead makes the grants that a wide search will ask for, beside whatever else
+// is done, until it is enough.
+func (g *Graph) compileAhead(enough *atomic.Bool) {
+	for i := range g.shared {
+		if enough.Load() {
+			return
+		}
+		g.grantsAt(uint32(i))
+	}
 }
 
 // isTrustedOwner reports whether sid stays an owner with rights where

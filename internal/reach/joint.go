@@ -137,13 +137,18 @@ func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 			deny = append(deny[:len(deny):len(deny)], denials(p.grant.deny, p.leg.dom)...)
 		}
 	}
-	all := deny // of the account itself, before it is given anything
+	all := deny     // of the account itself, before it is given anything
+	sifted := false // nothing of deny stops those in accounts
 	for i, p := range chosen {
 		if p.grant.who == secdesc.Everyone { // nobody needs to be made a member
 			accounts[i] = q.sol.g.accounts()
 			if p.self {
 				all = append(all[:len(all):len(all)], denials(p.grant.deny, p.leg.dom)...)
 			}
+			continue
+		}
+		if seen, ok := q.sol.passed[passedKey{p.grant, p.leg.dom}]; ok && len(chosen) == 1 && len(deny) == len(p.grant.deny) && !p.self {
+			accounts[i], groups[i], sifted = seen.accounts, seen.groups, true
 			continue
 		}
 		accounts[i], groups[i] = q.sol.holding(p.grant.who, p.leg.dom)
@@ -166,7 +171,7 @@ func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 		clear(groups)
 	}
 	note := func(given int) {
-		if demands := q.sol.demands(j, given, accounts, groups, all); len(demands) > 0 {
+		if demands := q.sol.demands(j, given, accounts, groups, all, sifted); len(demands) > 0 {
 			t.meetings = append(t.meetings, meeting{st: st, chosen: proof, all: demands})
 		}
 	}
@@ -190,6 +195,7 @@ func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 		if q.sol.possible {
 			st.cond = max(st.cond, ifCondition) // perhaps of an entry by which they add themselves
 		}
+		sifted = false
 		note(0)
 	}
 }
@@ -250,8 +256,9 @@ func (q *search) selfGiven(t *task, i int, groups []forest.ID, chosen, proof []p
 }
 
 // demands lists what an attacker needs who gives an account the memberships of the
-// legs in the set given; nil if it cannot be.
-func (sol *solver) demands(j *joint, given int, accounts, groups [][]forest.ID, deny []denial) []demand {
+// legs in the set given; nil if it cannot be. With sifted deny stops nobody in
+// accounts.
+func (sol *solver) demands(j *joint, given int, accounts, groups [][]forest.ID, deny []denial, sifted bool) []demand {
 	var out []demand
 	var base []forest.ID
 	first := true
@@ -283,7 +290,10 @@ func (sol *solver) demands(j *joint, given int, accounts, groups [][]forest.ID, 
 			out = append(out, demand{own: sol.g.accounts()})
 		}
 	default:
-		if base = sol.passing(base, deny); len(base) == 0 {
+		if !sifted {
+			base = sol.passing(base, deny)
+		}
+		if len(base) == 0 {
 			return nil
 		}
 		out = append(out, demand{own: base})
@@ -411,9 +421,12 @@ func (g *Graph) passing(ids []forest.ID, deny []denial) []forest.ID {
 	return slices.DeleteFunc(slices.Clone(ids), func(id forest.ID) bool { return g.stopped(id, deny) })
 }
 
+// manyIDs is from how many on it is faster to look at who is denied.
+const manyIDs = 64
+
 // passing returns those of ids, in ID order, that no denial stops.
 func (sol *solver) passing(ids []forest.ID, deny []denial) []forest.ID {
-	if len(ids) < 64 {
+	if len(ids) < manyIDs {
 		return sol.g.passing(ids, deny)
 	}
 	for _, d := range deny {

@@ -112,6 +112,7 @@ type solver struct {
 	order    []*search
 	held     map[heldKey]held
 	both     map[heldKey][]forest.ID // the accounts and groups of held as one list
+	passed   map[passedKey]held      // whom of held nothing stops that stands before a grant
 	ahead    sync.WaitGroup
 	done     atomic.Bool // whoever works ahead can stop
 	finished bool        // everything is found
@@ -124,18 +125,8 @@ type solver struct {
 	trace *trace // if not nil: notes what is found how
 }
 
-// compileAhead makes grants that a wide search will ask for, beside it.
-func (sol *solver) compileAhead() {
-	for i := range sol.g.shared {
-		if sol.done.Load() {
-			return
-		}
-		sol.g.grantsAt(uint32(i))
-	}
-}
-
 func newSolver(g *Graph, possible bool) *solver {
-	return &solver{g: g, possible: possible, searches: map[string]*search{}, held: map[heldKey]held{}, both: map[heldKey][]forest.ID{}}
+	return &solver{g: g, possible: possible, searches: map[string]*search{}, held: map[heldKey]held{}, both: map[heldKey][]forest.ID{}, passed: map[passedKey]held{}}
 }
 
 func (sol *solver) add(goals []node) *search {
@@ -171,6 +162,7 @@ func (sol *solver) until(enough func() bool) {
 		if enough() {
 			return
 		}
+		sol.foresee()
 		for i := 0; i < len(sol.order); i++ {
 			q := sol.order[i]
 			for k := 0; k < len(q.later); k++ {
@@ -183,7 +175,7 @@ func (sol *solver) until(enough func() bool) {
 		progress = progress || sol.attached > attached ||
 			slices.ContainsFunc(sol.order, func(q *search) bool { return q.head < len(q.queue) })
 	}
-	sol.finished, sol.held = true, map[heldKey]held{}
+	sol.finished, sol.held, sol.passed = true, map[heldKey]held{}, map[passedKey]held{}
 }
 
 func (q *search) get(v node) step {
@@ -201,7 +193,7 @@ func (q *search) set(v node, st step) {
 	q.sparse[v] = st
 	if n := int(q.sol.g.n); q.dense == nil && len(q.sparse) > 1024+n/32 {
 		if q.main == nil && runtime.GOMAXPROCS(0) > 1 {
-			q.sol.ahead.Go(q.sol.compileAhead)
+			q.sol.ahead.Go(func() { q.sol.g.compileAhead(&q.sol.done) })
 		}
 		q.dense = make([]step, n)
 		for at, have := range q.sparse {

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/internal/forest"
-	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/reach"
 )
 
@@ -222,11 +221,7 @@ func (a *asked) run(name string) error {
 		return err
 	}
 	lap("load")
-	x := reach.New(s)
-	lap("index")
-	e := gpo.New(s, x)
-	lap("policies")
-	g := reach.NewGraph(x, e)
+	g := reach.Of(s)
 	lap("graph")
 	goals := g.Resolve(reach.TierZero())
 	r := g.WhoCan(goals)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/internal/forest"
-	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/reach"
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
@@ -215,8 +214,7 @@ func whatIfOf(args []string) error {
 	if err != nil {
 		return err
 	}
-	x := reach.New(s)
-	g := reach.NewGraph(x, gpo.New(s, x))
+	g := reach.Of(s)
 	g.WhoCan(g.Resolve(reach.TierZero()))
 	var list []changeTime
 	if err := profiled(*profile, func() error { list, err = changeTimes(s, g); return err }); err != nil {

@@ -6,11 +6,14 @@ import (
 )
 
 // derive fills the settings of sites that follow from other facts of the document, where
-// no source gave them: the accounts of file replication routes, whether there is a
-// migration, and remote tools as far as all client settings agree.
+// no source gave them: that nothing answers network boots where there is no distribution
+// point, the accounts of file replication routes, whether there is a migration, and remote tools as far as all client settings agree.
 func (d *Document) derive() {
 	if len(d.Sites) == 0 {
 		return
+	}
+	for i := range d.Sites {
+		d.deriveBoot(i)
 	}
 	if _, ok := d.Read(ClassRoutes, "", ""); ok {
 		for i := range d.Sites {
@@ -39,6 +42,21 @@ func (d *Document) derive() {
 			}
 		}
 	}
+}
+
+// deriveBoot says of a site without distribution points, all of whose roles were read,
+// that nothing of it answers network boots.
+func (d *Document) deriveBoot(i int) {
+	if _, ok := d.Read(ClassSiteRoles, d.Sites[i].Code, ""); !ok || len(d.Sites[i].Systems) == 0 {
+		return
+	}
+	for _, x := range d.Sites[i].Systems {
+		if slices.Contains(x.Roles, roleDistribution) {
+			return
+		}
+	}
+	d.deriveSetting(i, "pxe.hosts", []string{})
+	d.deriveSetting(i, "pxe.password_hosts", []string{})
 }
 
 // deriveSetting sets a setting that a site does not have yet. The map is copied first,

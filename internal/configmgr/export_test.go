@@ -257,3 +257,20 @@ func FuzzImport(f *testing.F) {
 		}
 	})
 }
+
+// A file without rows is of the cmdlet after which it is named, unless that finds
+// something on every site.
+func TestImportNothing(t *testing.T) {
+	d, _, err := Import([]Export{{Name: "out/Get-CMMigrationSource.json", Data: []byte("[]")}}, imported)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why, ok := d.Read(ClassMigration, "", ""); !ok || len(d.Assignments) > 0 {
+		t.Errorf("migration sources: %v %s", ok, why)
+	}
+	for _, name := range []string{"Get-CMSiteRole.json", "Get-CMSite.json", "migration.json"} {
+		if _, _, err := Import([]Export{{Name: name, Data: []byte("[]")}}, imported); !errors.Is(err, ErrImport) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package configmgr
 
 import (
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -68,7 +69,10 @@ func recognise(x Export, t *table) (known bool, err error) {
 		return true, nil
 	}
 	if len(t.rows) == 0 {
-		return false, &ImportError{File: x.Name, Why: "holds no rows, so that it cannot be told which cmdlet wrote it: name the cmdlet"}
+		if x.Cmdlet = emptyCmdlet(x.Name); x.Cmdlet != "" {
+			return true, t.told(x)
+		}
+		return false, &ImportError{File: x.Name, Why: "holds no rows, so that it cannot be told which cmdlet wrote it: name the file after the cmdlet, such as Get-CMMigrationSource.json"}
 	}
 	if class := classOfRow(t.rows[0]); class != "" {
 		t.class = class
@@ -80,6 +84,18 @@ func recognise(x Export, t *table) (known bool, err error) {
 		return false, &ImportError{File: x.Name, Row: 1, Line: first(t.lines), Why: strange(t.rows[0])}
 	}
 	return false, nil
+}
+
+// emptyCmdlet returns the cmdlet after which a file without rows is named, "" if it is
+// named after none, or after one that finds something on every site.
+func emptyCmdlet(file string) string {
+	name, _, _ := strings.Cut(path.Base(strings.ReplaceAll(file, `\`, "/")), ".")
+	for _, c := range cmdlets() {
+		if strings.EqualFold(c.cmdlet, name) && c.class != smsSite && c.class != sciSite && (c.class != sciSysResUse || c.part != "") {
+			return c.cmdlet
+		}
+	}
+	return ""
 }
 
 func first(list []int) int {

@@ -317,8 +317,13 @@ func productFunctions() []*function {
 			known, gap := elements(ev.w.sequencesUsing(who(a[0])))
 			var out []ref.Val
 			for _, v := range known {
-				for _, n := range v.(record).v.(*configmgr.Sequence).Targets {
+				s := v.(record).v.(*configmgr.Sequence)
+				for _, n := range s.Targets {
 					out = append(out, ev.w.host(n))
+				}
+				if len(s.Targets) == 0 { // no cmdlet that is read lists deployments
+					u, _ := ev.lack(Missing{Collector: "attestation", Class: configmgr.ClassSequences, Text: "to which computers task sequence " + s.ID + " is deployed is not known"}).(*types.Unknown)
+					gap = merge(gap, u)
 				}
 			}
 			return &list{out, gap}

@@ -166,6 +166,13 @@ func (w *world) indexReadings() {
 			w.readings[k] = r.Missing
 		}
 	}
+	// Two cmdlets list task sequences and the accounts of their steps: together they
+	// have read all of them.
+	_, listed := w.doc.Read(configmgr.ClassSequences, "", configmgr.PartSequences)
+	_, opened := w.doc.Read(configmgr.ClassSequences, "", configmgr.PartSteps)
+	if listed && opened {
+		w.readings[reading{configmgr.ClassSequences, ""}] = ""
+	}
 }
 
 // indexNames remembers which SIDs the document gives to names.

@@ -322,3 +322,27 @@ func (l *Lab) dc(n int) samba.Host {
 	}
 	return dcs[n-1]
 }
+
+// Keep remembers the lab as it is now, for Rewind. The lab must be the test's own.
+func (l *Lab) Keep() {
+	l.t.Helper()
+	if l.leash == nil {
+		l.t.Fatal("stopping the hosts of a shared lab: ask for a Fresh one")
+	}
+	if err := l.Lab.Keep(l.t.Context(), l.leash); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// Rewind takes the lab back to what Keep remembered, for t, which may be a subtest. What
+// was loaded since is gone, so that the lab takes another fixture.
+func (l *Lab) Rewind(t testing.TB) *Lab {
+	t.Helper()
+	if l.leash == nil {
+		t.Fatal("taking a shared lab back: ask for a Fresh one")
+	}
+	if err := l.Lab.Rewind(t.Context(), l.leash); err != nil {
+		t.Fatal(err)
+	}
+	return &Lab{Lab: l.Lab, t: t, leash: l.leash}
+}

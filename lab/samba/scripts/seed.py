@@ -74,6 +74,15 @@ def apply(sam, c):
         sam.modify(message(sam, c, ldb.FLAG_MOD_REPLACE), controls=controls)
 
 
+def attribute(c):
+    """The change, or the first of them, adds an attribute to the schema: those in a row
+    need no reloading of the schema in between, which takes a second."""
+    if isinstance(c, list):
+        return bool(c) and attribute(c[0])
+    kinds = [base64.b64decode(v) for v in c.get("attrs", {}).get("objectClass") or []]
+    return c["verb"] == "add" and b"attributeSchema" in kinds
+
+
 def keep(sam, name, password):
     """Samba gives an account a random password when it comes to require a smart
     card, and the lab's own administrator must still be able to log on."""
@@ -101,10 +110,10 @@ def main():
     for name, password in job.get("passwords", {}).items():
         sam.setpassword("(sAMAccountName=%s)" % ldb.binary_encode(name), password)
     sam.transaction_start()
-    for c in job["changes"]:
+    for i, c in enumerate(job["changes"]):
         try:
             apply(sam, c)
-            if job.get("schema"):
+            if job.get("schema") and not (attribute(c) and attribute(job["changes"][i + 1:])):
                 sam.transaction_commit()
                 sam.set_schema_update_now()
                 sam.transaction_start()

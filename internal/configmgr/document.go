@@ -180,7 +180,8 @@ type Role struct {
 
 // A Host is what is known of a computer that has a part in a site.
 type Host struct {
-	Name       string              `json:"name"` // DNS name
+	Name       string              `json:"name"`           // DNS name
+	Site       string              `json:"site,omitempty"` // of a client: the site that it belongs to
 	Groups     map[string][]Member `json:"groups,omitempty"`
 	UserRights map[string][]Member `json:"userRights,omitempty"` // by constant, such as SeInteractiveLogonRight
 	Shares     []ACL               `json:"shares,omitempty"`     // Path is the share's name

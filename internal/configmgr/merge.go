@@ -146,6 +146,7 @@ func mergeRole(to *Role, r Role) {
 }
 
 func mergeHost(to *Host, h Host) {
+	fill(&to.Site, h.Site)
 	to.Groups, to.UserRights = mergeMap(to.Groups, h.Groups), mergeMap(to.UserRights, h.UserRights)
 	to.Shares, to.Folders, to.WMI = firstOf(to.Shares, h.Shares), firstOf(to.Folders, h.Folders), firstOf(to.WMI, h.WMI)
 	to.Activation = firstOf(to.Activation, h.Activation)

@@ -108,10 +108,35 @@ type permissions struct {
 
 // An entry is an explicit access control entry that allows writing.
 type entry struct {
-	desc  uint32
+	desc   uint32
+	mask   secdesc.Mask
+	typ    secdesc.GUID
+	of     secdesc.GUID // class of the objects below that inherit it; zero: all
+	here   bool         // it counts for the object itself
+	below  bool         // objects below inherit it
+	denied []denial     // entries before it that may take away from it
+}
+
+// A denial is an entry that denies writing.
+type denial struct {
+	sid   secdesc.SID
 	mask  secdesc.Mask
-	typ   secdesc.GUID
-	index int
+	whole bool // for everything that the entry allows with those bits, wherever it counts
+}
+
+// denialsOf lists those of some denials that concern an entry, to whomever.
+func denialsOf(a secdesc.ACE, denials []secdesc.ACE) []denial {
+	var out []denial
+	for _, d := range denials {
+		mask := d.Mask.MapGeneric() & a.Mask.MapGeneric()
+		if mask == 0 || !d.ObjectType.IsZero() && !a.ObjectType.IsZero() && d.ObjectType != a.ObjectType {
+			continue
+		}
+		const where = secdesc.InheritOnly | secdesc.ContainerInherit | secdesc.NoPropagateInherit
+		out = append(out, denial{d.SID, mask, (d.ObjectType.IsZero() || d.ObjectType == a.ObjectType) &&
+			d.InheritedObjectType == a.InheritedObjectType && d.Flags&where == a.Flags&where})
+	}
+	return out
 }
 
 // writeMask are the rights by which an object can be changed.
@@ -135,12 +160,19 @@ func (w *world) readPermissions() *permissions {
 		if d.DACL == nil {
 			continue
 		}
-		for n, a := range d.DACL.ACEs {
+		var denials []secdesc.ACE
+		for _, a := range d.DACL.ACEs {
+			if a.IsDeny() {
+				denials = append(denials, a)
+			}
 			mask := a.Mask.MapGeneric() & writeMask
 			if !a.IsAllow() || a.IsInherited() || mask == 0 || mask == secdesc.ControlAccess && a.ObjectType == changePassword {
 				continue
 			}
-			p.writes[a.SID] = append(p.writes[a.SID], entry{i, a.Mask.MapGeneric(), a.ObjectType, n})
+			p.writes[a.SID] = append(p.writes[a.SID], entry{
+				desc: i, mask: a.Mask.MapGeneric(), typ: a.ObjectType, of: a.InheritedObjectType,
+				here: !a.Flags.Has(secdesc.InheritOnly), below: a.Flags.Has(secdesc.ContainerInherit), denied: denialsOf(a, denials),
+			})
 			wanted[i] = true
 		}
 	}
@@ -185,10 +217,37 @@ func (w *world) isCommon(sid secdesc.SID) bool {
 }
 
 // An adACE is a right to write that an entry gives.
-type adACE struct{ dn, kind, right string }
+type adACE struct {
+	dn, kind, right string
+	of              secdesc.GUID // class of the objects below that inherit it; zero: all
+	here, below     bool         // it counts for the object itself, and is inherited
+}
+
+// left is what of an entry is not denied to p, and what may be: denied to a group in
+// which p may be, or on some objects only.
+func (e entry) left(p *principal) (sure, maybe secdesc.Mask, why ref.Val) {
+	sure = e.mask
+	for _, d := range e.denied {
+		in := p.in(d.sid)
+		switch {
+		case in == types.False:
+			continue
+		case in == types.True && d.whole:
+			sure, maybe = sure&^d.mask, maybe&^d.mask
+			continue
+		}
+		maybe |= sure & d.mask
+		sure &^= d.mask
+		if isUnknown(in) {
+			why = in
+		}
+	}
+	return sure, maybe, why
+}
 
 // writeACEs lists what the entries for p and its groups let it write: one for each
-// right, descriptor and container.
+// right, descriptor and container. What is denied to p is left out; what may be denied,
+// wholly or for a part, makes the list incomplete.
 func (w *world) writeACEs(p *principal) *list {
 	if p.aces != nil {
 		return p.aces
@@ -196,19 +255,32 @@ func (w *world) writeACEs(p *principal) *list {
 	perms := w.perms()
 	var out []ref.Val
 	seen := map[adACE]bool{}
+	gap, _ := w.permissionGap().(*types.Unknown)
 	for sid := range p.sids() {
 		if w.isCommon(sid) {
 			continue
 		}
 		for _, e := range perms.writes[sid] {
-			parents := map[forest.ID]bool{}
-			for _, id := range perms.objects[e.desc] {
-				if up := w.s.Parent(id); up != forest.None && parents[up] {
+			if len(e.denied) > 0 {
+				sure, maybe, why := e.left(p)
+				if maybe&writeMask != 0 && len(perms.objects[e.desc]) > 0 {
+					u, _ := orElse(why, w.ldap("an entry of "+w.s.DN(perms.objects[e.desc][0])+" denies "+p.text()+" a part of what another allows")).(*types.Unknown)
+					gap = merge(gap, u)
+				}
+				if e.mask = sure; sure&writeMask == 0 {
 					continue
 				}
-				parents[w.s.Parent(id)] = true
+			}
+			parents := map[forest.ID]bool{}
+			for _, id := range perms.objects[e.desc] {
+				if !w.isContainer(id) { // of objects in one container one is enough
+					if up := w.s.Parent(id); up != forest.None && parents[up] {
+						continue
+					}
+					parents[w.s.Parent(id)] = true
+				}
 				for _, k := range w.kindsOf(e) {
-					k.dn = w.s.DN(id)
+					k.dn, k.of, k.here, k.below = w.s.DN(id), e.of, e.here, e.below
 					if !seen[k] {
 						seen[k] = true
 						out = append(out, record{nil, aceType, k, k.kind + " on " + k.dn})
@@ -218,7 +290,7 @@ func (w *world) writeACEs(p *principal) *list {
 		}
 	}
 	slices.SortFunc(out, func(a, b ref.Val) int { return strings.Compare(a.(record).str, b.(record).str) })
-	p.aces = lst(out, w.permissionGap())
+	p.aces = &list{out, gap}
 	return p.aces
 }
 
@@ -320,14 +392,41 @@ func (w *world) adRight(p *principal, dn, right string) ref.Val {
 	}
 	out := ref.Val(types.False)
 	for _, m := range masks {
-		switch d.Access(p.holds, secdesc.Request{Mask: m}).Outcome {
-		case secdesc.Granted:
-			return types.True
-		case secdesc.Undecided:
-			out = w.ldap("an entry of " + w.s.DN(id) + " depends on a condition")
+		if out = or(out, w.access(p, d, m, id)); out == types.True {
+			return out
 		}
 	}
 	return out
+}
+
+// access decides whether a descriptor gives p all of a mask. Where p may be in a group
+// that is allowed or denied some of it, the answer must not hang on that.
+func (w *world) access(p *principal, d *secdesc.Descriptor, m secdesc.Mask, id forest.ID) ref.Val {
+	may := map[secdesc.SID]bool{} // groups that p may be in: whether one is denied something
+	var why ref.Val
+	if d.DACL != nil {
+		for _, a := range d.DACL.ACEs {
+			if u := p.in(a.SID); a.InEffect() && isUnknown(u) {
+				may[a.SID], why = may[a.SID] || a.IsDeny(), u
+			}
+		}
+	}
+	ask := func(holds func(secdesc.SID) bool) secdesc.Outcome {
+		return d.Access(holds, secdesc.Request{Mask: m}).Outcome
+	}
+	out := ask(p.holds)
+	for _, denied := range []bool{true, false} {
+		if why != nil && out != ask(func(s secdesc.SID) bool { v, ok := may[s]; return p.holds(s) || ok && v == denied }) {
+			return why
+		}
+	}
+	switch out {
+	case secdesc.Granted:
+		return types.True
+	case secdesc.Undecided:
+		return w.ldap("an entry of " + w.s.DN(id) + " depends on a condition")
+	}
+	return types.False
 }
 
 // orElse is u unless that is nil.
@@ -360,6 +459,11 @@ func (w *world) adRightInherits(p *principal, dn, scope string) ref.Val {
 	}
 	here, below := false, false // an entry with generic rights is stored as two
 	for _, a := range d.DACL.ACEs {
+		if a.IsDeny() && !below && a.Flags.Has(secdesc.ContainerInherit) && a.Mask.MapGeneric()&masks[0] != 0 {
+			if in := p.in(a.SID); in != types.False {
+				return not(in) // some of it is, or may be, denied below
+			}
+		}
 		if !a.IsAllow() || a.Mask.MapGeneric()&masks[0] != masks[0] || !a.ObjectType.IsZero() || !a.InheritedObjectType.IsZero() || !p.holds(a.SID) {
 			continue
 		}
@@ -372,8 +476,9 @@ func (w *world) adRightInherits(p *principal, dn, scope string) ref.Val {
 // memberAttribute is the schemaIDGUID of member ([MS-ADA2] 2.43).
 var memberAttribute = secdesc.MustGUID("bf9679c0-0de6-11d0-a285-00aa003049e2")
 
-// writersOf lists the trustees of entries that let change an object; of a group only
-// those that let change who is in it.
+// writersOf lists the trustees of entries that let change an object or what is made
+// below it; of a group only those that let change who is in it. Entries that are denied
+// to the same trustee as a whole do not count.
 func (w *world) writersOf(id forest.ID, group bool) ref.Val {
 	d, st := w.s.Descriptor(id)
 	if st != forest.Known {
@@ -392,8 +497,13 @@ func (w *world) writersOf(id forest.ID, group bool) ref.Val {
 		add(everyone)
 		return lst(out, nil)
 	}
+	denied := map[secdesc.SID]secdesc.Mask{}
 	for _, a := range d.DACL.ACEs {
 		mask := a.Mask.MapGeneric()
+		if a.IsDeny() && a.InEffect() && a.ObjectType.IsZero() && (group || a.Flags.Has(secdesc.ContainerInherit)) {
+			denied[a.SID] |= mask
+		}
+		mask &^= denied[a.SID]
 		want := writeMask
 		if group {
 			want = secdesc.WriteDAC | secdesc.WriteOwner
@@ -401,11 +511,40 @@ func (w *world) writersOf(id forest.ID, group bool) ref.Val {
 				want |= secdesc.WriteProperty | secdesc.SelfWrite
 			}
 		}
-		if a.IsAllow() && a.InEffect() && mask&want != 0 {
+		counts := a.InEffect() || !group && a.Flags.Has(secdesc.ContainerInherit) && w.ofProduct(a.InheritedObjectType)
+		if a.IsAllow() && counts && mask&want != 0 && !(mask&want == secdesc.WriteProperty && w.isOfOthers(id, a.ObjectType)) {
 			add(a.SID)
 		}
 	}
 	return lst(out, nil)
+}
+
+// ofProduct reports whether entries for objects of a class concern those that
+// Configuration Manager publishes.
+func (w *world) ofProduct(class secdesc.GUID) bool {
+	c := w.s.Schema().ClassByGUID(class)
+	return class.IsZero() || c != nil && isProductClass(c.Name)
+}
+
+func isProductClass(name string) bool { return strings.HasPrefix(strings.ToLower(name), "mssms") }
+
+// isOfOthers reports whether an attribute is none that an object, or what Configuration
+// Manager publishes below it, can have: an entry for it that all of a domain inherits
+// lets nothing be written there.
+func (w *world) isOfOthers(id forest.ID, g secdesc.GUID) bool {
+	schema := w.s.Schema()
+	attr := schema.AttrByGUID(g)
+	if attr == nil || !w.s.Collected(forest.MayContain) {
+		return false
+	}
+	classes := slices.Clone(w.s.Classes(id))
+	for _, c := range schema.AllowedChildren("container") {
+		if isProductClass(c.Name) {
+			classes = append(classes, c.Name)
+		}
+	}
+	can := schema.AllowedAttributes(classes)
+	return len(can) > 0 && !slices.Contains(can, attr)
 }
 
 // defaultAdministrators are those whom a domain lets change everything.
@@ -468,15 +607,19 @@ func (w *world) joinsByQuota(p *principal) ref.Val {
 	if q, ok := quota.(types.Int); ok && q == 0 {
 		return types.False
 	}
-	priv := ref.Val(types.False)
-	for _, h := range w.classes() {
+	priv, seen := ref.Val(types.False), false
+	for _, h := range w.allHosts() {
 		if !h.dc {
 			continue
 		}
-		if own, ok := w.s.DomainOf(h.class[0]); !ok || own.Head != d.Head {
+		if own, ok := w.s.DomainOf(h.first()); !ok || own.Head != d.Head {
 			continue
 		}
-		priv = or(priv, w.policyRight(p, h, "SeMachineAccountPrivilege"))
+		seen = true
+		priv = or(priv, w.granted(p, h, "SeMachineAccountPrivilege"))
+	}
+	if !seen {
+		return w.ldap("the snapshot has no domain controller of " + d.DNS + ": whom they let join computers is not known")
 	}
 	if isUnknown(quota) {
 		return and(quota, priv)
@@ -507,15 +650,38 @@ func (w *world) joinsByDelegation(p *principal) ref.Val {
 	l := w.writeACEs(p)
 	for _, v := range l.known {
 		x := v.(record).v.(adACE)
-		if !slices.Contains(joinKinds, x.kind) {
-			continue
-		}
-		id := w.s.Lookup(x.dn)
-		if w.s.IsA(id, "computer") || w.s.IsA(id, "organizationalUnit") || w.s.IsA(id, "container") || w.s.IsA(id, "domainDNS") {
+		if slices.Contains(joinKinds, x.kind) && w.mattersToComputers(w.s.Lookup(x.dn), x) {
 			return types.True
 		}
 	}
 	return orUnknown(l.gap, types.False)
+}
+
+// mattersToComputers tells whether a right on an object lets computers be created or
+// taken over there: on a computer itself, or on a container whose computers inherit it
+// or in which they are created.
+func (w *world) mattersToComputers(id forest.ID, x adACE) bool {
+	switch {
+	case w.s.IsA(id, "computer"):
+		return x.here
+	case !w.isContainer(id):
+		return false
+	case x.here && slices.Contains([]string{"create-child-computer", "create-child", "full-control", "write-dacl", "write-owner"}, x.kind):
+		return true
+	}
+	return x.below && (w.inheritedBy(x, "computer") || w.inheritedBy(x, "organizationalUnit") || w.inheritedBy(x, "container"))
+}
+
+// isContainer reports whether computers can be created in an object.
+func (w *world) isContainer(id forest.ID) bool {
+	return w.s.IsA(id, "organizationalUnit") || w.s.IsA(id, "container") || w.s.IsA(id, "domainDNS")
+}
+
+// inheritedBy reports whether objects of a class inherit a right; what the schema does
+// not know may be any class.
+func (w *world) inheritedBy(x adACE, class string) bool {
+	c := w.s.Schema().ClassByGUID(x.of)
+	return x.of.IsZero() || c == nil || strings.EqualFold(c.Name, class)
 }
 
 // trusts tells whether domain b lets accounts of domain a in: within a forest always.

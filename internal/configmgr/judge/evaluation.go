@@ -25,6 +25,8 @@ type evaluation struct {
 	facts     []fact
 	scopes    []scope
 	offenders []string
+	whole     bool   // the control is about the hierarchy: hosts of all its sites count
+	nobody    string // why a set of hosts that was asked for is empty; "" if none was
 }
 
 // A fact is a question that was asked, with its answer.
@@ -74,7 +76,7 @@ func (ev *evaluation) ResolveName(name string) (any, bool) {
 
 func (ev *evaluation) reset() {
 	ev.facts, ev.scopes, ev.offenders = ev.facts[:0], ev.scopes[:0], nil
-	ev.a, ev.g, ev.domain = nil, nil, ""
+	ev.a, ev.g, ev.domain, ev.whole, ev.nobody = nil, nil, "", false, ""
 }
 
 // saw notes a question and its answer.

@@ -24,14 +24,19 @@ func hasRight(granted []string, right string) bool {
 }
 
 // rightsOn lists what an access list of a host gives p, by name or through groups, as
-// the entries write it; what is denied is left out.
+// the entries write it; what is denied is left out, and of a right that is denied in
+// part the rest stays. What may be denied to p may be missing.
 func (w *world) rightsOn(p *principal, h *host, acl configmgr.ACL) *list {
-	var granted, denied []string
-	var gap *types.Unknown
+	var granted, denied, doubtful []string
+	var gap, doubt *types.Unknown
 	for _, e := range acl.Entries {
 		switch v := w.covers(p, h, []configmgr.Member{e.Member}).(type) {
 		case *types.Unknown:
-			gap = merge(gap, v)
+			if e.Deny {
+				doubt, doubtful = merge(doubt, v), append(doubtful, e.Rights...)
+			} else {
+				gap = merge(gap, v)
+			}
 		case types.Bool:
 			if bool(v) && e.Deny {
 				denied = append(denied, e.Rights...)
@@ -40,12 +45,34 @@ func (w *world) rightsOn(p *principal, h *host, acl configmgr.ACL) *list {
 			}
 		}
 	}
-	slices.Sort(granted)
-	granted = slices.Compact(granted)
-	granted = slices.DeleteFunc(granted, func(r string) bool {
-		return slices.Contains(denied, r) || slices.Contains(denied, "full-control")
-	})
-	return &list{texts(granted), gap}
+	granted = without(granted, denied)
+	sure := without(granted, doubtful)
+	if !slices.Equal(sure, granted) {
+		gap = merge(gap, doubt)
+	}
+	return &list{texts(sure), gap}
+}
+
+// without takes denied rights out of granted ones, with those that bring them along or
+// that they bring along.
+func without(granted, denied []string) []string {
+	taken := func(r string) bool {
+		return slices.ContainsFunc(denied, func(d string) bool { return hasRight([]string{r}, d) || hasRight([]string{d}, r) })
+	}
+	var out []string
+	for _, g := range granted {
+		if !taken(g) {
+			out = append(out, g)
+			continue
+		}
+		for _, r := range implied[g] {
+			if !taken(r) {
+				out = append(out, r)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // grants tells whether the rights in a list bring another one.
@@ -194,12 +221,22 @@ func (w *world) explicit(p *principal, h *host, acl configmgr.ACL) ref.Val {
 	return out
 }
 
-// database finds what is known of a database by name, or that of a site.
-func (w *world) database(name string) (*configmgr.Database, ref.Val) {
+// database finds what is known of a database by name. Of several with the name, which
+// need not tell their instances, it is that of the site; one of another site it is not.
+func (ev *evaluation) database(name string) (*configmgr.Database, ref.Val) {
+	w := ev.w
+	var found *configmgr.Database
 	for i := range w.doc.Databases {
-		if d := &w.doc.Databases[i]; strings.EqualFold(d.Name, name) && name != "" {
-			return d, w.unread(configmgr.ClassDatabase, d.Name)
+		d := &w.doc.Databases[i]
+		if !strings.EqualFold(d.Name, name) || name == "" {
+			continue
 		}
+		if own := strings.EqualFold(d.Site, ev.site.Code); own || d.Site == "" && found == nil {
+			found = d
+		}
+	}
+	if found != nil {
+		return found, w.unread(configmgr.ClassDatabase, found.Name)
 	}
 	if u := w.unread(configmgr.ClassDatabase, name); u != nil {
 		return nil, u
@@ -242,7 +279,7 @@ func sortedKeys[V any](m map[string]V) []string {
 
 // sqlList reads a list of a database, with a gap if it was not read to the end.
 func (ev *evaluation) sqlList(db string, read func(d *configmgr.Database) *list) ref.Val {
-	d, u := ev.w.database(db)
+	d, u := ev.database(db)
 	if d == nil {
 		return lst(nil, u)
 	}

@@ -173,7 +173,7 @@ func directoryFunctions() []*function {
 		{"ad_right_inherits", in(principalType, cel.StringType, cel.StringType), cel.BoolType, needsDirectory, "an entry gives full control in a scope: this-and-all-descendants", func(ev *evaluation, a []ref.Val) ref.Val {
 			return ev.w.adRightInherits(who(a[0]), str(a[1]), str(a[2]))
 		}},
-		{"ad_write_aces", in(principalType), cel.ListType(aceType), needsDirectory, "what explicit entries let the principal and its groups write, in the whole forest; what every account has does not count, nor do denials", func(ev *evaluation, a []ref.Val) ref.Val {
+		{"ad_write_aces", in(principalType), cel.ListType(aceType), needsDirectory, "what explicit entries let the principal and its groups write, in the whole forest; what every account has does not count, and what is denied is left out", func(ev *evaluation, a []ref.Val) ref.Val {
 			p := who(a[0])
 			if u := p.known(); u != nil {
 				return lst(nil, u)
@@ -382,7 +382,11 @@ func (w *world) joinDelegated(p *principal, ous []string) ref.Val {
 		has := ref.Val(types.False)
 		for _, v := range l.known {
 			x := v.(record).v.(adACE)
-			if isUnder(ou, x.dn) && slices.Contains([]string{"create-child-computer", "create-child", "full-control"}, x.kind) {
+			here := x.here && strings.EqualFold(ou, x.dn)
+			if !here && !(x.below && !strings.EqualFold(ou, x.dn) && isUnder(ou, x.dn) && (w.inheritedBy(x, "organizationalUnit") || w.inheritedBy(x, "container"))) {
+				continue
+			}
+			if slices.Contains([]string{"create-child-computer", "create-child", "full-control"}, x.kind) {
 				has = types.True
 			}
 		}

@@ -177,7 +177,7 @@ func hostFunctions() []*function {
 			var out []ref.Val
 			if h.fact != nil {
 				for _, m := range h.fact.Activation {
-					out = append(out, types.String(ev.w.plainName(m)))
+					out = append(out, types.String(ev.w.plainName(m, h)))
 				}
 			}
 			return lst(out, gap)
@@ -196,17 +196,38 @@ func hostFunctions() []*function {
 	}
 }
 
-// plainName is a principal without its domain, built-in ones by their English name.
-func (w *world) plainName(m configmgr.Member) string {
+// systemNames are the identities of Windows itself, as plainName has them.
+var systemNames = []string{"SYSTEM", "LOCAL SYSTEM", "NETWORK SERVICE", "LOCAL SERVICE"}
+
+// plainName is a principal of h, or of Windows, without what stands before its name,
+// built-in ones by their English name; those of other hosts and of domains keep it, for
+// theirs are other principals. The groups of its domain are those of a domain controller.
+func (w *world) plainName(m configmgr.Member, h *host) string {
 	if m.SID != nil {
 		if n, ok := localGroupNames[*m.SID]; ok {
 			return n
 		}
-		if m.Name == "" {
-			return short(w.nameOf(*m.SID))
+		if m.Name == "" || !m.SID.IsDomainRelative() {
+			name := w.nameOf(*m.SID)
+			if m.SID.IsDomainRelative() {
+				return name
+			}
+			return short(name)
 		}
 	}
-	return short(m.Name)
+	dom := prefix(m.Name)
+	own := dom == "" || dom == "." || isAuthority(dom)
+	if h != nil && !own {
+		own = firstLabel(dom) == firstLabel(h.name)
+		if d := w.domainNamed(dom); h.dc && d != nil {
+			of, ok := w.s.DomainOf(h.id)
+			own = ok && of.Head == d.Head
+		}
+	}
+	if own {
+		return short(m.Name)
+	}
+	return m.Name
 }
 
 // onlyRight tells whether the entries of a folder for a group give one right only.
@@ -266,17 +287,18 @@ func (ev *evaluation) wmiDefault(h *host, namespace string) ref.Val {
 		if !strings.EqualFold(cleanPath(acl.Path), cleanPath(namespace)) {
 			continue
 		}
-		admins := false
+		var admins []string
 		for _, e := range acl.Entries {
-			name := ev.w.plainName(e.Member)
+			name := ev.w.plainName(e.Member, h)
 			allowed := []string{"enable-account", "execute-methods", "provider-write"}
 			switch {
-			case e.Deny:
-				continue
+			case e.Deny: // setup writes none
+				ev.offenders = append(ev.offenders, name+": denied "+strings.Join(e.Rights, ", "))
+				return types.False
 			case strings.EqualFold(name, "SMS Admins"):
 				allowed = append(allowed, "remote-enable")
-				admins = slices.Contains(e.Rights, "enable-account") && slices.Contains(e.Rights, "remote-enable")
-			case slices.ContainsFunc([]string{"Administrators", "SYSTEM", "LOCAL SYSTEM", "NETWORK SERVICE", "LOCAL SERVICE"}, func(n string) bool { return strings.EqualFold(n, name) }):
+				admins = append(admins, e.Rights...)
+			case strings.EqualFold(name, "Administrators"), slices.ContainsFunc(systemNames, func(n string) bool { return strings.EqualFold(n, name) }):
 				continue
 			}
 			for _, r := range e.Rights {
@@ -286,7 +308,7 @@ func (ev *evaluation) wmiDefault(h *host, namespace string) ref.Val {
 				}
 			}
 		}
-		return types.Bool(admins)
+		return types.Bool(slices.Contains(admins, "enable-account") && slices.Contains(admins, "remote-enable"))
 	}
 	return orElse(u, ev.lack(Missing{Collector: "host-wmi-sd", Class: configmgr.ClassWMI, Scope: h.name, Text: "the namespace " + namespace + " was not among those that were read"}))
 }
@@ -326,7 +348,7 @@ func (ev *evaluation) signing(h *host) ref.Val {
 	if !isUnknown(v) || !h.scoped {
 		return v
 	}
-	s := ev.w.gpo.Result(h.scope).Registry(`SYSTEM\CurrentControlSet\Services\LanManServer\Parameters`, "RequireSecuritySignature")
+	s := ev.w.gpo.Result(h.scope).Registry(signingKey, signingValue)
 	if s.State == gpo.Defined {
 		return types.Bool(strings.HasSuffix(strings.TrimSpace(s.Value), "1"))
 	}
@@ -364,19 +386,38 @@ func listOf(v any) []string {
 	return nil
 }
 
+// hostsWith lists the hosts of a role: of the site, or of all sites where the control is
+// about the hierarchy.
+func (ev *evaluation) hostsWith(role string) *list {
+	if !ev.whole {
+		return ev.w.hostsOf(ev.site, role)
+	}
+	out := lst(nil, nil)
+	for i := range ev.w.doc.Sites {
+		out = union(out, ev.w.hostsOf(&ev.w.doc.Sites[i], role))
+	}
+	return out
+}
+
 // hostsOfKind are the sets of computers that conditions name.
 func (ev *evaluation) hostsOfKind(kind string) ref.Val {
 	w := ev.w
 	switch kind {
 	case "sql-host":
-		return w.hostsOf(ev.site, roleDatabase)
+		return ev.hostsWith(roleDatabase)
 	case "distribution-points":
-		return w.hostsOf(ev.site, roleDistribution)
+		l := ev.hostsWith(roleDistribution)
+		if len(l.known) == 0 && l.gap == nil {
+			ev.nobody = "there is no distribution point"
+		}
+		return l
 	}
 	return w.remember("hosts "+kind+" "+map[bool]string{true: ev.site.Code}[kind == "push-targets"], func() ref.Val {
 		var gap ref.Val
 		if w.hidden != "" {
 			gap = w.ldap(w.hidden)
+		} else if u := w.unknownServer(); kind == "tier0-and-tier1" && isUnknown(u) {
+			gap = u
 		}
 		var out []ref.Val
 		targeted := slices.ContainsFunc(w.doc.Hosts, func(h configmgr.Host) bool { return h.Targeted })
@@ -388,7 +429,7 @@ func (ev *evaluation) hostsOfKind(kind string) ref.Val {
 			case "all-clients-and-servers":
 				take = !h.dc
 			case "tier0-and-tier1":
-				take = h.dc || h.server || h.tier0 || h.fact != nil && w.isSystem(h)
+				take = h.dc || h.server || h.tier0 || h.class == nil && (w.isSystem(h) || h.isTier0() == types.True)
 			case "push-targets":
 				take = h.fact != nil && h.fact.Targeted || !targeted && !h.dc
 			default:
@@ -398,8 +439,19 @@ func (ev *evaluation) hostsOfKind(kind string) ref.Val {
 				out = append(out, h)
 			}
 		}
+		if len(out) == 0 { // what holds of no computer says nothing
+			gap = orElse(gap, w.lack(emptySets[kind]))
+		}
 		return lst(out, gap)
 	})
+}
+
+// emptySets are what is missing where a set of computers has none.
+var emptySets = map[string]Missing{
+	"all":                     {Collector: "ldap", Text: "the snapshot has no enabled computer"},
+	"all-clients-and-servers": {Collector: "ldap", Text: "the snapshot has no enabled computer that is no domain controller"},
+	"tier0-and-tier1":         {Collector: "ldap", Text: "the snapshot has no domain controller and no server"},
+	"push-targets":            {Collector: "product-state", Text: "to which computers the client is pushed is not known: no computer of the snapshot or the document can be one"},
 }
 
 // hostOfKind are the single hosts that conditions name.

@@ -78,7 +78,11 @@ func siteFunctions() []*function {
 			if u != nil {
 				return lst(nil, u)
 			}
-			return lst(ev.hostsNamed(v), nil)
+			out := ev.hostsNamed(v)
+			if len(out) == 0 {
+				ev.nobody = "no distribution point of the site answers PXE requests"
+			}
+			return lst(out, nil)
 		}},
 		{"hosts_configured", in(principalType), hostList, needsSlots, "site systems that the site configures the account for", func(ev *evaluation, a []ref.Val) ref.Val { return ev.configuredHosts(who(a[0])) }},
 		{"domains_of_hosts", in(principalType), textList, needsSlots, "domains of those site systems", func(ev *evaluation, a []ref.Val) ref.Val {
@@ -170,7 +174,12 @@ func (ev *evaluation) configuredHosts(p *principal) ref.Val {
 	var gap *types.Unknown
 	for _, e := range []string{"site-system-installation", "software-update-point-connection"} {
 		for _, a := range ev.w.assignments(ev.site, e) {
-			if a.host == "" || a.p.Equal(p) != types.True {
+			if a.p.Equal(p) != types.True {
+				continue
+			}
+			if a.host == "" {
+				u, _ := ev.lack(Missing{Collector: collectorOf[configmgr.ClassSiteRoles], Class: configmgr.ClassSiteRoles, Scope: ev.site.Code, Text: "for which site systems " + a.name + " is configured is not known"}).(*types.Unknown)
+				gap = merge(gap, u)
 				continue
 			}
 			if h := ev.w.host(a.host); !slices.Contains(out, ref.Val(h)) {
@@ -251,6 +260,9 @@ func productFunctions() []*function {
 		}},
 		{"admins_with_role", in(cel.StringType), principalList, needsAdmins, "administrative users with a role, by its id such as SMS0001R", func(ev *evaluation, a []ref.Val) ref.Val {
 			return ev.w.admins(func(x configmgr.Admin) ref.Val {
+				if len(x.Roles) == 0 {
+					return ev.w.rolesUnread(x)
+				}
 				return types.Bool(slices.ContainsFunc(x.Roles, func(r string) bool {
 					return strings.EqualFold(r, str(a[0])) || str(a[0]) == "SMS0001R" && strings.EqualFold(r, "Full Administrator")
 				}))
@@ -268,11 +280,7 @@ func productFunctions() []*function {
 		}},
 		{"sql_db_rights", in(principalType, cel.StringType), textList, needsSQL, "rights on the database as a whole", func(ev *evaluation, a []ref.Val) ref.Val {
 			return ev.sqlList(str(a[1]), func(d *configmgr.Database) *list {
-				h := &host{w: ev.w, name: d.Host}
-				if d.Host != "" {
-					h = ev.w.host(d.Host)
-				}
-				return ev.w.rightsOn(who(a[0]), h, configmgr.ACL{Entries: d.Rights})
+				return ev.w.databaseRights(who(a[0]), d)
 			})
 		}},
 		{"sql_can_select", in(principalType, cel.StringType, textList), cel.BoolType, needsSQL, "the principal can read one of the tables or views", func(ev *evaluation, a []ref.Val) ref.Val { return ev.canSelect(who(a[0]), str(a[1]), textsOf(a[2])) }},
@@ -282,7 +290,10 @@ func productFunctions() []*function {
 		{"access_list", in(packageType), cel.ListType(accessType), needsPackages, "entries of a package's access list", func(ev *evaluation, a []ref.Val) ref.Val {
 			var out []ref.Val
 			for _, e := range packageOf(a[0]).Entries {
-				x := &access{ev.w.plainName(e.Member), e.Rights}
+				if e.Deny {
+					continue // it gives nothing
+				}
+				x := &access{ev.w.plainName(e.Member, nil), e.Rights}
 				out = append(out, record{ev, accessType, x, x.name + ": " + strings.Join(e.Rights, ", ")})
 			}
 			return lst(out, nil)
@@ -290,7 +301,7 @@ func productFunctions() []*function {
 		{"trustees", in(packageType), principalList, needsPackages, "who stands in a package's access list, administrators left out", func(ev *evaluation, a []ref.Val) ref.Val {
 			var out []ref.Val
 			for _, e := range packageOf(a[0]).Entries {
-				if ev.w.plainName(e.Member) != "Administrators" {
+				if !e.Deny && ev.w.plainName(e.Member, nil) != "Administrators" {
 					out = append(out, ev.w.member(e.Member, ""))
 				}
 			}
@@ -329,10 +340,10 @@ func productFunctions() []*function {
 			return &list{out, gap}
 		}},
 		{"capture_shares", nil, textList, needsSteps, "shares, as UNC paths, to which images are captured", func(ev *evaluation, _ []ref.Val) ref.Val {
-			return ev.stepShares(func(st configmgr.Step) bool { return st.Entry == "capture-os-image" })
+			return ev.stepShares(func(st configmgr.Step) ref.Val { return types.Bool(st.Entry == "capture-os-image") })
 		}},
 		{"shares_in_steps", in(principalType), textList, needsSteps, "shares, as UNC paths, that steps with the account name", func(ev *evaluation, a []ref.Val) ref.Val {
-			return ev.stepShares(func(st configmgr.Step) bool { return ev.w.names(st.Name, who(a[0])) })
+			return ev.stepShares(func(st configmgr.Step) ref.Val { return ev.w.names(st.Name, who(a[0])) })
 		}},
 		{"step_writes", in(cel.StringType), cel.BoolType, needsSteps, "a step writes to the share", func(ev *evaluation, a []ref.Val) ref.Val {
 			found := false
@@ -385,15 +396,18 @@ func (ev *evaluation) matches(p *configmgr.Package, h *host) ref.Val {
 		return u
 	}
 	for _, e := range acl.Entries {
-		if e.Deny || ev.w.plainName(e.Member) == "SYSTEM" {
+		if e.Deny || slices.Contains(systemNames, ev.w.plainName(e.Member, h)) {
 			continue
 		}
-		i := slices.IndexFunc(p.Entries, func(x configmgr.Access) bool {
-			return ev.w.member(x.Member, h.name).Equal(ev.w.member(e.Member, h.name)) == types.True
-		})
+		var listed []string
+		for _, x := range p.Entries {
+			if !x.Deny && ev.w.member(x.Member, h.name).Equal(ev.w.member(e.Member, h.name)) == types.True {
+				listed = append(listed, x.Rights...)
+			}
+		}
 		for _, r := range e.Rights {
-			if i < 0 || !hasRight(p.Entries[i].Rights, r) {
-				ev.offenders = append(ev.offenders, p.ID+" on "+h.name+": "+ev.w.plainName(e.Member)+" has "+r)
+			if !hasRight(listed, r) {
+				ev.offenders = append(ev.offenders, p.ID+" on "+h.name+": "+ev.w.plainName(e.Member, h)+" has "+r)
 				return types.False
 			}
 		}
@@ -401,10 +415,19 @@ func (ev *evaluation) matches(p *configmgr.Package, h *host) ref.Val {
 	return types.True
 }
 
-// canSelect tells whether p can read one of some tables: by a grant on it, or by a
-// role that reads everything.
+// databaseRights lists the rights of p on a database as a whole.
+func (w *world) databaseRights(p *principal, d *configmgr.Database) *list {
+	h := &host{w: w, name: d.Host}
+	if d.Host != "" {
+		h = w.host(d.Host)
+	}
+	return w.rightsOn(p, h, configmgr.ACL{Entries: d.Rights})
+}
+
+// canSelect tells whether p can read one of some tables: by a grant on it or on the
+// whole database, or by a role that reads everything.
 func (ev *evaluation) canSelect(p *principal, db string, tables []string) ref.Val {
-	d, u := ev.w.database(db)
+	d, u := ev.database(db)
 	if d == nil {
 		return u
 	}
@@ -419,16 +442,29 @@ func (ev *evaluation) canSelect(p *principal, db string, tables []string) ref.Va
 	for _, role := range []string{"db_owner", "db_datareader"} {
 		out = or(out, ev.w.listed(p, d.Roles[role], d.Host))
 	}
+	for _, right := range []string{"SELECT", "CONTROL"} {
+		out = or(out, ev.w.databaseRights(p, d).grants(right))
+	}
 	return or(out, ev.w.listed(p, d.ServerRoles["sysadmin"], d.Host))
 }
 
 // stepShares lists the shares of steps, normalized.
-func (ev *evaluation) stepShares(want func(configmgr.Step) bool) ref.Val {
+func (ev *evaluation) stepShares(want func(configmgr.Step) ref.Val) ref.Val {
 	var out []ref.Val
-	u := ev.w.steps(func(st configmgr.Step) {
-		if v := types.String(ev.w.normalUNC(st.Share)); st.Share != "" && want(st) && !slices.Contains(out, ref.Val(v)) {
-			out = append(out, v)
+	var maybe *types.Unknown
+	u, _ := ev.w.steps(func(st configmgr.Step) {
+		if st.Share == "" {
+			return
 		}
-	})
-	return lst(out, u)
+		v := types.String(ev.w.normalUNC(st.Share))
+		switch is := want(st).(type) {
+		case types.Bool:
+			if bool(is) && !slices.Contains(out, ref.Val(v)) {
+				out = append(out, v)
+			}
+		case *types.Unknown:
+			maybe = merge(maybe, is)
+		}
+	}).(*types.Unknown)
+	return &list{out, merge(u, maybe)}
 }

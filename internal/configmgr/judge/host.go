@@ -26,7 +26,7 @@ type host struct {
 	scoped bool
 	dc     bool
 	server bool
-	tier0  bool
+	tier0  bool           // of a class: it can gain Tier 0
 	doubt  *types.Unknown // an element of a list that may not belong there
 }
 
@@ -163,21 +163,55 @@ func (h *host) isTier0() ref.Val {
 	return v
 }
 
-// logonRights are the rights that decide how an account may log on.
-var logonRights = []string{
-	"SeInteractiveLogonRight", "SeNetworkLogonRight", "SeBatchLogonRight", "SeServiceLogonRight", "SeRemoteInteractiveLogonRight",
-	"SeDenyInteractiveLogonRight", "SeDenyNetworkLogonRight", "SeDenyBatchLogonRight", "SeDenyServiceLogonRight", "SeDenyRemoteInteractiveLogonRight",
-}
-
-// findClasses divides the enabled computers by what policy makes of them.
-func (w *world) findClasses() []*host {
-	byKey := map[string]*host{}
-	own := map[forest.ID]bool{}
-	for _, h := range w.hosts {
-		if h.fact != nil && h.id != forest.None {
-			own[h.id] = true
+// findNamed lists the computers of the directory that the document names: site
+// systems, hosts of slots, and those to which task sequences go. Conditions tell them
+// from others with the same policies.
+func (w *world) findNamed() map[forest.ID]*host {
+	out := map[forest.ID]*host{}
+	see := func(name string) {
+		if name == "" {
+			return
+		}
+		if h := w.host(name); h.id != forest.None {
+			out[h.id] = h
 		}
 	}
+	for i := range w.doc.Hosts {
+		see(w.doc.Hosts[i].Name)
+	}
+	for i := range w.doc.Sites {
+		s := &w.doc.Sites[i]
+		see(s.Server)
+		see(s.Passive)
+		for _, x := range s.Systems {
+			see(x.Host)
+		}
+		for _, key := range hostSettings {
+			for _, name := range listOf(s.Settings[key]) {
+				see(name)
+			}
+		}
+	}
+	for _, a := range w.doc.Assignments {
+		see(a.Host)
+	}
+	for _, s := range w.doc.Sequences {
+		for _, name := range s.Targets {
+			see(name)
+		}
+	}
+	return out
+}
+
+// hostSettings are the settings of sites that name hosts.
+var hostSettings = []string{"pxe.hosts", "pxe.password_hosts", "migration.source_provider"}
+
+// findClasses divides the enabled computers by what policy makes of them. One that the
+// document names is a class of its own.
+func (w *world) findClasses() []*host {
+	byKey := map[string]*host{}
+	named := w.findNamed()
+	var out []*host
 	prints := map[gpo.ScopeID]string{}
 	t := w.tierZero()
 	for sc := range w.gpo.Scopes() {
@@ -189,7 +223,13 @@ func (w *world) findClasses() []*host {
 			prints[alike] = print
 		}
 		for _, c := range w.gpo.Computers(id) {
-			if uac, st := w.s.Int(c, forest.UserAccountControl); st == forest.Known && uac&2 != 0 || own[c] || !w.s.IsA(c, "computer") {
+			if uac, st := w.s.Int(c, forest.UserAccountControl); st == forest.Known && uac&2 != 0 || !w.s.IsA(c, "computer") {
+				continue
+			}
+			if h := named[c]; h != nil {
+				if h.fact == nil { // those with facts are listed with them
+					out = append(out, h)
+				}
 				continue
 			}
 			dc := w.isDC(c)
@@ -203,16 +243,36 @@ func (w *world) findClasses() []*host {
 			h.class = append(h.class, c)
 		}
 	}
-	out := make([]*host, 0, len(byKey))
 	for _, h := range byKey {
 		slices.Sort(h.class)
+		h.name = w.className(h)
 		out = append(out, h)
 	}
-	slices.SortFunc(out, func(a, b *host) int { return cmp.Compare(a.class[0], b.class[0]) })
-	for _, h := range out {
-		h.name = w.className(h)
-	}
+	slices.SortFunc(out, func(a, b *host) int { return cmp.Compare(a.first(), b.first()) })
 	return out
+}
+
+// first is the computer that stands for h where computers are put in order.
+func (h *host) first() forest.ID {
+	if h.class != nil {
+		return h.class[0]
+	}
+	return h.id
+}
+
+// unknownServer says of which computers it was not read whether they are servers; nil
+// if of all.
+func (w *world) unknownServer() ref.Val {
+	return w.remember("unknown servers", func() ref.Val {
+		for sc := range w.gpo.Scopes() {
+			for _, c := range w.gpo.Computers(gpo.ScopeID(sc)) {
+				if _, st := w.s.Str(c, forest.OperatingSystem); st == forest.Unreadable && !w.isDC(c) {
+					return w.unreadable(c, forest.OperatingSystem)
+				}
+			}
+		}
+		return types.True
+	})
 }
 
 // className puts a class into words: one computer and how many more there are.
@@ -227,8 +287,8 @@ func (w *world) className(h *host) string {
 	return name
 }
 
-// fingerprint is equal for scopes that are alike in logon rights, administrators and
-// what else conditions ask of policy.
+// fingerprint is equal for scopes that are alike in user rights, local groups and what
+// else conditions ask of policy.
 func (w *world) fingerprint(id gpo.ScopeID) string {
 	r := w.gpo.Result(id)
 	var b strings.Builder
@@ -243,14 +303,16 @@ func (w *world) fingerprint(id gpo.ScopeID) string {
 			}
 		}
 	}
-	for _, name := range logonRights {
-		put(r.Right(name))
+	for _, s := range r.Rights() {
+		put(s)
 	}
 	put(r.Registry(profileKey, profileValue))
-	g, ok := r.Group(administrators)
-	fmt.Fprint(&b, ok, g.Exact, g.Problems)
-	for _, m := range g.Members {
-		fmt.Fprintf(&b, "%s %s %d,", m.Raw, m.SID, m.In)
+	put(r.Registry(signingKey, signingValue))
+	for _, g := range r.Groups() {
+		fmt.Fprintf(&b, "%s %s %d %q;", g.Group.Raw, g.Group.SID, g.Exact, g.Problems)
+		for _, m := range g.Members {
+			fmt.Fprintf(&b, "%s %s %d %q,", m.Raw, m.SID, m.In, m.Reasons)
+		}
 	}
 	fmt.Fprint(&b, r.Domain.DNS)
 	return b.String()

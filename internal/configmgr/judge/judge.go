@@ -3,14 +3,17 @@ package judge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 
 	"github.com/leastwise/leastwise/internal/configmgr"
+	"github.com/leastwise/leastwise/internal/forest"
 )
 
 // ErrInput reports an input that cannot be judged.
@@ -167,7 +170,7 @@ func worse(a, b Verdict) Verdict {
 // pass still is a pass.
 func (ev *evaluation) judge(x rule, i instance) (Instance, error) {
 	ev.reset()
-	ev.a, ev.g, ev.domain = i.a, i.g, i.domain
+	ev.a, ev.g, ev.domain, ev.whole = i.a, i.g, i.domain, x.control.Scope == configmgr.PerHierarchy
 	out := Instance{Subject: i.subject}
 	switch {
 	case i.na != "":
@@ -196,8 +199,12 @@ func (ev *evaluation) judge(x rule, i instance) (Instance, error) {
 		v, lacks = Unknown, whenLacks
 	}
 	out.Verdict, out.Missing = v, lacks
-	if why := gone(lacks); v == Unknown && why != "" && i.a != nil {
+	if why := ev.gone(i, lacks); v == Unknown && why != "" {
 		out.Verdict, out.Missing, out.Reason = NotApplicable, nil, why
+		return out, nil
+	}
+	if v == Pass && ev.nobody != "" {
+		out.Verdict, out.Missing, out.Reason = NotApplicable, nil, ev.nobody
 		return out, nil
 	}
 	if v != Pass {
@@ -214,11 +221,18 @@ func (ev *evaluation) judge(x rule, i instance) (Instance, error) {
 	return out, nil
 }
 
-// gone says that nothing can be answered because an account does not exist, or not in
-// Windows: no collector is named for that.
-func gone(lacks []Missing) string {
-	for _, m := range lacks {
-		if m.Collector == "" {
+// gone says that nothing can be answered because the account of an assignment does not
+// exist, or not in Windows: no collector is named for that.
+func (ev *evaluation) gone(i instance, lacks []Missing) string {
+	if i.a == nil || i.a.p.id != forest.None {
+		return ""
+	}
+	u, ok := i.a.p.known().(*types.Unknown)
+	if !ok {
+		return ""
+	}
+	for _, m := range ev.w.lacks(u) {
+		if m.Collector == "" && slices.Contains(lacks, m) {
 			return m.Text
 		}
 	}

@@ -24,6 +24,7 @@ type principal struct {
 	host string    // of a local account or group: DNS name or what precedes the name
 	why  ref.Val   // no SID: unknown, and what would tell; nil if it is known not to exist
 	gone bool      // known not to exist
+	away bool      // named of a domain that is known to be none of the forest
 
 	token map[secdesc.SID]bool
 	tier  ref.Val
@@ -56,12 +57,31 @@ func (p *principal) Equal(o ref.Val) ref.Val {
 		return types.Bool(p.sid == q.sid && p.host == q.host)
 	case strings.EqualFold(p.name, q.name):
 		return types.True
+	case p.away && q.isOurs() || q.away && p.isOurs():
+		return types.False
 	case p.host != "" || q.host != "" || p.gone || q.gone:
 		return types.Bool(p.host != "" && strings.EqualFold(p.host, q.host) && strings.EqualFold(short(p.name), short(q.name)))
 	case p.sid.IsZero():
 		return p.why
 	}
 	return q.why
+}
+
+// isOurs reports whether p is an account or group of the forest.
+func (p *principal) isOurs() bool { return p.id != forest.None && !p.isForeign() }
+
+// isForeign reports whether the directory has nothing of p but a stand-in for its
+// SID: its account is of another forest.
+func (p *principal) isForeign() bool {
+	return p.id != forest.None && p.sid.IsDomainRelative() && p.w.s.IsA(p.id, "foreignSecurityPrincipal")
+}
+
+// readable is nil if the attributes of p's account can be asked for, else what to answer.
+func (p *principal) readable() ref.Val {
+	if p.isForeign() {
+		return p.w.ldap(p.text() + " is of another forest: scan that")
+	}
+	return p.known()
 }
 
 func (p *principal) text() string {
@@ -203,7 +223,7 @@ func (w *world) findSID(p *principal, on string) {
 		p.why = w.ldap(p.text() + " was not found, and " + w.hidden)
 		return
 	}
-	if on != "" {
+	if p.host = w.machines[p.sid.Domain()]; p.host == "" && on != "" && w.isLocalName(p.name, on) {
 		p.host = on
 	}
 	p.why = w.ldap(p.text() + " is of a domain that is not part of the snapshot: scan that domain")
@@ -228,6 +248,10 @@ func (w *world) findName(p *principal, on string) {
 	}
 	d := w.domainNamed(dom)
 	if dom != "" && d == nil {
+		if ids := w.byUPN(p.name); len(ids) == 1 {
+			p.id, p.sid = ids[0], w.s.SID(ids[0])
+			return
+		}
 		if w.isHostName(dom, on) {
 			p.host = firstLabel(dom)
 			if dom == "." {
@@ -236,6 +260,7 @@ func (w *world) findName(p *principal, on string) {
 			return
 		}
 		p.why = w.ldap(p.name + " is of " + dom + ", which is not part of the snapshot: scan that domain")
+		p.away = w.namesOthers(p.name, dom)
 		return
 	}
 	var found []forest.ID
@@ -244,7 +269,7 @@ func (w *world) findName(p *principal, on string) {
 			found = append(found, id)
 		}
 	}
-	if len(found) == 0 && strings.Contains(p.name, "@") {
+	if len(found) == 0 {
 		found = w.byUPN(p.name)
 	}
 	switch {
@@ -261,7 +286,27 @@ func (w *world) findName(p *principal, on string) {
 	}
 }
 
+// namesOthers reports whether a name with a domain that is none of the forest can be
+// of none of its accounts: a user principal name may have any suffix, and a domain
+// whose NetBIOS name was not read may have any.
+func (w *world) namesOthers(name, dom string) bool {
+	if strings.Contains(name, "@") && !strings.Contains(name, `\`) && w.hidden != "" {
+		return false
+	}
+	return strings.Contains(dom, ".") || !slices.ContainsFunc(w.domains, func(d forest.Domain) bool { return d.NetBIOS == "" })
+}
+
+// isLocalName reports whether a name that was read on a host is one of the host's own
+// database: without a domain, or with the host's name.
+func (w *world) isLocalName(name, on string) bool {
+	dom := prefix(name)
+	return name != "" && (dom == "" || dom == "." || firstLabel(dom) == on)
+}
+
 func (w *world) byUPN(name string) []forest.ID {
+	if !strings.Contains(name, "@") {
+		return nil
+	}
 	var out []forest.ID
 	for _, id := range w.s.With(forest.UserPrincipalName) {
 		if v, _ := w.s.Str(id, forest.UserPrincipalName); strings.EqualFold(v, name) {

@@ -46,7 +46,11 @@ func (w *world) systemsOf(s *configmgr.Site) *list {
 		for _, x := range s.Systems {
 			add(x.Host)
 		}
-		return lst(out, w.unread(configmgr.ClassSiteRoles, s.Code))
+		gap := w.unread(configmgr.ClassSiteRoles, s.Code)
+		if len(out) == 0 { // every site has a server
+			gap = orElse(gap, w.lack(Missing{Collector: collectorOf[configmgr.ClassSites], Class: configmgr.ClassSites, Scope: s.Code, Text: "no site system of " + s.Code + " is known"}))
+		}
+		return lst(out, gap)
 	}).(*list)
 }
 
@@ -155,9 +159,17 @@ func (w *world) admins(want func(configmgr.Admin) ref.Val) *list {
 	return &list{out, gap}
 }
 
+// rolesUnread says that the roles of an administrative user were not read: everybody has one.
+func (w *world) rolesUnread(a configmgr.Admin) ref.Val {
+	return w.lack(Missing{Collector: collectorOf[configmgr.ClassAdmins], Class: configmgr.ClassAdmins, Text: "the security roles of " + a.Name + " were not read"})
+}
+
 // permits tells whether one of an administrative user's roles carries a right on a class.
 func (w *world) permits(a configmgr.Admin, class, right string) ref.Val {
 	out := ref.Val(types.False)
+	if len(a.Roles) == 0 {
+		return w.rolesUnread(a)
+	}
 	for _, id := range a.Roles {
 		i := slices.IndexFunc(w.doc.Roles, func(r configmgr.Role) bool {
 			return strings.EqualFold(r.ID, id) || strings.EqualFold(r.Name, id)
@@ -213,16 +225,25 @@ func (w *world) sequencesUsing(p *principal) *list {
 	var out []ref.Val
 	for i := range w.doc.Sequences {
 		s := &w.doc.Sequences[i]
-		if slices.ContainsFunc(s.Accounts, func(st configmgr.Step) bool { return w.names(st.Name, p) }) {
+		uses := ref.Val(types.False)
+		for _, st := range s.Accounts {
+			uses = or(uses, w.names(st.Name, p))
+		}
+		if u, ok := uses.(*types.Unknown); ok {
+			gap = merge(gap, u)
+		} else if uses == types.True {
 			out = append(out, record{nil, sequenceType, s, s.ID})
 		}
 	}
 	return &list{out, gap}
 }
 
-// names reports whether a configured name is that of p.
-func (w *world) names(name string, p *principal) bool {
-	return strings.EqualFold(name, p.name) || w.principal(name, nil, "").Equal(p) == types.True
+// names tells whether a configured name is that of p.
+func (w *world) names(name string, p *principal) ref.Val {
+	if strings.EqualFold(name, p.name) {
+		return types.True
+	}
+	return w.principal(name, nil, "").Equal(p)
 }
 
 // steps yields the steps of all task sequences.
@@ -247,9 +268,8 @@ func (w *world) managementPoint(p *principal) ref.Val {
 			continue
 		}
 		own, _ := w.s.Str(id, forest.DNSHostName)
-		name := strings.ToLower(w.s.Name(id))
-		if dns != "" && strings.EqualFold(own, dns) || strings.HasSuffix(name, "-"+strings.ToLower(dns)) && dns != "" ||
-			strings.HasSuffix(name, "-"+strings.ToLower(strings.TrimSuffix(short(p.text()), "$"))) {
+		of := hostOfPoint(w.s.Name(id))
+		if dns != "" && (strings.EqualFold(own, dns) || strings.EqualFold(of, dns)) || strings.EqualFold(of, strings.TrimSuffix(short(p.text()), "$")) {
 			return types.True
 		}
 	}
@@ -257,6 +277,16 @@ func (w *world) managementPoint(p *principal) ref.Val {
 		return w.ldap(w.hidden)
 	}
 	return types.False
+}
+
+// hostOfPoint is the host in the name of a management point's object, SMS-MP-CODE-HOST.
+func hostOfPoint(name string) string {
+	const head = "SMS-MP-"
+	if len(name) < len(head) || !strings.EqualFold(name[:len(head)], head) {
+		return ""
+	}
+	_, host, _ := strings.Cut(name[len(head):], "-")
+	return host
 }
 
 // sourcesOf are the classes of facts that tell who fills a slot.

@@ -338,7 +338,7 @@ func assignmentFields() []field {
 			return ev.w.attrTexts(a.p, forest.MsDSAllowedToDelegateTo)
 		})},
 		{"profile_path", cel.StringType, "profilePath; empty if there is none", get(func(ev *evaluation, a *assignment) ref.Val {
-			if u := a.p.known(); u != nil {
+			if u := a.p.readable(); u != nil {
 				return u
 			}
 			v, st := ev.w.s.Str(a.p.id, forest.ProfilePath)
@@ -362,7 +362,7 @@ func (w *world) unreadable(id forest.ID, a forest.Attr) ref.Val {
 }
 
 func (w *world) flag(p *principal, bit int64) ref.Val {
-	if u := p.known(); u != nil {
+	if u := p.readable(); u != nil {
 		return u
 	}
 	v, st := w.s.Int(p.id, forest.UserAccountControl)
@@ -384,7 +384,7 @@ func (w *world) enabled(p *principal) ref.Val {
 }
 
 func (w *world) passwordSet(p *principal) ref.Val {
-	if u := p.known(); u != nil {
+	if u := p.readable(); u != nil {
 		return u
 	}
 	switch t, st := w.s.Time(p.id, forest.PwdLastSet); st {
@@ -397,7 +397,7 @@ func (w *world) passwordSet(p *principal) ref.Val {
 }
 
 func (w *world) attrTexts(p *principal, a forest.Attr) ref.Val {
-	if u := p.known(); u != nil {
+	if u := p.readable(); u != nil {
 		return lst(nil, u)
 	}
 	v, st := w.s.Strs(p.id, a)
@@ -408,7 +408,7 @@ func (w *world) attrTexts(p *principal, a forest.Attr) ref.Val {
 }
 
 func (ev *evaluation) expired(p *principal) ref.Val {
-	if u := p.known(); u != nil {
+	if u := p.readable(); u != nil {
 		return u
 	}
 	if ev.w.s.IsA(p.id, "group") {
@@ -426,7 +426,7 @@ func (ev *evaluation) expired(p *principal) ref.Val {
 // locked tells whether lockoutTime is set and the domain's lockoutDuration has not
 // passed ([MS-ADTS] 3.1.1.4.5.17); without a duration only an administrator unlocks.
 func (ev *evaluation) locked(p *principal) ref.Val {
-	if u := p.known(); u != nil {
+	if u := p.readable(); u != nil {
 		return u
 	}
 	if ev.w.s.IsA(p.id, "group") {
@@ -480,7 +480,7 @@ func (ev *evaluation) typeOf(a *assignment) ref.Val {
 // domainOf is the domain of the account in a slot.
 func (ev *evaluation) domainOf(a *assignment) ref.Val {
 	w := ev.w
-	if a.p.id != forest.None {
+	if a.p.isOurs() {
 		if d, ok := w.s.DomainOf(a.p.id); ok {
 			return types.String(strings.ToLower(d.DNS))
 		}
@@ -492,19 +492,24 @@ func (ev *evaluation) domainOf(a *assignment) ref.Val {
 	if d := w.domainNamed(dom); d != nil {
 		return types.String(strings.ToLower(d.DNS))
 	}
+	own, _ := ev.siteDomain().(types.String)
+	sure := a.p.away && w.domainNamed(string(own)) != nil // then it is not the site's
+	if dom != "" && !strings.Contains(dom, ".") && !sure || a.p.isForeign() && dom == "" {
+		return orElse(a.p.readable(), types.String(strings.ToLower(dom)))
+	}
 	return types.String(strings.ToLower(dom))
 }
 
 // forestOf is the root domain of the account's forest.
 func (ev *evaluation) forestOf(a *assignment) ref.Val {
-	if a.p.id != forest.None {
+	if a.p.isOurs() {
 		for _, d := range ev.w.domains {
 			if d.Root {
 				return types.String(strings.ToLower(d.DNS))
 			}
 		}
 	}
-	if u := a.p.known(); u != nil {
+	if u := a.p.readable(); u != nil {
 		return u
 	}
 	return ev.w.ldap("the root of the forest was not read")
@@ -529,7 +534,7 @@ func (ev *evaluation) hostOf(a *assignment) ref.Val {
 func (ev *evaluation) shareOf(a *assignment) ref.Val {
 	found := ""
 	u := ev.w.steps(func(st configmgr.Step) {
-		if (a.entry == nil || st.Entry == a.entry.ID) && st.Share != "" && ev.w.names(st.Name, a.p) {
+		if (a.entry == nil || st.Entry == a.entry.ID) && st.Share != "" && ev.w.names(st.Name, a.p) == types.True {
 			found = st.Share
 		}
 	})

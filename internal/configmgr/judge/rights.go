@@ -19,6 +19,12 @@ const (
 	profileValue = "MachineProfilePath"
 )
 
+// Where policy says that servers demand signed SMB.
+const (
+	signingKey   = `SYSTEM\CurrentControlSet\Services\LanManServer\Parameters`
+	signingValue = "RequireSecuritySignature"
+)
+
 // denyOf is the right that takes a logon right away.
 var denyOf = map[string]string{
 	"SeInteractiveLogonRight": "SeDenyInteractiveLogonRight", "SeNetworkLogonRight": "SeDenyNetworkLogonRight",
@@ -116,15 +122,9 @@ func (w *world) covered(p *principal, h *host, s *gpo.Setting) ref.Val {
 	out := ref.Val(types.False)
 	for _, m := range s.Principals {
 		var v ref.Val
-		switch {
-		case m.SID.IsZero() && m.Kind == gpo.HostAccount:
-			v = types.False
-		case m.SID.IsZero():
-			v = types.False
-			if strings.EqualFold(short(m.Raw), short(p.name)) {
-				v = w.lack(Missing{Collector: "sysvol", Text: s.Name + " lists " + m.Raw + ": " + m.Note})
-			}
-		default:
+		if m.SID.IsZero() {
+			v = w.unresolved(p, h, m, s.Name+" of "+h.name)
+		} else {
 			v = w.coversSID(p, h, m.SID)
 		}
 		if out = or(out, v); out == types.True {
@@ -132,6 +132,23 @@ func (w *world) covered(p *principal, h *host, s *gpo.Setting) ref.Val {
 		}
 	}
 	return out
+}
+
+// unresolved tells whether a name of a policy that is no account of the directory stands
+// for p: one of the accounts that every host has for itself does not. Any other may be
+// a local group of the host, or one of another domain, with p among its members.
+func (w *world) unresolved(p *principal, h *host, m gpo.Principal, where string) ref.Val {
+	switch {
+	case m.Kind == gpo.HostAccount:
+		return types.Bool(p.host != "" && h.class == nil && w.sameHostName(p.host, h) && strings.EqualFold(short(m.Raw), short(p.name)))
+	case h.fact != nil && w.isLocalName(m.Raw, firstLabel(h.name)) && hasGroup(h.fact, short(m.Raw)):
+		if in := w.among(p, h, groupOf(h.fact, short(m.Raw))); in == types.True || w.unread(configmgr.ClassGroups, h.name) == nil {
+			return in
+		}
+	case w.hidden == "" && prefix(m.Raw) != "" && w.domainNamed(prefix(m.Raw)) != nil:
+		return types.False // the domain has no such account
+	}
+	return w.lack(Missing{Collector: "sysvol", Text: where + " lists " + m.Raw + ": " + m.Note})
 }
 
 // covers tells whether a list of a host has p, or a group that it is in.
@@ -160,14 +177,27 @@ var localGroupNames = map[secdesc.SID]string{
 	secdesc.MustSID("S-1-5-32-580"): "Remote Management Users",
 }
 
+// Identities that only accounts of a host's own database hold ([MS-DTYP] 2.4.2.4).
+var (
+	localAccount      = secdesc.MustSID("S-1-5-113")
+	localAdminAccount = secdesc.MustSID("S-1-5-114")
+	thisOrganization  = secdesc.MustSID("S-1-5-15")
+)
+
 // coversSID tells whether p holds sid when it logs on to h.
 func (w *world) coversSID(p *principal, h *host, sid secdesc.SID) ref.Val {
 	switch {
 	case sid == everyone || sid == authenticated || sid == interactive || sid == network:
 		return types.True
+	case sid == thisOrganization:
+		return types.Bool(p.isOurs())
+	case sid == localAccount:
+		return types.Bool(p.host != "")
+	case sid == localAdminAccount:
+		return and(types.Bool(p.host != ""), w.localAdmin(p, h))
 	case sid == administrators:
 		return w.localAdmin(p, h)
-	case sid == localUsers:
+	case sid == localUsers && (h.fact == nil || !hasGroup(h.fact, "Users")):
 		return types.True // Authenticated Users and Domain Users are in it by default
 	case sid.Domain() == builtinDomain && h.dc:
 		return p.in(sid)
@@ -178,7 +208,7 @@ func (w *world) coversSID(p *principal, h *host, sid secdesc.SID) ref.Val {
 		}
 		return w.localMember(p, h, name)
 	case !sid.IsDomainRelative():
-		return types.False // services, local accounts
+		return types.False // services
 	}
 	return p.in(sid)
 }
@@ -186,13 +216,12 @@ func (w *world) coversSID(p *principal, h *host, sid secdesc.SID) ref.Val {
 // localMember tells whether p is in a local group of h, by what was read of it or else
 // by policy.
 func (w *world) localMember(p *principal, h *host, name string) ref.Val {
-	if h.fact != nil && w.unread(configmgr.ClassGroups, h.name) == nil {
-		return w.among(p, h, groupOf(h.fact, name))
+	if h.fact == nil || !hasGroup(h.fact, name) {
+		return w.policyMember(p, h, name) // every Windows has its built-in groups: one that is not in the list was not read
 	}
-	if h.fact != nil {
-		if w.among(p, h, groupOf(h.fact, name)) == types.True {
-			return types.True
-		}
+	in := w.among(p, h, groupOf(h.fact, name))
+	if in == types.True || w.unread(configmgr.ClassGroups, h.name) == nil {
+		return in
 	}
 	return w.policyMember(p, h, name)
 }
@@ -213,8 +242,8 @@ func (w *world) among(p *principal, h *host, list []configmgr.Member) ref.Val {
 	for _, m := range list {
 		q := w.member(m, h.name)
 		v := p.Equal(q)
-		if v != types.True && !q.sid.IsZero() && !isLocalGroupSID(q.sid) {
-			v = p.in(q.sid)
+		if v != types.True && !q.sid.IsZero() && !isLocalGroupSID(q.sid) && q.sid != localAdminAccount {
+			v = w.coversSID(p, h, q.sid)
 		}
 		if out = or(out, v); out == types.True {
 			return out
@@ -245,10 +274,17 @@ func (w *world) policyMember(p *principal, h *host, name string) ref.Val {
 	}
 	out := ref.Val(types.False)
 	for _, m := range g.Members {
-		if m.In == gpo.No || m.SID.IsZero() {
+		var v ref.Val
+		switch {
+		case m.In == gpo.No:
 			continue
+		case m.SID.IsZero():
+			v = w.unresolved(p, h, m.Principal, name+" of "+h.name)
+		case isLocalGroupSID(m.SID), m.SID == localAdminAccount:
+			continue // no local group is in another
+		default:
+			v = w.coversSID(p, h, m.SID)
 		}
-		v := ref.Val(types.Bool(p.holds(m.SID)))
 		if v == types.True && m.In == gpo.Unknown {
 			v = w.lack(Missing{Collector: "sysvol", Text: name + " of " + h.name + ": " + strings.Join(m.Reasons, "; ")})
 		}

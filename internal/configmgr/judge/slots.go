@@ -291,17 +291,21 @@ func (ev *evaluation) slotInstances(c *configmgr.Control) []instance {
 			reasons = append(reasons, why)
 			continue
 		}
-		if len(list) > 0 {
-			continue
-		}
 		if u := w.slotGap(s, e.ID); u != nil {
 			gap = merge(gap, u)
 			continue
 		}
+		if len(list) > 0 {
+			continue
+		}
 		reasons = append(reasons, "nobody fills "+e.Name)
 	}
-	if gap != nil && (len(out) == 0 || c.Entry == nil) {
-		out = append(out, instance{subject: Subject{Kind: c.Scope, Name: "whoever fills the slot", Entry: entryID(c)}, lacks: gap})
+	if gap != nil {
+		name := "whoever fills the slot"
+		if len(out) > 0 {
+			name = "whoever else fills the slot"
+		}
+		out = append(out, instance{subject: Subject{Kind: c.Scope, Name: name, Entry: entryID(c)}, lacks: gap})
 	}
 	if len(out) == 0 {
 		why := "no slot that it concerns is filled"
@@ -343,9 +347,11 @@ func (ev *evaluation) defaults(e *configmgr.Entry, explicit []*assignment) []*as
 	}
 	var out []*assignment
 	add := func(h *host, location string) {
-		if p, ok := h.account().(*principal); ok {
-			out = append(out, &assignment{entry: e, site: s, name: p.text(), p: p, kind: "computer", host: h.name, location: location, source: configmgr.Directory, def: true})
+		p, ok := h.account().(*principal)
+		if !ok { // its account is one of a domain that was not read, perhaps
+			p = &principal{w: w, name: h.name, id: forest.None, why: h.missing()}
 		}
+		out = append(out, &assignment{entry: e, site: s, name: p.text(), p: p, kind: "computer", host: h.name, location: location, source: configmgr.Directory, def: true})
 	}
 	taken := func(match func(a *assignment) bool) bool { return slices.ContainsFunc(explicit, match) }
 	if e.ID == "ad-forest" && s.Server != "" {
@@ -407,6 +413,10 @@ func (ev *evaluation) groupInstances(c *configmgr.Control) []instance {
 		return out
 	}
 	i := instance{subject: Subject{Kind: c.Scope, Name: groupName(c.Entry, ev.site), Entry: c.Entry.ID}}
+	if kind := ev.site.Kind; len(placeOf[c.Entry.ID]) == 0 && (kind == configmgr.CentralSite || kind == configmgr.SecondarySite) {
+		i.na = "clients belong to primary sites"
+		return []instance{i}
+	}
 	switch u := ev.groupGap(c.Entry).(type) {
 	case *types.Unknown:
 		i.lacks = u
@@ -446,7 +456,7 @@ func (ev *evaluation) groups(e *configmgr.Entry) []*group {
 		if groupOf(h.fact, name) == nil || !hasGroup(h.fact, name) {
 			continue
 		}
-		if strings.Contains(namesOf[e.ID], "%s") || w.isSystemOf(h, s) || w.isTop(s) && !w.isSystem(h) && !w.isSource(h) {
+		if strings.Contains(namesOf[e.ID], "%s") || w.isSystemOf(h, s) || !w.isSystem(h) && !w.isSource(h) && w.siteOfClient(h) == s {
 			add(h)
 		}
 	}
@@ -455,6 +465,30 @@ func (ev *evaluation) groups(e *configmgr.Entry) []*group {
 		out[i] = &group{entry: e, site: s, host: h, p: w.groupPrincipal(h, name)}
 	}
 	return out
+}
+
+// siteOfClient is the site of a computer that is no site system: the one that the
+// document says, or else the only primary site. Of several it is not known which; the
+// client settings of the hierarchy are for all of them, so its top site stands for it.
+func (w *world) siteOfClient(h *host) *configmgr.Site {
+	if h.fact != nil && h.fact.Site != "" {
+		return w.sites[strings.ToUpper(h.fact.Site)]
+	}
+	var only *configmgr.Site
+	for i := range w.doc.Sites {
+		s := &w.doc.Sites[i]
+		switch {
+		case s.Kind == configmgr.CentralSite || s.Kind == configmgr.SecondarySite:
+		case only != nil:
+			return w.top()
+		default:
+			only = s
+		}
+	}
+	if only == nil {
+		return w.top()
+	}
+	return only
 }
 
 func hasGroup(h *configmgr.Host, name string) bool {

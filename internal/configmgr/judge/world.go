@@ -35,7 +35,8 @@ type world struct {
 	missingIDs map[Missing]int64
 	readings   map[reading]string // why it is not complete, "" if it is
 	principals map[principalKey]*principal
-	named      map[string]secdesc.SID // by lower-case name: SIDs that the document gives
+	named      map[string]secdesc.SID // by lower-case name with its domain: SIDs that the document gives
+	machines   map[secdesc.SID]string // hosts whose own accounts have SIDs of this domain
 	hosts      map[string]*host       // by lower-case DNS name
 	perms      func() *permissions
 	tierZero   func() *tierZero
@@ -67,7 +68,7 @@ func newWorld(r *Rules, in Input) *world {
 	w := &world{
 		rules: r, s: in.Snapshot, x: in.Index, gpo: in.Policy, doc: in.Document, now: in.Now, alpha: in.Alphabet,
 		domains: in.Snapshot.Domains(), missingIDs: map[Missing]int64{}, readings: map[reading]string{},
-		principals: map[principalKey]*principal{}, named: map[string]secdesc.SID{}, hosts: map[string]*host{},
+		principals: map[principalKey]*principal{}, named: map[string]secdesc.SID{}, machines: map[secdesc.SID]string{}, hosts: map[string]*host{},
 		sites: map[string]*configmgr.Site{}, memo: map[string]ref.Val{}, slots: map[slotKey]ref.Val{},
 		rights: map[rightKey]ref.Val{}, settings: map[settingKey]*gpo.Setting{}, bySlot: map[slotKey][]*assigned{}, byAccount: map[*principal][]*assigned{},
 	}
@@ -92,6 +93,7 @@ func newWorld(r *Rules, in Input) *world {
 	w.hidden = w.findHidden()
 	w.indexReadings()
 	w.indexNames()
+	w.indexMachines()
 	for i := range w.doc.Sites {
 		w.sites[strings.ToUpper(w.doc.Sites[i].Code)] = &w.doc.Sites[i]
 	}
@@ -175,23 +177,66 @@ func (w *world) indexReadings() {
 	}
 }
 
-// indexNames remembers which SIDs the document gives to names.
+// indexNames remembers which SIDs the document gives to names. A name without domain
+// is of whoever wrote it down, and one that stood for two accounts, of neither.
 func (w *world) indexNames() {
-	for _, a := range w.doc.Assignments {
-		if a.SID != nil && a.Name != "" {
-			w.named[strings.ToLower(a.Name)] = *a.SID
+	twice := map[string]bool{}
+	add := func(name string, sid *secdesc.SID) {
+		name = strings.ToLower(strings.TrimSpace(name))
+		if dom := prefix(name); sid == nil || dom == "" || dom == "." {
+			return
 		}
+		if old, ok := w.named[name]; ok && old != *sid {
+			twice[name] = true
+		}
+		w.named[name] = *sid
+	}
+	for _, a := range w.doc.Assignments {
+		add(a.Name, a.SID)
 	}
 	for _, a := range w.doc.Admins {
-		if a.SID != nil && a.Name != "" {
-			w.named[strings.ToLower(a.Name)] = *a.SID
-		}
+		add(a.Name, a.SID)
 	}
 	for _, p := range w.doc.Principals {
-		if p.SID != nil && p.Name != "" {
-			w.named[strings.ToLower(p.Name)] = *p.SID
+		add(p.Name, p.SID)
+	}
+	for name := range twice {
+		delete(w.named, name)
+	}
+}
+
+// indexMachines remembers which SIDs are of the hosts' own databases: of members that
+// a host lists under its own name.
+func (w *world) indexMachines() {
+	for i := range w.doc.Hosts {
+		h := &w.doc.Hosts[i]
+		on := firstLabel(h.Name)
+		see := func(list []configmgr.Member) {
+			for _, m := range list {
+				if m.SID == nil || !m.SID.IsDomainRelative() || firstLabel(prefix(m.Name)) != on || w.isDomainSID(m.SID.Domain()) {
+					continue
+				}
+				w.machines[m.SID.Domain()] = on
+			}
+		}
+		for _, by := range []map[string][]configmgr.Member{h.Groups, h.UserRights} {
+			for _, list := range by {
+				see(list)
+			}
+		}
+		see(h.Activation)
+		for _, acls := range [][]configmgr.ACL{h.Shares, h.Folders, h.WMI} {
+			for _, acl := range acls {
+				for _, e := range acl.Entries {
+					see([]configmgr.Member{e.Member})
+				}
+			}
 		}
 	}
+}
+
+func (w *world) isDomainSID(sid secdesc.SID) bool {
+	return slices.ContainsFunc(w.domains, func(d forest.Domain) bool { return d.SID == sid })
 }
 
 // An assigned is an assignment of the document with its principal.

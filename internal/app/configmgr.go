@@ -150,7 +150,10 @@ func (s *Site) CheckSites(r *report.ConfigMgr) error {
 	if len(r.Sites) > 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: no document names one, and the directory shows none", ErrNoSite)
+	if why, ok := s.Document.Read(configmgr.ClassSites, "", ""); !ok && s.Snapshot != nil {
+		return fmt.Errorf("%w: no document names one, and the directory shows none (%s)", ErrNoSite, why)
+	}
+	return fmt.Errorf("%w: no document names one", ErrNoSite)
 }
 
 // SystemManagement reports whether a domain of s holds the container that sites publish

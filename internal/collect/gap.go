@@ -378,7 +378,7 @@ func (sc *scan) coverOthers(put func(forest.Area, string, string, string, int)) 
 		missing(dn, "another domain of the forest: scan it too and assess both")
 	}
 	for _, nc := range sc.root.NamingContexts {
-		missing(nc, "application partition: no control needs it")
+		missing(nc, forest.ReasonApplication)
 	}
 	for _, ref := range sc.refs {
 		missing(referredTo(ref), "the domain controller referred to it: "+ref)

@@ -71,14 +71,20 @@ func (v *viewer) domain(d forest.Domain) (gap string) {
 		return d.DNS + " has no System Management container that could be read"
 	}
 	v.publishers(d, id)
+	unread := 0
 	v.snap.Under(id, func(o forest.ID) {
 		switch {
+		case len(v.snap.Classes(o)) == 0:
+			unread++
 		case v.snap.IsA(o, "mSSMSSite"):
 			v.site(d, o)
 		case v.snap.IsA(o, "mSSMSManagementPoint"):
 			v.managementPoint(d, o)
 		}
 	})
+	if unread > 0 {
+		return fmt.Sprintf("%d objects in the System Management container of %s could not be read: let the account that scans read them", unread, d.DNS)
+	}
 	return ""
 }
 

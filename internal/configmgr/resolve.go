@@ -268,7 +268,7 @@ func (r *resolver) missing(sid secdesc.SID) string {
 // gaps says what of a domain was not read, "" if all was.
 func (r *resolver) gaps(d forest.Domain) string {
 	for _, c := range r.snap.Coverage() {
-		if c.Area != forest.AreaPartition && c.Area != forest.AreaContainer || c.Complete() {
+		if c.Area != forest.AreaPartition && c.Area != forest.AreaContainer || c.Complete() || c.Application() {
 			continue
 		}
 		if strings.EqualFold(c.Subject, d.DN) || strings.HasSuffix(strings.ToLower(c.Subject), ","+strings.ToLower(d.DN)) {

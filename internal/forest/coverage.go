@@ -28,6 +28,16 @@ const (
 // Complete reports whether everything asked for was read.
 func (c Coverage) Complete() bool { return c.State == "complete" }
 
+// ReasonApplication is the Reason of an application partition that was left out: DNS zones
+// and the like, which hold neither accounts nor policies.
+const ReasonApplication = "application partition: no control needs it"
+
+// Application reports whether c is about an application partition that was left out, so
+// that no account can be missing because of it.
+func (c Coverage) Application() bool {
+	return c.Area == AreaPartition && c.Reason == ReasonApplication
+}
+
 // StateAssumed is the State of what was not read, and for which an import put
 // something in its place: the usual value, or what follows from other facts. The
 // Subject is an attribute, SubjectDescriptor or SubjectSchema.

@@ -733,3 +733,26 @@ func isUnder(dn, top string) bool {
 	dn, top = strings.ToLower(dn), strings.ToLower(top)
 	return dn == top || strings.HasSuffix(dn, ","+top)
 }
+
+// madeOf tells whether p is a group that holds nobody but principals of a list.
+func (w *world) madeOf(p *principal, list ref.Val) ref.Val {
+	if u := p.known(); u != nil {
+		return u
+	}
+	if !w.s.IsA(p.id, "group") {
+		return types.False
+	}
+	out, some := ref.Val(types.True), false
+	for _, id := range w.x.Members(p.id) {
+		if !w.s.IsA(id, "group") {
+			out, some = and(out, isIn(w.ofObject(id), list)), true
+		}
+	}
+	if gaps := w.x.Gaps(p.id); len(gaps) > 0 {
+		out = and(out, w.ldap("not all members of "+p.text()+" were read"))
+	}
+	if !some {
+		return and(out, types.False)
+	}
+	return out
+}

@@ -193,6 +193,9 @@ func directoryFunctions() []*function {
 			}
 			return asList(ev.w.writersOf(who(a[0]).id, true))
 		}},
+		{"made_of", in(principalType, principalList), cel.BoolType, needsDirectory, "a group of the directory that has members, each of which, through groups too, is in the list", func(ev *evaluation, a []ref.Val) ref.Val {
+			return ev.w.madeOf(who(a[0]), a[1])
+		}},
 		{"approved_writers", in(principalType), principalList, needsState, "the default administrators of the directory, Account Operators whom every group lets in by default, and whom an exception on group-writer names", func(ev *evaluation, _ []ref.Val) ref.Val {
 			out := append(ev.w.defaultAdministrators(), ev.w.ofSID(accountOperators)) // the default of every group
 			for _, e := range ev.w.doc.Exceptions {
@@ -440,7 +443,11 @@ func accountFunctions() []*function {
 				}
 			}
 			for i := range ev.w.doc.Sites {
-				gap = merge(gap, ev.w.slotGap(&ev.w.doc.Sites[i], str(a[0])))
+				s := &ev.w.doc.Sites[i]
+				if e := ev.w.entry(str(a[0])); e != nil && absent(s, e) != "" {
+					continue // nobody can fill it
+				}
+				gap = merge(gap, ev.w.slotGap(s, str(a[0])))
 			}
 			return &list{out, gap}
 		}},

@@ -151,7 +151,7 @@ func (w *world) findHidden() string {
 		}
 	}
 	for _, c := range w.s.Coverage() {
-		if !c.Complete() && (c.Area == forest.AreaContainer || c.Area == forest.AreaPartition) {
+		if !c.Complete() && !c.Application() && (c.Area == forest.AreaContainer || c.Area == forest.AreaPartition) {
 			return "objects in " + c.Subject + ": " + cmp.Or(c.Reason, c.State)
 		}
 	}

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -31,6 +32,9 @@ const plantedSecret = "Pl4nted-Secret"
 // the golden files.
 var siteSources = []string{"declared", "imported", "collected", "directory"}
 
+// sourceLetters are the sources as the golden files of findings write them.
+var sourceLetters = map[string]string{"declared": "d", "imported": "i", "collected": "c", "directory": "s"}
+
 // A fixtureSite is a folder of testdata/sites: a hierarchy, by each of the sources.
 type fixtureSite struct {
 	name    string // of the folder, and of the fixture of the directory
@@ -42,6 +46,7 @@ func fixtureSites() []fixtureSite {
 	var out []fixtureSite
 	for _, s := range []fixtureSite{
 		{name: "well"},
+		{name: "shared"},
 	} {
 		s.dir = filepath.Join("testdata", "sites", s.name)
 		out = append(out, s)
@@ -238,19 +243,27 @@ type assessed struct {
 			Instances []struct {
 				Verdict string `json:"verdict"`
 				Subject struct {
-					Name  string `json:"name"`
-					Entry string `json:"entry"`
-					Host  string `json:"host"`
+					Name     string `json:"name"`
+					Entry    string `json:"entry"`
+					Host     string `json:"host"`
+					Location string `json:"location"`
 				} `json:"subject"`
 			} `json:"instances"`
 		} `json:"outcomes"`
 	} `json:"sites"`
 	Separations []struct {
-		Kind  string `json:"kind"`
-		Entry string `json:"entry"`
-		Other string `json:"other"`
-		Name  string `json:"name"`
+		Rule    string `json:"rule"`
+		Verdict string `json:"verdict"`
+		A       slot   `json:"a"`
+		B       slot   `json:"b"`
 	} `json:"separations"`
+}
+
+// A slot is a side of a rule between slots.
+type slot struct {
+	Entry string `json:"entry"`
+	Site  string `json:"site"`
+	Name  string `json:"name"`
 }
 
 func readAssessed(t *testing.T, file string) *assessed {
@@ -278,8 +291,17 @@ var letters = map[string]string{"pass": "P", "fail": "F", "unknown": "U", "not-a
 //     LEASTWISE_UPDATE is set.
 func (r *siteRun) compare(got map[string]*assessed) {
 	r.t.Helper()
-	findings := map[string]string{} // control, site, entry, principal, host → initials of the sources
+	findings := map[string]string{} // site, control, entry, principal, host or location → letters of the sources
 	outcomes := map[string]string{} // site, control → letters
+	add := func(source string, about ...string) {
+		for i := range about {
+			about[i] = cmp.Or(about[i], "-")
+		}
+		key := strings.Join(about, " | ")
+		if letter := sourceLetters[source]; !strings.HasSuffix(findings[key], letter) {
+			findings[key] += letter
+		}
+	}
 	for i, source := range siteSources {
 		for _, s := range got[source].Sites {
 			for _, o := range s.Outcomes {
@@ -287,17 +309,15 @@ func (r *siteRun) compare(got map[string]*assessed) {
 				outcomes[key] += strings.Repeat(".", i-len(outcomes[key])) + letters[o.Verdict]
 				for _, in := range o.Instances {
 					if in.Verdict == "fail" {
-						f := strings.Join([]string{s.Code, o.Control, orDash(in.Subject.Entry), in.Subject.Name, orDash(in.Subject.Host)}, " | ")
-						findings[f] += source[:1]
-						if source == "directory" {
-							findings[f] = strings.TrimSuffix(findings[f], "d") + "s" // seen
-						}
+						add(source, s.Code, o.Control, in.Subject.Entry, in.Subject.Name, cmp.Or(in.Subject.Host, in.Subject.Location))
 					}
 				}
 			}
 		}
 		for _, x := range got[source].Separations {
-			findings[strings.Join([]string{"*", x.Kind, x.Entry, x.Name, x.Other}, " | ")] += source[:1]
+			if x.Verdict == "violated" {
+				add(source, "*", x.Rule, x.A.Entry, x.A.Name, x.B.Entry)
+			}
 		}
 	}
 	differences := map[string]string{}
@@ -312,13 +332,6 @@ func (r *siteRun) compare(got map[string]*assessed) {
 	r.golden("findings.golden", findings)
 	r.golden("differences.golden", differences)
 	r.outcomes(strings.Join(all, "\n") + "\n")
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
 
 // golden compares with a file of lines "key = value # why".

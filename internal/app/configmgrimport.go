@@ -3,8 +3,8 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
 	"time"
@@ -55,6 +55,9 @@ func importSlotFile(ctx context.Context, cat *configmgr.Catalogue, name string, 
 		return d, nil, err
 	}
 	data, err := readExport(name)
+	if errors.Is(err, configmgr.ErrImport) {
+		return nil, nil, fmt.Errorf("importing %w", err)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading %s: %w", name, err)
 	}
@@ -76,7 +79,7 @@ func readExport(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, configmgr.MaxExport+1))
+	data, err := configmgr.ReadExport(filepath.Base(name), f)
 	return data, cause(err)
 }
 

@@ -1,8 +1,10 @@
 package configmgr
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"strings"
@@ -56,6 +58,24 @@ func (e *ImportError) Error() string {
 // Unwrap returns ErrImport.
 func (*ImportError) Unwrap() error { return ErrImport }
 
+// ReadExport reads a file for Import, and refuses what is larger than MaxExport. What
+// begins with bytes of no text is refused at once, without the rest.
+func ReadExport(name string, from io.Reader) ([]byte, error) {
+	head := make([]byte, 64<<10)
+	n, err := io.ReadFull(from, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, err
+	}
+	if i := zeroUnit(head[:n]); i >= 0 {
+		return nil, &ImportError{File: name, Why: fmt.Sprintf("byte %d: a zero character: not a text", i)}
+	}
+	data, err := io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(head[:n]), from), MaxExport+1))
+	if err == nil && len(data) > MaxExport {
+		err = &ImportError{File: name, Why: fmt.Sprintf("larger than %d bytes", MaxExport)}
+	}
+	return data, err
+}
+
 // Import reads exports and returns the document that they make together. Each file may
 // be JSON (one object, an array, an AdminService answer with its value, or what the
 // export script writes) or CSV (with or without the #TYPE line; comma, semicolon or
@@ -105,7 +125,10 @@ func importFile(x Export, p Provenance) (*Document, []Notice, error) {
 	var tables []table
 	switch {
 	case body == "":
-		return fail("is empty: the cmdlet found nothing, or the file was cut short. If there is nothing, write [] into it")
+		return fail("is empty: the file was cut short, or the cmdlet returned nothing, which means that " + nothingRead +
+			". If there is none, write [] into it and name it after the cmdlet, such as Get-CMMigrationSource.json; else run the cmdlet as an administrative user who may read the whole site")
+	case body == "null": // what ConvertTo-Json makes of nothing
+		tables = []table{{}}
 	case strings.HasPrefix(body, "<"):
 		return fail(markup(body))
 	case body[0] == '{' || body[0] == '[':
@@ -156,6 +179,9 @@ func importTable(b *Builder, x Export, t table) error {
 	known, err := recognise(x, &t)
 	if err != nil {
 		return err
+	}
+	if len(t.rows) == 0 && !t.whole {
+		b.note(t.class, "", "no rows, which was taken to mean that there is none: a cmdlet returns nothing also where whoever ran it may not read them")
 	}
 	seen := map[string]bool{}
 	for i, row := range t.rows {

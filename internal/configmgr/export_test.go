@@ -189,7 +189,11 @@ func TestMalformedExportsSayWhere(t *testing.T) {
 		{"html", "", "<!DOCTYPE html><html><head><title>401 - Unauthorized</title></head><body>PLANTED</body></html>", "f: is a web page, probably of an error, and not what a cmdlet wrote (its title says 401)"},
 		{"clixml", "", `<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04">`, "Export-Clixml"},
 		{"empty", "", " \r\n", "is empty"},
-		{"no rows", "", "[]", "holds no rows, so that it cannot be told which cmdlet wrote it"},
+		{"empty of text", "", "\xef\xbb\xbf", "the cmdlet returned nothing, which means that there is none, or whoever ran it may not read them. If there is none, write [] into it and name it after the cmdlet"},
+		{"no rows", "", "[]", "holds no rows: the cmdlet returned nothing, which means that there is none, or whoever ran it may not read them. If there is none, name the file after the cmdlet"},
+		{"null", "", "null", "holds no rows: the cmdlet returned nothing"},
+		{"zeros", "", strings.Repeat("\x00", 4096), "byte 0: a zero character: not a text"},
+		{"zeros in UTF-16", "", string(wide("UserName", false, true)) + "\x00\x00", "byte 18: a zero character"},
 		{"latin 1", "", "UserName,AccountUsage\nCONTOSO\\m\xfcller,x\n", "line 2, column 10: neither UTF-8 nor UTF-16"},
 		{"half of UTF-16", "", string(wide("UserName", false, true)[:9]), "cut short"},
 		{"renamed", "", `[{"Name":"CONTOSO\\a","AccountUsage":[],"Site":"PS1"}]`, "row 1: the columns (AccountUsage, Name, Site) are not those of a cmdlet that is read; for SMS_SCI_Reserved it lacks UserName"},
@@ -213,6 +217,51 @@ func TestMalformedExportsSayWhere(t *testing.T) {
 		if strings.Contains(err.Error(), "PLANTED") {
 			t.Errorf("%s: the error repeats a value: %v", x.name, err)
 		}
+	}
+}
+
+// An empty list under the name of a cmdlet counts, with a notice of what else it may
+// mean; every site has roles, and so that none were listed says something else.
+func TestEmptyListUnderNameOfCmdlet(t *testing.T) {
+	for _, text := range []string{"[]", "null"} {
+		d, notices, err := Import([]Export{{Name: "Get-CMMigrationSource.json", Data: []byte(text)}}, imported)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := d.Read(ClassMigration, "", ""); !ok || len(notices) != 1 || !strings.Contains(notices[0].String(), "whoever ran it may not read them") {
+			t.Errorf("%s: readings %v, notices %v", text, d.Readings, notices)
+		}
+		_, _, err = Import([]Export{{Name: "Get-CMSiteRole.json", Data: []byte(text)}}, imported)
+		if err == nil || !strings.Contains(err.Error(), "every site has some for Get-CMSiteRole: whoever ran it may not read them") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// endless yields bytes of one value and counts them.
+type endless struct {
+	value byte
+	read  int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = e.value
+	}
+	e.read += len(p)
+	return len(p), nil
+}
+
+func TestReadExportRefusesEarly(t *testing.T) {
+	zeros := &endless{}
+	if _, err := ReadExport("zeros.json", zeros); !errors.Is(err, ErrImport) || !strings.Contains(err.Error(), "zeros.json: byte 0: a zero character") {
+		t.Errorf("zeros: %v", err)
+	}
+	if zeros.read > 1<<20 {
+		t.Errorf("%d bytes were read of a file that begins with zeros", zeros.read)
+	}
+	if got, err := ReadExport("a.json", strings.NewReader("[]")); err != nil || string(got) != "[]" {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

@@ -72,7 +72,7 @@ func recognise(x Export, t *table) (known bool, err error) {
 		if x.Cmdlet = emptyCmdlet(x.Name); x.Cmdlet != "" {
 			return true, t.told(x)
 		}
-		return false, &ImportError{File: x.Name, Why: "holds no rows, so that it cannot be told which cmdlet wrote it: name the file after the cmdlet, such as Get-CMMigrationSource.json"}
+		return false, &ImportError{File: x.Name, Why: emptyText(x.Name)}
 	}
 	if class := classOfRow(t.rows[0]); class != "" {
 		t.class = class
@@ -86,12 +86,38 @@ func recognise(x Export, t *table) (known bool, err error) {
 	return false, nil
 }
 
+// nothingRead says what it may mean that a cmdlet returned nothing: the provider leaves
+// out, without an error, what an administrative user may not read.
+const nothingRead = "there is none, or whoever ran it may not read them"
+
+// emptyText says of a file without rows what it means and what to do.
+func emptyText(file string) string {
+	name := fileCmdlet(file)
+	if name != "" {
+		return "holds no rows, and every site has some for " + name + ": whoever ran it may not read them. Run it as an administrative user who may read the whole site, in all scopes"
+	}
+	return "holds no rows: the cmdlet returned nothing, which means that " + nothingRead +
+		". If there is none, name the file after the cmdlet, such as Get-CMMigrationSource.json, with [] in it, so that it can be told what there is none of; else run the cmdlet as an administrative user who may read the whole site"
+}
+
+// fileCmdlet returns the cmdlet after which a file is named, as it was written; "" if
+// it is named after none that is read.
+func fileCmdlet(file string) string {
+	name, _, _ := strings.Cut(path.Base(strings.ReplaceAll(file, `\`, "/")), ".")
+	for _, c := range cmdlets() {
+		if strings.EqualFold(c.cmdlet, name) {
+			return c.cmdlet
+		}
+	}
+	return ""
+}
+
 // emptyCmdlet returns the cmdlet after which a file without rows is named, "" if it is
 // named after none, or after one that finds something on every site.
 func emptyCmdlet(file string) string {
-	name, _, _ := strings.Cut(path.Base(strings.ReplaceAll(file, `\`, "/")), ".")
+	name := fileCmdlet(file)
 	for _, c := range cmdlets() {
-		if strings.EqualFold(c.cmdlet, name) && c.class != smsSite && c.class != sciSite && (c.class != sciSysResUse || c.part != "") {
+		if c.cmdlet == name && c.class != smsSite && c.class != sciSite && (c.class != sciSysResUse || c.part != "") {
 			return c.cmdlet
 		}
 	}

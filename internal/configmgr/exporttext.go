@@ -44,7 +44,21 @@ func plainText(data []byte) (string, error) {
 	return string(data), nil
 }
 
+// zeroUnit finds two zero bytes where UTF-16 has one character, which no text in UTF-8
+// or UTF-16 has; -1 if there are none.
+func zeroUnit(data []byte) int {
+	for i := 0; i+1 < len(data); i += 2 {
+		if data[i] == 0 && data[i+1] == 0 {
+			return i
+		}
+	}
+	return -1
+}
+
 func wideText(data []byte, order unicode.Endianness) (string, error) {
+	if i := zeroUnit(data); i >= 0 {
+		return "", fmt.Errorf("byte %d: a zero character: not a text", i)
+	}
 	if len(data)%2 != 0 {
 		return "", errors.New("UTF-16 with half a character at its end: the file was cut short")
 	}

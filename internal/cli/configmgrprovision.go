@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -87,11 +88,49 @@ func provision(known *app.Site, slot string, req configmgr.ProvisionRequest) (*c
 			req.Domain, req.NetBIOS = cmp.Or(req.Domain, d.DNS), cmp.Or(req.NetBIOS, d.NetBIOS)
 		}
 	}
+	notes, err := checkPlaces(known.Snapshot, req)
+	if err != nil {
+		return nil, err
+	}
 	p, err := known.Catalogue.Provision(known.Document, req)
+	if err == nil {
+		p.Notes = append(p.Notes, notes...)
+	}
 	if errors.Is(err, configmgr.ErrSlot) || errors.Is(err, configmgr.ErrParameter) || errors.Is(err, configmgr.ErrNotProvisioned) {
 		return nil, usagef("see: leastwise configmgr explain "+e.ID, "%v", err)
 	}
 	return p, err
+}
+
+// checkPlaces refuses containers that the snapshot would hold if they were there, and
+// notes those of which it cannot tell.
+func checkPlaces(s *forest.Snapshot, req configmgr.ProvisionRequest) (notes []string, err error) {
+	for _, x := range []struct {
+		flag string
+		dns  []string
+	}{{"--ou", []string{req.OU}}, {"--join-ou", req.JoinOUs}, {"--location", req.Locations}} {
+		for _, dn := range x.dns {
+			switch {
+			case dn == "":
+			case s == nil:
+				notes = append(notes, "Whether "+dn+" is there was not looked at: no snapshot was given.")
+			case s.Lookup(dn) != forest.None:
+			case !listed(s, dn):
+				notes = append(notes, "Whether "+dn+" is there is not known: the snapshot does not hold all of its domain.")
+			default:
+				return nil, usagef("name a container that is there, or scan the domain again", "%s: the snapshot has no %s", x.flag, quoted(dn))
+			}
+		}
+	}
+	return notes, nil
+}
+
+// listed says whether the snapshot holds the domain of a name, and all of its containers.
+func listed(s *forest.Snapshot, dn string) bool {
+	d, ok := domainOfDN(s, dn)
+	return ok && d.Head != forest.None && !slices.ContainsFunc(s.Coverage(), func(c forest.Coverage) bool {
+		return !c.Complete() && (c.Area == forest.AreaContainer || c.Area == forest.AreaPartition)
+	})
 }
 
 // oneSite returns the site that is named, or the only one that is known.

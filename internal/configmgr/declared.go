@@ -121,7 +121,11 @@ func fillDays(v any) {
 	case map[string]any:
 		for key, e := range v {
 			s, ok := e.(string)
-			if ok && slices.Contains(timeFields(), key) && dayForm.MatchString(s) {
+			switch {
+			case !ok || !slices.Contains(timeFields(), key) || !dayForm.MatchString(s):
+			case key == "expires": // it holds on that day
+				v[key] = s + "T23:59:59Z"
+			default:
 				v[key] = s + "T00:00:00Z"
 			}
 			fillDays(e)

@@ -240,7 +240,7 @@ func TestSchemaIsThatOfTheTypes(t *testing.T) {
 		t.Errorf("a document with every field does not follow the schema: %v", err)
 	}
 	var declared any
-	if err := yaml.Unmarshal([]byte(strings.NewReplacer("2025-03-01", "2025-03-01T00:00:00Z", "2027-03-31", "2027-03-31T00:00:00Z").Replace(declaredFile)), &declared); err != nil {
+	if err := yaml.Unmarshal([]byte(strings.NewReplacer("2025-03-01", "2025-03-01T00:00:00Z", "2027-03-31", "2027-03-31T23:59:59Z").Replace(declaredFile)), &declared); err != nil {
 		t.Fatal(err)
 	}
 	plain, err := json.Marshal(declared)
@@ -327,4 +327,22 @@ func FuzzReadDeclared(f *testing.F) {
 			t.Fatalf("error without its kind: %v", err)
 		}
 	})
+}
+
+// A statement or exception whose last day is named holds until that day is over.
+func TestDayOfExpiry(t *testing.T) {
+	text := "version: 1\nattestations:\n  - {topic: gmsa-tested, value: true, owner: x, made: 2026-01-02, expires: 2026-01-02}\nexceptions:\n  - {topic: password-age, name: a, owner: x, reason: y, expires: 2026-01-03}\n"
+	d, err := ReadDeclared("f.yaml", []byte(text), mustLoad(t), Provenance{Source: Declared})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for got, want := range map[string]string{
+		d.Attestations[0].Made.Format(time.RFC3339):    "2026-01-02T00:00:00Z",
+		d.Attestations[0].Expires.Format(time.RFC3339): "2026-01-02T23:59:59Z",
+		d.Exceptions[0].Expires.Format(time.RFC3339):   "2026-01-03T23:59:59Z",
+	} {
+		if got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +93,44 @@ func TestConfigMgrText(t *testing.T) {
 	golden(t, "slots.json", written(t, k.slots().JSON))
 	golden(t, "whois.txt", shown(t, k.whoIs("svc-cmnaa").Text, report.Screen{}))
 	golden(t, "slot-entry.txt", shown(t, report.NewSlotEntry(k.cat, k.cat.Entry("network-access")).Text, report.Screen{}))
+}
+
+// That nothing names an account says that it can be disabled only where everything was
+// read that could name it: slots, lists of the hierarchy, hosts and databases.
+func TestWhoIsNamesWhatWasNotRead(t *testing.T) {
+	k := demoSite(t)
+	doc := *k.doc
+	doc.Readings, k.doc = nil, &doc
+	classes := []configmgr.Class{
+		configmgr.ClassSites, configmgr.ClassAssignments, configmgr.ClassAdmins, configmgr.ClassPackages, configmgr.ClassSequences, configmgr.ClassAccounts,
+		configmgr.ClassGroups, configmgr.ClassUserRights, configmgr.ClassShares, configmgr.ClassFolders, configmgr.ClassWMI, configmgr.ClassDatabase,
+	}
+	for _, c := range classes {
+		doc.Readings = append(doc.Readings, configmgr.Reading{Source: configmgr.Collected, Class: c})
+	}
+	all := k.whoIs("svc-print")
+	if all.Answer != report.WhoIsUnused || !strings.Contains(all.Words, "were not looked for") {
+		t.Errorf("all was read: %s, %q, not known %q", all.Answer, all.Words, all.Unknown)
+	}
+	for i, want := range map[int]string{
+		2: "administrative users were not read", 3: "access lists were not read", 4: "steps of task sequences", 5: "the stored accounts were not read of P01",
+		6: "local groups, which were not read, of ", 7: "user rights", 8: "shares", 9: "folders", 10: "WMI and DCOM", 11: "rights in databases, which were not read: ",
+	} {
+		without := doc
+		without.Readings = slices.Delete(slices.Clone(doc.Readings), i, i+1)
+		k.doc = &without
+		if got := k.whoIs("svc-print"); got.Answer != report.WhoIsUnknown || !strings.Contains(strings.Join(got.Unknown, "\n"), want) {
+			t.Errorf("%s was not read: %s, not known %q", classes[i], got.Answer, got.Unknown)
+		}
+	}
+}
+
+// A group cannot be disabled, and that is not called unknown.
+func TestWhoIsGroup(t *testing.T) {
+	k := demoSite(t)
+	if got := shown(t, k.whoIs("Domain Admins").Text, report.Screen{}); !strings.Contains(got, ", group, ") || strings.Contains(got, "whether enabled") {
+		t.Errorf("a group:\n%s", got)
+	}
 }
 
 // An assessment says what failed, for whom, by which evidence and with which remedy, and

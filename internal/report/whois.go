@@ -40,7 +40,7 @@ type WhoIsAnswer string
 const (
 	WhoIsUsed    WhoIsAnswer = "used"         // it fills a slot, or holds a right of the site
 	WhoIsUnknown WhoIsAnswer = "unknown"      // nothing that was read uses it, but not all was read
-	WhoIsUnused  WhoIsAnswer = "no-slot-seen" // all slots of all sites were read, and none is its
+	WhoIsUnused  WhoIsAnswer = "no-slot-seen" // all slots of all sites and what their hosts and databases grant were read, and nothing is its
 )
 
 // WhoIsPrincipal is the account in the directory.
@@ -479,12 +479,77 @@ func (w *whoIs) unknown() {
 	if len(sites) == 0 {
 		w.out.Unknown = append(w.out.Unknown, "any site: no document names one")
 	}
-	if _, ok := w.Document.Read(configmgr.ClassAdmins, "", ""); !ok {
-		w.out.Unknown = append(w.out.Unknown, "who has a security role: the administrative users were not read")
-	}
+	w.unreadLists()
 	if w.Snapshot == nil {
 		w.out.Unknown = append(w.out.Unknown, "the directory: no snapshot was given")
 	}
+}
+
+// unreadLists names the lists that were not read and that may give the account something:
+// those of the hierarchy, of its hosts and of its databases.
+func (w *whoIs) unreadLists() {
+	add := func(text string, scopes ...string) {
+		if len(scopes) > 0 {
+			w.out.Unknown = append(w.out.Unknown, text+strings.Join(scopes, ", "))
+		}
+	}
+	unread := func(class configmgr.Class, scopes []string) []string {
+		return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool {
+			_, ok := w.Document.Read(class, s, "")
+			return ok
+		})
+	}
+	for _, l := range []struct {
+		class configmgr.Class
+		part  string
+		text  string
+	}{
+		{configmgr.ClassAdmins, "", "who has a security role: the administrative users were not read"},
+		{configmgr.ClassPackages, "", "who may read packages: their access lists were not read"},
+		{configmgr.ClassSequences, configmgr.PartSteps, "which accounts steps of task sequences name: they were not read"},
+	} {
+		if _, ok := w.Document.Read(l.class, "", l.part); !ok {
+			w.out.Unknown = append(w.out.Unknown, l.text)
+		}
+	}
+	var codes, hosts, databases []string
+	for _, s := range w.Document.Sites {
+		codes = append(codes, s.Code)
+		for _, name := range append([]string{s.Server, s.Passive}, systemNames(s)...) {
+			if name != "" && !slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(h, name) }) {
+				hosts = append(hosts, name)
+			}
+		}
+		if s.Database != "" && !slices.Contains(databases, s.Database) {
+			databases = append(databases, s.Database)
+		}
+	}
+	slices.Sort(hosts)
+	add("which accounts the sites keep: the stored accounts were not read of ", unread(configmgr.ClassAccounts, codes)...)
+	for _, l := range []struct {
+		class configmgr.Class
+		text  string
+	}{
+		{configmgr.ClassGroups, "who is in local groups, which were not read, of "},
+		{configmgr.ClassUserRights, "who holds user rights, which were not read, of "},
+		{configmgr.ClassShares, "who may use shares, which were not read, of "},
+		{configmgr.ClassFolders, "who may use folders, which were not read, of "},
+		{configmgr.ClassWMI, "who may use WMI and DCOM, which were not read, of "},
+	} {
+		add(l.text, unread(l.class, hosts)...)
+	}
+	add("who has rights in databases, which were not read: ", unread(configmgr.ClassDatabase, databases)...)
+	if len(databases) == 0 && len(codes) > 0 {
+		w.out.Unknown = append(w.out.Unknown, "who has rights in databases: none is known")
+	}
+}
+
+func systemNames(s configmgr.Site) []string {
+	out := make([]string, len(s.Systems))
+	for i, x := range s.Systems {
+		out[i] = x.Host
+	}
+	return out
 }
 
 func assignedTo(d *configmgr.Document, entry string) []configmgr.Assignment {
@@ -518,7 +583,8 @@ func (w *whoIs) answer() {
 		o.Words = "Nothing that was read uses it, but not everything was read: see what is not known."
 	default:
 		o.Answer = WhoIsUnused
-		o.Words = "No slot, role or list of the sites that were read names it."
+		o.Words = "Every slot, role and list of the sites was read, with groups, rights, shares, folders and databases of their hosts, and none names it. " +
+			"Services, scheduled tasks and other programs that run as it were not looked for."
 	}
 	if len(o.Former) > 0 {
 		o.Words += " It was used before: clients may still keep its secret."
@@ -585,6 +651,7 @@ func (p *page) whoIsPrincipal(a *WhoIsPrincipal) {
 	p.line("%s", visible(a.DN))
 	var facts []string
 	switch {
+	case a.Class == "group": // groups cannot be disabled
 	case a.Disabled == nil:
 		facts = append(facts, "not known whether enabled")
 	case *a.Disabled:
@@ -601,7 +668,9 @@ func (p *page) whoIsPrincipal(a *WhoIsPrincipal) {
 	for _, s := range a.SPNs {
 		facts = append(facts, "SPN "+visible(s))
 	}
-	p.line("%s", strings.Join(facts, ", "))
+	if len(facts) > 0 {
+		p.line("%s", strings.Join(facts, ", "))
+	}
 }
 
 func (p *page) whoIsSlots(title string, all []WhoIsSlot) {

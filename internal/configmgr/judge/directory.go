@@ -497,13 +497,17 @@ func (w *world) writersOf(id forest.ID, group bool) ref.Val {
 		add(everyone)
 		return lst(out, nil)
 	}
-	denied := map[secdesc.SID]secdesc.Mask{}
+	deniedHere, deniedBelow := map[secdesc.SID]secdesc.Mask{}, map[secdesc.SID]secdesc.Mask{}
 	for _, a := range d.DACL.ACEs {
-		mask := a.Mask.MapGeneric()
-		if a.IsDeny() && a.InEffect() && a.ObjectType.IsZero() && (group || a.Flags.Has(secdesc.ContainerInherit)) {
-			denied[a.SID] |= mask
+		mask, here, below := a.Mask.MapGeneric(), a.InEffect(), !group && a.Flags.Has(secdesc.ContainerInherit)
+		if a.IsDeny() && a.ObjectType.IsZero() && a.InheritedObjectType.IsZero() {
+			if here {
+				deniedHere[a.SID] |= mask
+			}
+			if below {
+				deniedBelow[a.SID] |= mask
+			}
 		}
-		mask &^= denied[a.SID]
 		want := writeMask
 		if group {
 			want = secdesc.WriteDAC | secdesc.WriteOwner
@@ -511,8 +515,14 @@ func (w *world) writersOf(id forest.ID, group bool) ref.Val {
 				want |= secdesc.WriteProperty | secdesc.SelfWrite
 			}
 		}
-		counts := a.InEffect() || !group && a.Flags.Has(secdesc.ContainerInherit) && w.ofProduct(a.InheritedObjectType)
-		if a.IsAllow() && counts && mask&want != 0 && !(mask&want == secdesc.WriteProperty && w.isOfOthers(id, a.ObjectType)) {
+		var left secdesc.Mask
+		if here {
+			left |= mask &^ deniedHere[a.SID]
+		}
+		if below && w.ofProduct(a.InheritedObjectType) {
+			left |= mask &^ deniedBelow[a.SID]
+		}
+		if a.IsAllow() && left&want != 0 && !(left&want == secdesc.WriteProperty && w.isOfOthers(id, a.ObjectType)) {
 			add(a.SID)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // testWorld is a world of the directory of the cases with changes.
 func testWorld(t *testing.T, changes string, d *configmgr.Document) *world {
 	t.Helper()
-	return newWorld(builtin(t), Input{Snapshot: caseSnapshot(t, testCase{Changes: changes}), Document: d, Now: testNow})
+	return newWorld(sharedRules(), Input{Snapshot: caseSnapshot(t, testCase{Changes: changes}), Document: d, Now: testNow})
 }
 
 func read(class configmgr.Class, scope string) configmgr.Reading {

@@ -251,7 +251,7 @@ func (g *Graph) enrolls(t *template, ca forest.ID, to node, kind Kind, of cond) 
 		}
 		legs = append(legs, leg{id: id, dom: g.x.domain[id], grants: list})
 	}
-	g.joints[to] = append(g.joints[to], joint{to: to, kind: kind, cond: of, legs: legs})
+	g.join(joint{to: to, kind: kind, cond: of, legs: legs})
 }
 
 // controlled adds that who controls a published template, and may enroll at the
@@ -261,7 +261,7 @@ func (g *Graph) controlled(t *template, ca forest.ID, to node) {
 	if len(list) == 0 {
 		return
 	}
-	g.joints[to] = append(g.joints[to], joint{
+	g.join(joint{
 		to: to, kind: Enrolls, cond: t.cond, gains: []node{node(t.id)}, legs: []leg{{id: ca, dom: g.x.domain[ca], grants: list}},
 	})
 }
@@ -329,7 +329,7 @@ func (g *Graph) ownAuthority(head node) {
 	}
 	for _, n := range logon {
 		for _, r := range roots {
-			g.joints[head] = append(g.joints[head], joint{to: head, kind: IssuesCertificates, gains: []node{node(n), node(r)}})
+			g.join(joint{to: head, kind: IssuesCertificates, gains: []node{node(n), node(r)}})
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (g *Graph) enablers() {
 
 func (g *Graph) enable(head forest.ID, j joint) {
 	j.to, j.kind = node(head), EnableDelegation
-	g.joints[j.to] = append(g.joints[j.to], j)
+	g.join(j)
 }
 
 // writers adds those who write one of the attributes of an account that they gain.

@@ -160,7 +160,7 @@ func (g *Graph) Gains(id forest.ID, possible bool) []forest.ID {
 // begin gains id. A foreign security principal stands for the principal behind it,
 // which acts with the memberships that the forest gives it.
 func (f *flood) begin(id forest.ID) {
-	if !f.g.x.is(id, hasForeign) {
+	if !f.g.x.isForeign(id) {
 		if f.g.x.group[id] > distribution {
 			f.actors = append(f.actors, id)
 		}

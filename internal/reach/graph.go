@@ -42,6 +42,9 @@ type Graph struct {
 
 	sharer     []uint32                   // by object: index into shared; objects with equal grants share
 	shared     []*sharedGrants            //
+	traits     []atomic.Uint32            // of each of shared, once that was compiled
+	marked     []uint64                   // objects of extra and joints, by ID, one bit each
+	laps       *idSet                     // computers whose local administrator's password is in the directory
 	gpo        *gpo.Engine                // nil: policy is not looked at
 	sites      []forest.ID                //
 	delegators []forest.ID                // accounts that are trusted for delegation; of a view, some that were
@@ -257,6 +260,44 @@ func (g *Graph) share() {
 		}
 		g.sharer[id] = i - 1
 	}
+	g.traits, g.marked = make([]atomic.Uint32, len(g.shared)), make([]uint64, (g.n+63)/64)
+	g.laps = newIDSet(int(g.n))
+	for _, a := range []forest.Attr{forest.MsMcsAdmPwdExpirationTime, forest.MsLAPSPasswordExpirationTime} {
+		for _, id := range g.s.With(a) {
+			if g.has(id, a) {
+				g.laps.add(id)
+			}
+		}
+	}
+}
+
+// What searches ask of shared grants for each object, without touching them.
+const (
+	isCompiled uint32 = 1 << iota
+	isUnread
+	isProtected
+	handsOn // whoever controls the container controls the object, for certain
+)
+
+// traitsAt returns what is to be known of shared grants.
+func (g *Graph) traitsAt(i uint32) uint32 {
+	t := g.traits[i].Load()
+	if t != 0 {
+		return t
+	}
+	gr := g.grantsAt(i)
+	t = isCompiled
+	if gr.unread {
+		t |= isUnread
+	}
+	if gr.protected {
+		t |= isProtected
+	}
+	if slices.ContainsFunc(gr.handed, func(one grant) bool { return len(one.deny) == 0 && one.cond == certain }) {
+		t |= handsOn
+	}
+	g.traits[i].Store(t)
+	return t
 }
 
 // grantsOf returns what the descriptor of id gives.
@@ -302,7 +343,7 @@ func (g *Graph) isTrustedOwner(sid secdesc.SID) bool {
 
 // protected reports whether the DACL of id takes nothing from its container.
 func (g *Graph) protected(id forest.ID) bool {
-	return g.grantsOf(id).protected
+	return g.traitsAt(g.sharer[id])&isProtected != 0
 }
 
 // holders calls yield for each node whose gain makes a token hold sid against an
@@ -319,7 +360,7 @@ func (g *Graph) holders(sid secdesc.SID, dom int16, yield func(node)) {
 	}
 	id := g.s.BySID(sid)
 	switch {
-	case id != forest.None && !g.x.is(id, hasForeign) && g.x.group[id] == notGroup:
+	case id != forest.None && !g.x.isForeign(id) && g.x.group[id] == notGroup:
 		yield(node(id))
 	case len(groups) == 0:
 		yield(g.acting(sid))
@@ -422,8 +463,40 @@ func (g *Graph) accounts() []forest.ID {
 
 // link adds an edge of structure.
 func (g *Graph) link(e edge) {
+	g.mark(e.to)
 	g.extra[e.to] = append(g.extra[e.to], e)
 	g.outward[e.from] = append(g.outward[e.from], e)
+}
+
+// join adds an edge that needs several things.
+func (g *Graph) join(j joint) {
+	g.mark(j.to)
+	g.joints[j.to] = append(g.joints[j.to], j)
+}
+
+// mark notes that an edge of structure or a joint leads to v.
+func (g *Graph) mark(v node) {
+	if v < g.n {
+		g.marked[v/64] |= 1 << (v % 64)
+	}
+}
+
+func (g *Graph) isMarked(v node) bool { return v >= g.n || g.marked[v/64]&(1<<(v%64)) != 0 }
+
+// leading returns the edges of structure that lead to v.
+func (g *Graph) leading(v node) []edge {
+	if !g.isMarked(v) {
+		return nil
+	}
+	return g.extra[v]
+}
+
+// joinedAt returns the joints that lead to v.
+func (g *Graph) joinedAt(v node) []joint {
+	if !g.isMarked(v) {
+		return nil
+	}
+	return g.joints[v]
 }
 
 // isIdentity reports whether accounts hold sid without any link: every account, all

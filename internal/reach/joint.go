@@ -431,7 +431,7 @@ func (sol *solver) passing(ids []forest.ID, deny []denial) []forest.ID {
 	}
 	for _, d := range deny {
 		accounts, groups := sol.holding(d.sid, d.dom)
-		if slices.ContainsFunc(accounts, func(id forest.ID) bool { return sol.g.x.is(id, hasForeign) }) {
+		if slices.ContainsFunc(accounts, func(id forest.ID) bool { return sol.g.x.isForeign(id) }) {
 			return sol.g.passing(ids, deny) // that may stand for everybody
 		}
 		ids = without(without(ids, accounts), groups)

@@ -63,7 +63,7 @@ func (x *Index) descend(group forest.ID, follow func(group, member forest.ID) bo
 		switch {
 		case x.group[m] > distribution:
 			queue = append(queue, m)
-		case x.is(m, hasForeign):
+		case x.isForeign(m):
 			if local := x.standsFor(m); local != forest.None {
 				if x.group[local] > distribution {
 					queue = append(queue, local)
@@ -137,7 +137,7 @@ func (s *idSet) has(id forest.ID) bool {
 // or None if that is not part of the snapshot.
 func (x *Index) standsFor(fsp forest.ID) forest.ID {
 	id := x.s.BySID(x.s.SID(fsp))
-	if id == fsp || id == forest.None || x.is(id, hasForeign) {
+	if id == fsp || id == forest.None || x.isForeign(id) {
 		return forest.None
 	}
 	return id

@@ -32,12 +32,14 @@ const (
 // An Index holds the effective memberships of a snapshot. Make one with New.
 type Index struct {
 	s       *forest.Snapshot
-	classes []classBits   // by ClassIndex
-	implied []secdesc.SID // identities: of guests the first two, of domain controllers all, of others but the last
-	group   []groupKind   // by ID
-	domain  []int16       // by ID: index into s.Domains(), or -1
-	primary []forest.ID   // by ID: the primary group, or None
-	pupils  [][]forest.ID // by index of pupilOf: accounts that have the group as primary group
+	classes []classBits        // by ClassIndex
+	implied []secdesc.SID      // identities: of guests the first two, of domain controllers all, of others but the last
+	group   []groupKind        // by ID
+	traits  []classBits        // by ID: hasUser of what can log on, hasForeign
+	nc      map[forest.ID]bool // heads of naming contexts
+	domain  []int16            // by ID: index into s.Domains(), or -1
+	primary []forest.ID        // by ID: the primary group, or None
+	pupils  [][]forest.ID      // by index of pupilOf: accounts that have the group as primary group
 	pupilOf map[forest.ID]int
 	foreign map[secdesc.SID][]forest.ID // foreign security principals by the SID they stand for
 	groups  map[secdesc.SID][]forest.ID // security groups by SID and SID history; a built-in one in each domain
@@ -93,6 +95,9 @@ func classesOf(s *forest.Snapshot) []classBits {
 // is reports whether the classes of id have one of bits.
 func (x *Index) is(id forest.ID, bits classBits) bool { return x.classes[x.s.ClassIndex(id)]&bits != 0 }
 
+// isForeign reports whether id is a foreign security principal.
+func (x *Index) isForeign(id forest.ID) bool { return x.traits[id]&hasForeign != 0 }
+
 // A groupKind says how a group counts in a token.
 type groupKind uint8
 
@@ -110,6 +115,8 @@ func New(s *forest.Snapshot) *Index {
 		classes: classesOf(s),
 		implied: []secdesc.SID{everyone, network, authenticated, thisOrganization, enterpriseDCs},
 		group:   make([]groupKind, s.Len()),
+		traits:  make([]classBits, s.Len()),
+		nc:      map[forest.ID]bool{},
 		domain:  make([]int16, s.Len()),
 		primary: make([]forest.ID, s.Len()),
 		pupilOf: map[forest.ID]int{},
@@ -131,6 +138,10 @@ func New(s *forest.Snapshot) *Index {
 	x.placeDomains()
 	for id := range forest.ID(s.Len()) {
 		x.primary[id] = forest.None
+		x.traits[id] = x.classes[s.ClassIndex(id)] & (hasUser | hasForeign)
+		if s.SID(id).IsZero() {
+			x.traits[id] &^= hasUser
+		}
 		x.classify(id)
 		if x.oddKind(id) && x.unreadKind(id) != "" {
 			for _, g := range s.Backlinks(id, forest.Member) {
@@ -175,11 +186,12 @@ func (x *Index) placeDomains() {
 	for id := range forest.ID(x.s.Len()) {
 		x.domain[id] = -1
 		if d, ok := heads[id]; ok {
-			x.domain[id] = d
+			x.domain[id], x.nc[id] = d, true
 			continue
 		}
 		if it, st := x.s.Int(id, forest.InstanceType); st == forest.Known && it&1 != 0 {
-			continue // head of another partition
+			x.nc[id] = true // of another partition
+			continue
 		}
 		if p := x.s.Parent(id); p != forest.None {
 			x.domain[id] = x.domain[p]
@@ -206,7 +218,7 @@ func (x *Index) classify(id forest.ID) {
 	if !x.is(id, hasForeign|hasGroup) || x.s.SID(id).IsZero() {
 		return
 	}
-	if x.is(id, hasForeign) {
+	if x.isForeign(id) {
 		x.foreign[x.s.SID(id)] = append(x.foreign[x.s.SID(id)], id)
 		return
 	}
@@ -382,7 +394,7 @@ func (x *Index) Implied(id forest.ID) []secdesc.SID {
 
 // isAccount reports whether id can log on: users, computers, service accounts.
 func (x *Index) isAccount(id forest.ID) bool {
-	return x.is(id, hasUser) && !x.s.SID(id).IsZero()
+	return x.traits[id]&hasUser != 0
 }
 
 // Holds reports whether sid is part of Token(id), without building it.
@@ -414,7 +426,7 @@ func (x *Index) Holders(sid secdesc.SID) func(id forest.ID) bool {
 	for i, g := range groups {
 		in[i] = newIDSet(x.s.Len())
 		for _, at := range x.dig(g) {
-			if x.group[at] > distribution || x.is(at, hasForeign) {
+			if x.group[at] > distribution || x.isForeign(at) {
 				x.down(at, func(m forest.ID) { in[i].add(m) })
 			}
 		}

@@ -95,7 +95,7 @@ func (x *Index) dig(id forest.ID) []forest.ID {
 	seen.add(id)
 	for i := 0; i < len(out); i++ {
 		x.down(out[i], func(m forest.ID) {
-			if (x.group[m] > distribution || x.is(m, hasForeign)) && seen.add(m) {
+			if (x.group[m] > distribution || x.isForeign(m)) && seen.add(m) {
 				out = append(out, m)
 			}
 		})
@@ -118,7 +118,7 @@ func (x *Index) down(at forest.ID, yield func(m forest.ID)) {
 			}
 		}
 	}
-	if !x.is(at, hasForeign) {
+	if !x.isForeign(at) {
 		return
 	}
 	sid := x.s.SID(at)

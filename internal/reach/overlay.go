@@ -3,6 +3,7 @@ package reach
 import (
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/gpo"
@@ -23,7 +24,7 @@ func (x *Index) with(v *forest.Snapshot, pairs []memberPair) *Index {
 			y.opaque = maps.Clone(y.opaque)
 			y.opaque[p.group] = withID(y.opaque[p.group], p.member, slices.Contains(v.Backlinks(p.member, forest.Member), p.group))
 		}
-		if x.group[p.member] > distribution || x.is(p.member, hasForeign) {
+		if x.group[p.member] > distribution || x.isForeign(p.member) {
 			under = append(under, x.dig(p.member)...)
 			over = append(append(over, x.climb(p.group)...), y.climb(p.group)...)
 		}
@@ -208,6 +209,7 @@ func (b *bend) graph() *Graph {
 	n := &Graph{
 		s: v, x: g.x.with(v, b.pairs), n: g.n, rules: g.rules, classes: g.classes,
 		changes: b, beneath: g.countVirtual(), isHead: g.isHead, blockOwner: g.blockOwner, sharer: b.sharer, shared: b.shared,
+		traits: make([]atomic.Uint32, len(b.shared)), marked: make([]uint64, len(g.marked)), laps: g.laps,
 		sites: g.sites, delegators: g.delegators, files: g.files, everyID: g.accounts(), gpo: g.gpo,
 		past:     map[secdesc.SID]node{},
 		local:    map[forest.ID][]forest.ID{},
@@ -279,7 +281,7 @@ func (b *bend) filtered(x *Index, p memberPair) []forest.ID {
 		list := append(at.Members(p.member), p.member)
 		b.anew = b.anew || at.unreadKind(p.member) != "" || at.group[p.member] > distribution && len(at.Gaps(p.member)) > 0
 		for _, m := range list {
-			b.anew = b.anew || at.is(m, hasForeign) // stands for everybody, or for whom nobody knows
+			b.anew = b.anew || at.isForeign(m) // stands for everybody, or for whom nobody knows
 			if b.g.classes[b.v.ClassIndex(m)].aspect == computerAspect {
 				out = append(out, m)
 			}

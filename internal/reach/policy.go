@@ -92,7 +92,7 @@ func (q *search) placed(id forest.ID) {
 	q.sol.trace.enter(q, placeHub(c), to)
 	defer q.sol.trace.leave()
 	switch {
-	case c == forest.None || q.homes[c]:
+	case c == forest.None || q.homes.has(c):
 		return
 	case q.web != nil:
 		if !q.web.enter(hubKey{container: c}, to) {
@@ -108,7 +108,9 @@ func (q *search) placed(id forest.ID) {
 			text: "gPLink of " + g.s.DN(l.container),
 		})
 	}
-	q.homes[c] = q.web == nil // a web needs those of every container
+	if q.web == nil { // a web needs those of every container
+		q.homes.add(c)
+	}
 	q.sol.trace.chain(q, c)
 	for o := c; o != forest.None && !q.links[o]; o = g.s.Parent(o) {
 		q.links[o] = q.web == nil
@@ -187,7 +189,8 @@ func (q *search) follow(e edge) {
 	if q.web != nil {
 		q.detail = q.detail[:0]
 	}
-	q.detail = append(q.detail, detail{edge: &e})
+	kept := e
+	q.detail = append(q.detail, detail{edge: &kept})
 	q.visit(e.from, step{next: e.to, kind: e.kind, cond: e.cond, ace: implicit, via: e.via, aux: int32(len(q.detail) - 1)})
 }
 

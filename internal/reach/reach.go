@@ -171,7 +171,7 @@ func (r *Reach) Unread() []forest.ID { return r.sure.allUnread() }
 // that depends on conditions; nil if there is none, empty for a goal itself. A foreign
 // security principal that is no goal stands for the principal behind it.
 func (r *Reach) Path(id forest.ID) Path {
-	if _, isGoal := slices.BinarySearch(r.goals, id); !isGoal && r.g.x.is(id, hasForeign) {
+	if _, isGoal := slices.BinarySearch(r.goals, id); !isGoal && r.g.x.isForeign(id) {
 		if local := r.g.x.standsFor(id); local != forest.None {
 			return r.Path(local)
 		}
@@ -191,7 +191,7 @@ func (r *Reach) Path(id forest.ID) Path {
 // a place twice.
 // A foreign security principal that is no goal stands for the principal behind it.
 func (g *Graph) Paths(from forest.ID, goals []forest.ID, limit int) []Path {
-	if g.x.is(from, hasForeign) && !slices.Contains(goals, from) {
+	if g.x.isForeign(from) && !slices.Contains(goals, from) {
 		return g.paths(g.behind(from), goals, limit)
 	}
 	return g.paths(node(from), goals, limit)

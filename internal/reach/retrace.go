@@ -261,7 +261,7 @@ func sameJoint(a, b joint) bool {
 // in what joints depend on.
 func (r *retrace) pairs() bool {
 	for _, p := range r.v.changes.pairs {
-		if r.g.x.is(p.member, hasForeign) || r.g.x.unreadKind(p.member) != "" {
+		if r.g.x.isForeign(p.member) || r.g.x.unreadKind(p.member) != "" {
 			return false
 		}
 		for _, x := range []*Index{r.g.x, r.v.x} {

@@ -46,7 +46,7 @@ type promotion struct {
 func (p *promotion) install(j joint) {
 	to := node(p.head.id)
 	j.to, j.kind, j.cond, j.legs = to, InstallReplica, ifReplica, append([]leg{p.head}, j.legs...)
-	p.g.joints[to] = append(p.g.joints[to], j)
+	p.g.join(j)
 }
 
 // computers adds control of each computer that is no domain controller, and the
@@ -134,7 +134,7 @@ func (g *Graph) grantees(id forest.ID, list []grant, to node) {
 	for i := range list {
 		one := &list[i]
 		if len(one.deny) > 0 {
-			g.joints[to] = append(g.joints[to], joint{to: to, kind: one.kind, legs: []leg{{id: id, dom: dom, grants: list[i : i+1]}}})
+			g.join(joint{to: to, kind: one.kind, legs: []leg{{id: id, dom: dom, grants: list[i : i+1]}}})
 			continue
 		}
 		g.holders(one.who, dom, func(v node) {

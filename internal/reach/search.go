@@ -57,7 +57,7 @@ type search struct {
 	head    int
 	seen    facets             // whose grants were followed
 	ended   facets             // whose were followed as last steps, where adding oneself does not count
-	homes   map[forest.ID]bool // containers of accounts whose policies were followed
+	homes   *idSet             // containers of accounts whose policies were followed
 	links   map[forest.ID]bool // containers for whose links somebody was looked for
 	scopes  map[gpo.ScopeID]bool
 	later   []*joint           // looked at again until nothing more comes of them
@@ -130,7 +130,7 @@ func newSolver(g *Graph, possible bool) *solver {
 }
 
 func (sol *solver) add(goals []node) *search {
-	q := &search{sol: sol, sparse: map[node]step{}, homes: map[forest.ID]bool{}, links: map[forest.ID]bool{}, scopes: map[gpo.ScopeID]bool{}}
+	q := &search{sol: sol, sparse: map[node]step{}, homes: newIDSet(int(sol.g.n)), links: map[forest.ID]bool{}, scopes: map[gpo.ScopeID]bool{}}
 	if len(sol.order) > 0 {
 		q.main = sol.order[0]
 	}
@@ -248,7 +248,7 @@ func (q *search) drain(enough func() bool) bool {
 func (q *search) expand(v node) {
 	g := q.sol.g
 	if q.web == nil {
-		for i := range g.joints[v] {
+		for i := range g.joinedAt(v) {
 			q.later = append(q.later, &g.joints[v][i])
 		}
 	}
@@ -309,8 +309,13 @@ func (g *Graph) wholeOf(id forest.ID) node {
 // permissions it inherits, and its domain.
 func (q *search) above(id forest.ID, to node) {
 	g := q.sol.g
-	if p := g.s.Parent(id); p != forest.None && !g.protected(id) && !g.isPartition(id) {
-		q.handedDown(id, p, to)
+	share := g.traitsAt(g.sharer[id])
+	if p := g.s.Parent(id); p != forest.None && share&isProtected == 0 && !g.isPartition(id) {
+		if share&handsOn != 0 {
+			q.visit(g.wholeOf(p), step{next: to, kind: Contains, ace: implicit, via: forest.None, aux: -1})
+		} else {
+			q.handedDown(id, p, to)
+		}
 	}
 	if d := g.headOf(id); d != forest.None && g.x.isAccount(id) {
 		q.visit(node(d), step{next: to, kind: DomainOf, ace: implicit, via: forest.None, aux: -1})
@@ -320,22 +325,14 @@ func (q *search) above(id forest.ID, to node) {
 // isPartition reports whether id is the head of a naming context, which inherits
 // nothing from the object above it ([MS-ADTS] 3.1.1.1.5).
 func (g *Graph) isPartition(id forest.ID) bool {
-	kind, _ := g.s.Int(id, forest.InstanceType)
-	return g.isHead[id] || kind&1 != 0
+	return g.x.nc[id]
 }
 
 // handedDown visits those that control the container of id: they can let it hand
-// full control down, which comes after what the object itself denies.
+// full control down, which comes after what the object itself denies to some.
 func (q *search) handedDown(id, container forest.ID, to node) {
 	g := q.sol.g
 	handed := g.grantsOf(id).handed
-	for k := range handed {
-		one := &handed[k]
-		if len(one.deny) == 0 && one.cond == certain {
-			q.visit(g.wholeOf(container), step{next: to, kind: Contains, ace: implicit, via: forest.None, aux: -1})
-			return
-		}
-	}
 	for k := range handed {
 		if q.web != nil {
 			return
@@ -354,7 +351,7 @@ func (g *Graph) handing(id, container forest.ID, to node, of *grant, last bool) 
 
 // incoming follows the edges of structure.
 func (q *search) incoming(v node) {
-	for _, e := range q.sol.g.extra[v] {
+	for _, e := range q.sol.g.leading(v) {
 		q.follow(e)
 	}
 }
@@ -390,7 +387,7 @@ func (g *Graph) succeeds(id forest.ID) bool {
 // hasLAPS reports whether a computer keeps its local administrator's password in
 // the directory.
 func (g *Graph) hasLAPS(id forest.ID) bool {
-	return g.has(id, forest.MsMcsAdmPwdExpirationTime) || g.has(id, forest.MsLAPSPasswordExpirationTime)
+	return g.laps.has(id)
 }
 
 func (g *Graph) has(id forest.ID, a forest.Attr) bool {
@@ -436,7 +433,7 @@ func (q *search) members(id forest.ID) {
 	for _, m := range links {
 		switch {
 		case x.group[m] == distribution:
-		case x.foreign != nil && x.is(m, hasForeign):
+		case x.isForeign(m):
 			q.visit(q.sol.g.behind(m), step{next: to, kind: Membership, ace: implicit, via: m, aux: -1})
 		default:
 			q.visit(node(m), step{next: to, kind: Membership, ace: implicit, via: forest.None, aux: -1})
@@ -503,8 +500,7 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 		return
 	}
 	i := g.sharer[id]
-	gr := g.grantsAt(i)
-	if gr.unread && (f == control || f == owning) {
+	if (f == control || f == owning) && g.traitsAt(i)&isUnread != 0 {
 		q.unread = append(q.unread, id) // each of those that share it
 	}
 	q.sol.trace.enter(q, shareHub(i, f), to)
@@ -516,7 +512,7 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 	if !seen.add(i, f, len(g.shared)) && q.every == nil {
 		return
 	}
-	dom := g.shared[i].dom
+	gr, dom := g.grantsAt(i), g.shared[i].dom
 	for k := range gr.list {
 		one := &gr.list[k]
 		if one.gives != f || one.cond != certain && !q.sol.possible || q.ending && one.kind == AddSelf {

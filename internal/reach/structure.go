@@ -248,7 +248,7 @@ func (g *Graph) trustees(d *secdesc.Descriptor, id forest.ID, k Kind, need secde
 		one := &list[i]
 		if len(one.deny) > 0 {
 			of := leg{id: id, dom: dom, grants: list[i : i+1], where: attr, in: d}
-			g.joints[node(id)] = append(g.joints[node(id)], joint{to: node(id), kind: k, legs: []leg{of}})
+			g.join(joint{to: node(id), kind: k, legs: []leg{of}})
 			continue
 		}
 		g.holders(one.who, dom, func(v node) {

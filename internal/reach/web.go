@@ -119,7 +119,7 @@ func emptyWeb(q *search) *web {
 		units: map[unitKey]uint32{}, hubs: map[hubKey]uint32{}, who: map[heldKey][]uint32{},
 		origins: map[string]uint32{}, parsed: map[forest.ID]*secdesc.Descriptor{},
 	}
-	w.again = &search{sol: newSolver(g, false), web: w, homes: map[forest.ID]bool{}, links: map[forest.ID]bool{}, scopes: map[gpo.ScopeID]bool{}}
+	w.again = &search{sol: newSolver(g, false), web: w, homes: newIDSet(int(g.n)), links: map[forest.ID]bool{}, scopes: map[gpo.ScopeID]bool{}}
 	return w
 }
 
@@ -222,7 +222,7 @@ func (w *web) members(id forest.ID, out *edgeList) (foreign []memberPair) {
 	links, _ := x.s.Links(id, forest.Member)
 	for _, m := range links {
 		switch to := w.number[m]; {
-		case x.is(m, hasForeign):
+		case x.isForeign(m):
 			foreign = append(foreign, memberPair{id, m})
 		case to > w.goals && x.group[m] != distribution:
 			out.add(from, to, byMember)

@@ -169,7 +169,7 @@ func (b *bend) outOfScope(group, member forest.ID) string {
 	t, _ := b.v.Int(group, forest.GroupType)
 	mt, _ := b.v.Int(member, forest.GroupType)
 	apart := x.domain[group] != x.domain[member]
-	foreign := x.is(member, hasForeign)
+	foreign := x.isForeign(member)
 	switch {
 	case mt&groupDomainLocal != 0 && (t&groupDomainLocal == 0 || apart):
 		return "a domain-local group is only for domain-local groups of its domain"

@@ -285,7 +285,7 @@ func accountFlag(o object, args []ref.Val) ref.Val {
 // has answers for every syntax; "never" of a time is a value like any other.
 func (ev *evaluation) has(id forest.ID, a forest.Attr) ref.Val {
 	st := ev.w.attrState(id, a)
-	if st == forest.Unreadable && !ev.w.outsideSchema(a) {
+	if st == forest.Unreadable && !ev.w.s.OutsideSchema(a) {
 		return ev.unreadable(id, a)
 	}
 	return types.Bool(st == forest.Known)
@@ -307,16 +307,6 @@ func (w *world) attrState(id forest.ID, a forest.Attr) (st forest.State) {
 		}
 	}
 	return st
-}
-
-// outsideSchema reports whether an attribute that the snapshot does not hold is
-// known not to exist in the forest.
-func (w *world) outsideSchema(a forest.Attr) bool {
-	schema := w.s.Schema()
-	if _, assumed := w.s.Assumed(forest.SubjectSchema); assumed {
-		return false
-	}
-	return !w.s.Collected(a) && schema.Attr("member") != nil && schema.Attr(a.String()) == nil
 }
 
 // isTimestamp marks attributes whose value 0 means that nothing happened yet.

@@ -324,7 +324,7 @@ func (w *world) issuanceGaps() []string {
 // attributeGaps says that an attribute by which subjects are found was not asked
 // for at all.
 func (w *world) attributeGaps(a forest.Attr, d int) []string {
-	if w.s.Collected(a) || w.outsideSchema(a) || w.domains[d].Head == forest.None {
+	if w.s.Collected(a) || w.s.OutsideSchema(a) || w.domains[d].Head == forest.None {
 		return nil
 	}
 	return []string{w.s.Why(w.domains[d].Head, a)}

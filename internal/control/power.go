@@ -186,7 +186,7 @@ func (w *world) unreadAttrs() []string {
 		}
 	}
 	for _, a := range missing {
-		if !w.outsideSchema(a) {
+		if !w.s.OutsideSchema(a) {
 			out = append(out, a.String()+" of all objects: not collected")
 		}
 	}

@@ -121,7 +121,7 @@ func TestControlPathsWithoutAttributes(t *testing.T) {
 		w, tried := &world{s: b.of(t, s)}, 0
 		gaps := w.unreadAttrs()
 		for _, b := range reach.Blanks(w.s) {
-			if w.outsideSchema(b.Attr) {
+			if w.s.OutsideSchema(b.Attr) {
 				continue
 			}
 			tried++

@@ -16,6 +16,8 @@ type Place struct {
 	DN    string `json:"dn,omitempty"`
 	SID   string `json:"sid,omitempty"`
 	Class string `json:"class,omitempty"`
+
+	Disabled bool `json:"disabled,omitempty"` // an account that cannot log on as it is
 }
 
 // Label names a place: by its distinguished name if it has one.
@@ -83,6 +85,9 @@ func (n WayNames) Object(id forest.ID) Place {
 	out := Place{Name: n.Account(id), DN: n.Snapshot.DN(id), Class: n.Snapshot.Class(id)}
 	if sid := n.Snapshot.SID(id); !sid.IsZero() {
 		out.SID = sid.String()
+	}
+	if uac, st := n.Snapshot.Int(id, forest.UserAccountControl); st == forest.Known && uac&accountFlags["ACCOUNTDISABLE"] != 0 {
+		out.Disabled = true
 	}
 	return out
 }

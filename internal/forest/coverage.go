@@ -57,6 +57,15 @@ func (s *Snapshot) Assumed(subject string) (why string, ok bool) {
 	return why, ok
 }
 
+// OutsideSchema reports whether no object can have a, which the snapshot does not
+// hold: the schema was read, and lacks it.
+func (s *Snapshot) OutsideSchema(a Attr) bool {
+	if _, assumed := s.Assumed(SubjectSchema); assumed {
+		return false
+	}
+	return !s.Collected(a) && s.schema.Attr("member") != nil && s.schema.Attr(a.String()) == nil
+}
+
 // indexAssumed makes assumptions findable by what they are about.
 func (s *Snapshot) indexAssumed() {
 	s.assumed = map[string]string{}

@@ -99,12 +99,13 @@ func Blanks(s *forest.Snapshot) []Blank {
 
 // Unasked lists the attributes that control is decided by and that the snapshot was
 // made without, although it holds objects that may have them; those that decide
-// about every member and account whatever it holds.
+// about every member and account whatever it holds. An attribute that the forest's
+// schema lacks is none of them: no object has it.
 func Unasked(s *forest.Snapshot) []forest.Attr {
 	always := []forest.Attr{forest.Member, forest.PrimaryGroupID, forest.GroupType, forest.UserAccountControl, forest.GPLink}
 	out := slices.DeleteFunc(always, s.Collected)
 	for _, b := range Blanks(s) {
-		if !s.Collected(b.Attr) && !slices.Contains(out, b.Attr) {
+		if !s.Collected(b.Attr) && !s.OutsideSchema(b.Attr) && !slices.Contains(out, b.Attr) {
 			out = append(out, b.Attr)
 		}
 	}

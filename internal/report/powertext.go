@@ -53,7 +53,7 @@ func (g *page) whoCan(p *Power) {
 			first := way.Steps[0]
 			rows = append(rows, []cellInk{
 				{visible(way.Principal.Name), ""},
-				{visible(way.Principal.Class), gray},
+				{kindOf(way.Principal), gray},
 				{strconv.Itoa(len(way.Steps)), ""},
 				{first.Text + " " + visible(first.To.Name), ""},
 				{strings.Join(conditions(way.Steps), "; "), yellow},
@@ -61,6 +61,14 @@ func (g *page) whoCan(p *Power) {
 		}
 		g.grid([]string{"Principal", "Class", "Steps", "First step", "If"}, rows)
 	}
+}
+
+// kindOf is the class of a principal, and whether it is disabled.
+func kindOf(p control.Place) string {
+	if p.Disabled {
+		return visible(p.Class) + ", disabled"
+	}
+	return visible(p.Class)
 }
 
 // conditions lists what must hold for steps.
@@ -110,6 +118,9 @@ func noWay(unread int) string {
 
 func (g *page) way(way control.Way) {
 	title := visible(way.Principal.Name)
+	if way.Principal.Disabled {
+		title += g.ink(gray, " (disabled)")
+	}
 	if c := conditions(way.Steps); len(c) > 0 {
 		title += g.ink(yellow, " (possible, if "+strings.Join(c, " and ")+")")
 	}

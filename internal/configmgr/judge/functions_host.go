@@ -51,6 +51,7 @@ func (w *world) rightOf(p *principal, h *host, right string, ask func(*principal
 	if p.sid.IsZero() && p.host == "" {
 		return p.known()
 	}
+	h = h.asked(p)
 	k := rightKey{p, h, right}
 	v, ok := w.rights[k]
 	if !ok {

@@ -28,6 +28,15 @@ type host struct {
 	server bool
 	tier0  bool           // of a class: it can gain Tier 0
 	doubt  *types.Unknown // an element of a list that may not belong there
+	peer   *host          // of a named computer without facts: it and those with the same policies, for questions that policies answer
+}
+
+// asked is the host of which to ask what policies make of an account of the directory.
+func (h *host) asked(p *principal) *host {
+	if h.peer != nil && h.fact == nil && p.host == "" {
+		return h.peer
+	}
+	return h
 }
 
 // ConvertToNative refuses.
@@ -209,7 +218,7 @@ var hostSettings = []string{"pxe.hosts", "pxe.password_hosts", "migration.source
 // findClasses divides the enabled computers by what policy makes of them. One that the
 // document names is a class of its own.
 func (w *world) findClasses() []*host {
-	byKey := map[string]*host{}
+	byKey, peers := map[string]*host{}, map[string]*host{}
 	named := w.findNamed()
 	var out []*host
 	prints := map[gpo.ScopeID]string{}
@@ -226,15 +235,21 @@ func (w *world) findClasses() []*host {
 			if uac, st := w.s.Int(c, forest.UserAccountControl); st == forest.Known && uac&2 != 0 || !w.s.IsA(c, "computer") {
 				continue
 			}
-			if h := named[c]; h != nil {
-				if h.fact == nil { // those with facts are listed with them
-					out = append(out, h)
-				}
-				continue
-			}
 			dc := w.isDC(c)
 			tier0 := dc || t.reach.Has(c)
 			key := fmt.Sprint(dc, tier0, w.isServer(c), print)
+			if h := named[c]; h != nil {
+				if h.fact != nil {
+					continue // it is listed with the others of which there are facts
+				}
+				if peers[key] == nil {
+					peers[key] = &host{w: w, id: forest.None, scope: alike, scoped: true, dc: dc, server: h.server, tier0: tier0}
+				}
+				h.peer = peers[key]
+				h.peer.class = append(h.peer.class, c)
+				out = append(out, h)
+				continue
+			}
 			h := byKey[key]
 			if h == nil {
 				h = &host{w: w, id: forest.None, scope: alike, scoped: true, dc: dc, server: w.isServer(c), tier0: tier0}
@@ -247,6 +262,10 @@ func (w *world) findClasses() []*host {
 		slices.Sort(h.class)
 		h.name = w.className(h)
 		out = append(out, h)
+	}
+	for _, h := range peers {
+		slices.Sort(h.class)
+		h.name = w.className(h)
 	}
 	slices.SortFunc(out, func(a, b *host) int { return cmp.Compare(a.first(), b.first()) })
 	return out

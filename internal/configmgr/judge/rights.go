@@ -308,6 +308,7 @@ func (h *host) scopeName() string {
 
 // localAdmin tells whether p is an effective administrator of h.
 func (w *world) localAdmin(p *principal, h *host) ref.Val {
+	h = h.asked(p)
 	k := rightKey{p, h, "Administrators"}
 	v, ok := w.rights[k]
 	if !ok {

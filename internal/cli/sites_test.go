@@ -47,6 +47,7 @@ func fixtureSites() []fixtureSite {
 	for _, s := range []fixtureSite{
 		{name: "well"},
 		{name: "shared"},
+		{name: "grown", exports: []string{"--site-code", "R12"}},
 	} {
 		s.dir = filepath.Join("testdata", "sites", s.name)
 		out = append(out, s)

@@ -158,7 +158,7 @@ func TestNoHostIsNoPass(t *testing.T) {
 // Computers that are not there keep a control over computers from passing.
 func TestNoComputerIsNoPass(t *testing.T) {
 	w := testWorld(t, "", &configmgr.Document{Sites: []configmgr.Site{{Code: "P01"}}})
-	w.classes = func() []*host { return nil }
+	w.classes = func() computers { return computers{} }
 	ev := &evaluation{w: w, site: &w.doc.Sites[0]}
 	for kind := range emptySets {
 		if l := ev.hostsOfKind(kind).(*list); l.gap == nil || len(l.known) > 0 {

@@ -156,7 +156,7 @@ links:
 // Computers whose policies differ in anything that conditions ask are not one class.
 func TestClassesDifferInLocalGroups(t *testing.T) {
 	w := testWorld(t, policyChanges, &configmgr.Document{})
-	for _, h := range w.classes() {
+	for _, h := range w.classes().classes {
 		if names := w.classNames(h); slices.Contains(names, "A1") && slices.Contains(names, "A2") {
 			t.Errorf("one class has %v", names)
 		}
@@ -184,11 +184,11 @@ func TestSiteSystemsAreNoClass(t *testing.T) {
 	d := &configmgr.Document{Sites: []configmgr.Site{{Code: "P01", Server: "gs1.contoso.test", Systems: []configmgr.SiteSystem{{Host: "gmp1.contoso.test", Roles: []string{roleManagement}}}}}}
 	w := testWorld(t, "", d)
 	for _, name := range []string{"gs1.contoso.test", "gmp1.contoso.test"} {
-		if h := w.host(name); !slices.Contains(w.allHosts(), h) {
+		if h := w.host(name); !slices.Contains(w.hostsFor(&w.doc.Sites[0]), h) {
 			t.Errorf("%s is not among the hosts", name)
 		}
 	}
-	for _, h := range w.classes() {
+	for _, h := range w.classes().classes {
 		if slices.Contains(w.classNames(h), "GS1") || slices.Contains(w.classNames(h), "GMP1") {
 			t.Errorf("a class has %v", w.classNames(h))
 		}

@@ -22,7 +22,7 @@ func rightFunctions() []*function {
 		}},
 		{"user_rights_of", in(groupType), textList, needsPolicy, "the rights that the group's host gives the group by name", func(ev *evaluation, a []ref.Val) ref.Val { return ev.rightsOfGroup(a[0].(record).v.(*group)) }},
 		{"local_admin", in(principalType, hostType), cel.BoolType, needsGroups, "an effective administrator of the host", func(ev *evaluation, a []ref.Val) ref.Val { return ev.w.localAdmin(who(a[0]), machine(a[1])) }},
-		{"local_admin_hosts", in(principalType), hostList, needsGroups, "computers of which the principal is an administrator; those of which it is not known may not count", func(ev *evaluation, a []ref.Val) ref.Val { return asList(ev.w.localAdminHosts(who(a[0]))) }},
+		{"local_admin_hosts", in(principalType), hostList, needsGroups, "computers of which the principal is an administrator; those of which it is not known may not count", func(ev *evaluation, a []ref.Val) ref.Val { return asList(ev.w.localAdminHosts(who(a[0]), ev.site)) }},
 		{"local_group", in(hostType, cel.StringType), principalList, needsGroups, "members of a local group", func(ev *evaluation, a []ref.Val) ref.Val {
 			h := machine(a[0])
 			gap := ev.w.unread(configmgr.ClassGroups, h.name)
@@ -413,7 +413,7 @@ func (ev *evaluation) hostsOfKind(kind string) ref.Val {
 		}
 		return l
 	}
-	return w.remember("hosts "+kind+" "+map[bool]string{true: ev.site.Code}[kind == "push-targets"], func() ref.Val {
+	return w.remember("hosts "+kind+" "+ev.site.Code, func() ref.Val {
 		var gap ref.Val
 		if w.hidden != "" {
 			gap = w.ldap(w.hidden)
@@ -422,7 +422,7 @@ func (ev *evaluation) hostsOfKind(kind string) ref.Val {
 		}
 		var out []ref.Val
 		targeted := slices.ContainsFunc(w.doc.Hosts, func(h configmgr.Host) bool { return h.Targeted })
-		for _, h := range w.allHosts() {
+		for _, h := range w.hostsFor(ev.site) {
 			var take bool
 			switch kind {
 			case "all":

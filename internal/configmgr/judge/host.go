@@ -172,41 +172,51 @@ func (h *host) isTier0() ref.Val {
 	return v
 }
 
+// A namedHost is a computer that the document names, and the sites that it has a part
+// in, by upper-case code; "" stands for all.
+type namedHost struct {
+	host  *host
+	sites map[string]bool
+}
+
 // findNamed lists the computers of the directory that the document names: site
-// systems, hosts of slots, and those to which task sequences go. Conditions tell them
-// from others with the same policies.
-func (w *world) findNamed() map[forest.ID]*host {
-	out := map[forest.ID]*host{}
-	see := func(name string) {
+// systems, hosts of slots, and those to which task sequences go. Conditions about a
+// site tell its own from others with the same policies.
+func (w *world) findNamed() map[forest.ID]namedHost {
+	out := map[forest.ID]namedHost{}
+	see := func(name, site string) {
 		if name == "" {
 			return
 		}
 		if h := w.host(name); h.id != forest.None {
-			out[h.id] = h
+			if out[h.id].host == nil {
+				out[h.id] = namedHost{h, map[string]bool{}}
+			}
+			out[h.id].sites[strings.ToUpper(site)] = true
 		}
 	}
 	for i := range w.doc.Hosts {
-		see(w.doc.Hosts[i].Name)
+		see(w.doc.Hosts[i].Name, "")
 	}
 	for i := range w.doc.Sites {
 		s := &w.doc.Sites[i]
-		see(s.Server)
-		see(s.Passive)
+		see(s.Server, s.Code)
+		see(s.Passive, s.Code)
 		for _, x := range s.Systems {
-			see(x.Host)
+			see(x.Host, s.Code)
 		}
 		for _, key := range hostSettings {
 			for _, name := range listOf(s.Settings[key]) {
-				see(name)
+				see(name, s.Code)
 			}
 		}
 	}
 	for _, a := range w.doc.Assignments {
-		see(a.Host)
+		see(a.Host, a.Site)
 	}
 	for _, s := range w.doc.Sequences {
 		for _, name := range s.Targets {
-			see(name)
+			see(name, "")
 		}
 	}
 	return out
@@ -215,12 +225,20 @@ func (w *world) findNamed() map[forest.ID]*host {
 // hostSettings are the settings of sites that name hosts.
 var hostSettings = []string{"pxe.hosts", "pxe.password_hosts", "migration.source_provider"}
 
-// findClasses divides the enabled computers by what policy makes of them. One that the
-// document names is a class of its own.
-func (w *world) findClasses() []*host {
+// computers are the enabled computers of the directory, divided by what policy makes of
+// them: those that the document does not name in classes, those that it names each with
+// a peer that stands for the named ones with the same policies.
+type computers struct {
+	classes []*host
+	peers   []*host
+	named   []namedHost
+}
+
+// findClasses divides the enabled computers.
+func (w *world) findClasses() computers {
 	byKey, peers := map[string]*host{}, map[string]*host{}
 	named := w.findNamed()
-	var out []*host
+	var out computers
 	prints := map[gpo.ScopeID]string{}
 	t := w.tierZero()
 	for sc := range w.gpo.Scopes() {
@@ -238,7 +256,8 @@ func (w *world) findClasses() []*host {
 			dc := w.isDC(c)
 			tier0 := dc || t.reach.Has(c)
 			key := fmt.Sprint(dc, tier0, w.isServer(c), print)
-			if h := named[c]; h != nil {
+			if n := named[c]; n.host != nil {
+				h := n.host
 				if h.fact != nil {
 					continue // it is listed with the others of which there are facts
 				}
@@ -247,7 +266,7 @@ func (w *world) findClasses() []*host {
 				}
 				h.peer = peers[key]
 				h.peer.class = append(h.peer.class, c)
-				out = append(out, h)
+				out.named = append(out.named, n)
 				continue
 			}
 			h := byKey[key]
@@ -258,17 +277,49 @@ func (w *world) findClasses() []*host {
 			h.class = append(h.class, c)
 		}
 	}
-	for _, h := range byKey {
+	out.classes, out.peers = nameClasses(w, byKey), nameClasses(w, peers)
+	slices.SortFunc(out.named, func(a, b namedHost) int { return cmp.Compare(a.host.id, b.host.id) })
+	return out
+}
+
+// nameClasses lists classes in the order of their first computer, with their names.
+func nameClasses[K comparable](w *world, by map[K]*host) []*host {
+	out := make([]*host, 0, len(by))
+	for _, h := range by {
 		slices.Sort(h.class)
 		h.name = w.className(h)
 		out = append(out, h)
 	}
-	for _, h := range peers {
-		slices.Sort(h.class)
-		h.name = w.className(h)
-	}
-	slices.SortFunc(out, func(a, b *host) int { return cmp.Compare(a.first(), b.first()) })
+	slices.SortFunc(out, func(a, b *host) int { return cmp.Compare(a.class[0], b.class[0]) })
 	return out
+}
+
+// hostsFor are all computers as conditions about a site see them: its own one by one,
+// and of other named ones a class of those with the same policies.
+func (w *world) hostsFor(s *configmgr.Site) []*host {
+	if l, ok := w.perSite[s]; ok {
+		return l
+	}
+	c, code := w.classes(), strings.ToUpper(s.Code)
+	out := slices.Clone(c.classes)
+	others := map[*host]*host{}
+	for _, n := range c.named {
+		if n.sites[""] || n.sites[code] {
+			out = append(out, n.host)
+			continue
+		}
+		peer := n.host.peer
+		if others[peer] == nil {
+			rest := *peer
+			rest.class, rest.peer = nil, peer
+			others[peer] = &rest
+		}
+		others[peer].class = append(others[peer].class, n.host.id)
+	}
+	out = append(out, nameClasses(w, others)...)
+	slices.SortFunc(out, func(a, b *host) int { return cmp.Compare(a.first(), b.first()) })
+	w.perSite[s] = append(out, w.factHosts()...)
+	return w.perSite[s]
 }
 
 // first is the computer that stands for h where computers are put in order.

@@ -334,13 +334,13 @@ func (w *world) sameHostName(name string, h *host) bool {
 
 // localAdminHosts lists the computers on which p is an administrator; those of which
 // it is not known are elements that may not belong there.
-func (w *world) localAdminHosts(p *principal) ref.Val {
+func (w *world) localAdminHosts(p *principal, s *configmgr.Site) ref.Val {
 	if p.sid.IsZero() && p.host == "" {
 		return p.known()
 	}
-	return w.remember("localAdminHosts "+p.sid.String()+p.host+p.name, func() ref.Val {
+	return w.remember("localAdminHosts "+s.Code+" "+p.sid.String()+p.host+p.name, func() ref.Val {
 		var out []ref.Val
-		for _, h := range w.allHosts() {
+		for _, h := range w.hostsFor(s) {
 			switch v := w.localAdmin(p, h).(type) {
 			case types.Bool:
 				if v {
@@ -354,9 +354,11 @@ func (w *world) localAdminHosts(p *principal) ref.Val {
 	})
 }
 
-// allHosts are the classes of computers and those of which the document tells.
+// allHosts are the classes of computers, named ones among them, and those of which the
+// document tells.
 func (w *world) allHosts() []*host {
-	return append(slices.Clone(w.classes()), w.factHosts()...)
+	c := w.classes()
+	return slices.Concat(c.classes, c.peers, w.factHosts())
 }
 
 // factHosts are the computers of which the document tells, by name.

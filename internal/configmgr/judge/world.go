@@ -40,7 +40,8 @@ type world struct {
 	hosts      map[string]*host       // by lower-case DNS name
 	perms      func() *permissions
 	tierZero   func() *tierZero
-	classes    func() []*host
+	classes    func() computers
+	perSite    map[*configmgr.Site][]*host
 	onlyDenies func() map[secdesc.SID]bool
 	byDNS      func() map[string]forest.ID // computers by lower-case dNSHostName
 	sites      map[string]*configmgr.Site
@@ -68,7 +69,7 @@ func newWorld(r *Rules, in Input) *world {
 	w := &world{
 		rules: r, s: in.Snapshot, x: in.Index, gpo: in.Policy, doc: in.Document, now: in.Now, alpha: in.Alphabet,
 		domains: in.Snapshot.Domains(), missingIDs: map[Missing]int64{}, readings: map[reading]string{},
-		principals: map[principalKey]*principal{}, named: map[string]secdesc.SID{}, machines: map[secdesc.SID]string{}, hosts: map[string]*host{},
+		principals: map[principalKey]*principal{}, named: map[string]secdesc.SID{}, machines: map[secdesc.SID]string{}, perSite: map[*configmgr.Site][]*host{}, hosts: map[string]*host{},
 		sites: map[string]*configmgr.Site{}, memo: map[string]ref.Val{}, slots: map[slotKey]ref.Val{},
 		rights: map[rightKey]ref.Val{}, settings: map[settingKey]*gpo.Setting{}, bySlot: map[slotKey][]*assigned{}, byAccount: map[*principal][]*assigned{},
 	}

@@ -53,6 +53,30 @@ func forms(t testing.TB, p *Provision) map[string]string {
 	return out
 }
 
+// TestSecretAlphabet holds the alphabet that is judged against what the scripts make.
+func TestSecretAlphabet(t *testing.T) {
+	script := forms(t, mustProvision(t, provisionSite("2012-R2"), provisionRequest("network-access")))["powershell undo"]
+	_, made, ok := strings.Cut(script, "[Convert]::ToBase64String($bytes) + '")
+	suffix, _, closed := strings.Cut(made, "'")
+	if !ok || !closed {
+		t.Fatalf("no secret is made in\n%s", script)
+	}
+	all := make([]byte, 0, 256)
+	for i := range 256 {
+		all = append(all, byte(i))
+	}
+	for _, c := range base64.StdEncoding.EncodeToString(append(all, all...)) + suffix {
+		if !strings.ContainsRune(SecretAlphabet, c) {
+			t.Errorf("%q is not part of the alphabet", c)
+		}
+	}
+	for _, c := range SecretAlphabet {
+		if c == '%' || c < '!' || c > '~' {
+			t.Errorf("%q cannot be part of a secret that is entered in the console", c)
+		}
+	}
+}
+
 // TestProvisionEvery plans each slot of a 2012 R2 site: an account, or the reason why not.
 func TestProvisionEvery(t *testing.T) {
 	c := mustLoad(t)

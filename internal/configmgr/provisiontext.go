@@ -129,6 +129,14 @@ func (p *Provision) WritePowerShell(w io.Writer, undo bool) error {
 	return err
 }
 
+// SecretAlphabet holds the characters of the secrets that the scripts of a plan make: those
+// of base64 (RFC 4648, 4) and of secretSuffix. CMX-25 judges it.
+const SecretAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=" + secretSuffix
+
+// secretSuffix ends every secret, so that it has characters of all the classes that a
+// password policy may demand.
+const secretSuffix = "aA1!"
+
 // Functions of the scripts.
 const (
 	aceFunctions = `
@@ -173,7 +181,7 @@ function New-RandomPassword {
   $bytes = New-Object byte[] 48
   $random = [System.Security.Cryptography.RandomNumberGenerator]::Create()
   $random.GetBytes($bytes)
-  ConvertTo-SecureString -String ([Convert]::ToBase64String($bytes) + 'aA1!') -AsPlainText -Force
+  ConvertTo-SecureString -String ([Convert]::ToBase64String($bytes) + '` + secretSuffix + `') -AsPlainText -Force
 }
 `
 )

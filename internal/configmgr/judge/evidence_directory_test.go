@@ -167,6 +167,35 @@ func TestNoComputerIsNoPass(t *testing.T) {
 	}
 }
 
+// Accounts that must differ do so at whatever sites of the hierarchy they are used: it is
+// the secret of one purpose that gives what the other may do.
+func TestDifferAcrossSites(t *testing.T) {
+	for _, x := range []struct{ id, entry, other string }{
+		{"CMA-EXP-02", "exchange-connector-proxy", "exchange-server-connection"},
+		{"CMA-SUP-02", "software-update-point-proxy", "software-update-point-connection"},
+		{"CMA-HSP-01", "health-state-reference-publishing", "health-state-reference-querying"},
+		{"CMA-HSQ-03", "health-state-reference-querying", "health-state-reference-publishing"},
+	} {
+		d := wholeSite(configmgr.Site{Code: "P01", Kind: configmgr.PrimarySite, Release: "2012-R2", Domain: "contoso.test"},
+			configmgr.Assignment{Entry: x.entry, Site: "P01", Name: `CONTOSO\g-naa`, Source: configmgr.Collected},
+			configmgr.Assignment{Entry: x.other, Site: "P02", Name: `CONTOSO\g-naa`, Source: configmgr.Collected})
+		d.Sites = append(d.Sites, configmgr.Site{Code: "P02", Kind: configmgr.PrimarySite, Release: "2012-R2", Domain: "contoso.test"})
+		if o := outcome(t, d, "P01", x.id); o.Verdict != Fail {
+			t.Errorf("%s: one account for both at two sites: %s, %+v", x.id, o.Verdict, o.Instances)
+		}
+		d.Assignments[1].Name = `CONTOSO\g-install`
+		if o := outcome(t, d, "P01", x.id); o.Verdict != Pass {
+			t.Errorf("%s: two accounts: %s, %+v", x.id, o.Verdict, o.Instances)
+		}
+		for i := range d.Readings {
+			d.Readings[i].Scope = "P01"
+		}
+		if o := outcome(t, d, "P01", x.id); o.Verdict != Unknown {
+			t.Errorf("%s: the other site was not read: %s, %+v", x.id, o.Verdict, o.Instances)
+		}
+	}
+}
+
 // A slot of which more principals may be there is not judged by those that are known.
 func TestPartlyKnownSlot(t *testing.T) {
 	d := wholeSite(configmgr.Site{Code: "P01", Domain: "contoso.test"}, configmgr.Assignment{Entry: "network-access", Site: "P01", Name: `CONTOSO\g-naa`, Source: configmgr.Collected})

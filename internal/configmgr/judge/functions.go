@@ -382,6 +382,14 @@ func (w *world) joinDelegated(p *principal, ous []string) ref.Val {
 	out := ref.Val(types.True)
 	l := w.writeACEs(p)
 	for _, ou := range ous {
+		id, u := w.object(ou)
+		if id == forest.None {
+			if u == nil {
+				u = w.lack(Missing{Collector: "product-state", Text: ou + " of the parameter joinOUs is not part of the directory"})
+			}
+			out = and(out, u)
+			continue
+		}
 		has := ref.Val(types.False)
 		for _, v := range l.known {
 			x := v.(record).v.(adACE)

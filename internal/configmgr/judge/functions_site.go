@@ -375,7 +375,11 @@ func (ev *evaluation) packages(tag string) ref.Val {
 			out = append(out, record{ev, packageType, p, p.ID})
 		}
 	}
-	return lst(out, ev.w.unread(configmgr.ClassPackages, ""))
+	gap := ev.w.unread(configmgr.ClassPackages, "")
+	if tag != "" && len(out) == 0 && gap == nil {
+		ev.nobody = "no package is marked as " + tag
+	}
+	return lst(out, gap)
 }
 
 // readable tells whether all of some principals can read a package.

@@ -422,7 +422,11 @@ func (ev *evaluation) hostsOfKind(kind string) ref.Val {
 		}
 		var out []ref.Val
 		targeted := slices.ContainsFunc(w.doc.Hosts, func(h configmgr.Host) bool { return h.Targeted })
-		for _, h := range w.hostsFor(ev.site) {
+		hosts := w.hostsFor(ev.site)
+		if kind == "all-clients-and-servers" || kind == "push-targets" {
+			hosts = w.allHosts() // no condition asks which of them one is
+		}
+		for _, h := range hosts {
 			var take bool
 			switch kind {
 			case "all":

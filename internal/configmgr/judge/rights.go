@@ -102,13 +102,9 @@ func (w *world) policyRight(p *principal, h *host, right string) ref.Val {
 	}
 	s := w.resultant(h, right)
 	if s.State == gpo.NotDefined {
-		scope := h.name
-		if h.class != nil {
-			scope = ""
-		}
 		return w.lack(Missing{
-			Collector: "host-lsa", Class: configmgr.ClassUserRights, Scope: scope,
-			Text: "no policy defines " + right + " on " + h.name + ": the hosts' own security policy decides",
+			Collector: "host-lsa", Class: configmgr.ClassUserRights, Scope: h.scopeName(),
+			Text: "no policy defines " + right + " on " + h.missingName() + ": the hosts' own security policy decides",
 		})
 	}
 	return w.covered(p, h, s)
@@ -255,22 +251,19 @@ func (w *world) among(p *principal, h *host, list []configmgr.Member) ref.Val {
 // policyMember tells whether policy puts p into a local group, keeps it out, or leaves
 // that to the host.
 func (w *world) policyMember(p *principal, h *host, name string) ref.Val {
-	unread := w.lack(Missing{
-		Collector: collectorOf[configmgr.ClassGroups], Class: configmgr.ClassGroups, Scope: h.scopeName(),
-		Text: "the local group " + name + " of " + h.name + " was not read",
-	})
-	if !h.scoped {
-		return unread
+	unread := func() ref.Val {
+		return w.lack(Missing{
+			Collector: collectorOf[configmgr.ClassGroups], Class: configmgr.ClassGroups, Scope: h.scopeName(),
+			Text: "the local group " + name + " of " + h.missingName() + " was not read",
+		})
 	}
-	var sid secdesc.SID
-	for s, n := range localGroupNames {
-		if strings.EqualFold(n, name) {
-			sid = s
-		}
+	sid := localGroupNamed(name)
+	if !h.scoped || sid.IsZero() {
+		return unread()
 	}
 	g, ok := w.gpo.Result(h.scope).Group(sid)
-	if sid.IsZero() || !ok {
-		return unread
+	if !ok {
+		return unread()
 	}
 	out := ref.Val(types.False)
 	for _, m := range g.Members {
@@ -293,9 +286,28 @@ func (w *world) policyMember(p *principal, h *host, name string) ref.Val {
 		}
 	}
 	if g.Exact != gpo.Yes || len(g.Problems) > 0 {
-		return or(out, unread)
+		return or(out, unread())
 	}
 	return out
+}
+
+// localGroupNamed returns the SID of a built-in group, zero if name is none.
+func localGroupNamed(name string) secdesc.SID {
+	for sid, n := range localGroupNames {
+		if n == name || strings.EqualFold(n, name) {
+			return sid
+		}
+	}
+	return secdesc.SID{}
+}
+
+// missingName names a computer whose own settings would have to be read. Of classes the
+// same is missing on each: it is told once for all.
+func (h *host) missingName() string {
+	if h.class != nil {
+		return "computers that the document does not describe"
+	}
+	return h.name
 }
 
 // scopeName is the name of a computer, "" of a class.

@@ -1,0 +1,7 @@
+//go:build linux
+
+package apply
+
+const childVariable = "LEASTWISE_APPLY_CHILD"
+
+func child() {}

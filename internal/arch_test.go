@@ -42,6 +42,8 @@ var packages = []struct {
 	// Operations: rules with state; told the time, given their storage.
 	{name: "audit", uses: []string{"secdesc"}, pure: true, libs: []string{"golang.org/x/mod/sumdb"}},
 	{name: "audit/audittest", uses: []string{"secdesc", "audit"}, libs: nil},
+	{name: "grant", uses: []string{"secdesc", "control"}, pure: true, libs: []string{"github.com/goccy/go-yaml"}},
+	{name: "grant/granttest", uses: []string{"secdesc", "grant"}},
 
 	// Programs for developers.
 	{name: "forest/fixture/gen", uses: []string{"secdesc", "forest", "forest/fixture"}},

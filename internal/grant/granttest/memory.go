@@ -1,0 +1,269 @@
+// Package granttest is the test kit of grants: a store in memory, a simulated
+// directory, and the tests that every store has to pass. The directory is a simulation,
+// not a recording: it does what no real one can be made to do a thousand times a second,
+// namely lose, delay, cut and double the same write. What the real one does is tested
+// where the writes are made.
+package granttest
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/grant"
+)
+
+// ErrDown is what a store in memory answers while it is away.
+var ErrDown = errors.New("the store is away")
+
+// Memory is a [grant.Store] in memory. Down and LogDown make it fail; Commits counts.
+type Memory struct {
+	mu       sync.Mutex
+	grants   map[grant.ID][]byte
+	order    []grant.ID
+	holdings map[grant.Key]grant.Holding
+	log      []grant.Entry
+	notices  []grant.Notice
+	down     bool
+	logDown  bool
+	after    func() // called after each commit, outside the lock: the place for a crash
+}
+
+// NewMemory returns an empty store.
+func NewMemory() *Memory {
+	return &Memory{grants: map[grant.ID][]byte{}, holdings: map[grant.Key]grant.Holding{}}
+}
+
+// Fail makes the store, or only its log, fail from now on.
+func (m *Memory) Fail(store, log bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.down, m.logDown = store, log
+}
+
+// AfterCommit calls f after each commit that changed something.
+func (m *Memory) AfterCommit(f func()) { m.after = f }
+
+// Log returns the audit entries.
+func (m *Memory) Log() []grant.Entry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.log)
+}
+
+// Notices returns what people are to be told.
+func (m *Memory) Notices() []grant.Notice {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.notices)
+}
+
+// memoryTx is a transaction: changes are kept apart until it commits.
+type memoryTx struct {
+	m        *Memory
+	grants   map[grant.ID][]byte
+	added    []grant.ID
+	holdings map[grant.Key]grant.Holding
+	log      []grant.Entry
+	notices  []grant.Notice
+}
+
+// Update implements [grant.Store].
+func (m *Memory) Update(ctx context.Context, f func(context.Context, grant.Tx) error) error {
+	changed, err := m.update(ctx, f)
+	if err == nil && changed && m.after != nil {
+		m.after()
+	}
+	return err
+}
+
+func (m *Memory) update(ctx context.Context, f func(context.Context, grant.Tx) error) (changed bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		return false, ErrDown
+	}
+	tx := &memoryTx{m: m, grants: map[grant.ID][]byte{}, holdings: map[grant.Key]grant.Holding{}}
+	if err := f(ctx, tx); err != nil {
+		return false, err
+	}
+	for id, g := range tx.grants {
+		m.grants[id] = g
+	}
+	m.order = append(m.order, tx.added...)
+	for k, h := range tx.holdings {
+		m.holdings[k] = h
+	}
+	m.log = append(m.log, tx.log...)
+	m.notices = append(m.notices, tx.notices...)
+	return len(tx.grants)+len(tx.holdings)+len(tx.log) > 0, nil
+}
+
+func decode(b []byte) (g grant.Grant, err error) {
+	if err := json.Unmarshal(b, &g); err != nil {
+		return g, fmt.Errorf("reading a stored grant: %w", err)
+	}
+	return g, nil
+}
+
+// Grant implements [grant.Tx].
+func (t *memoryTx) Grant(_ context.Context, id grant.ID) (grant.Grant, error) {
+	if b, ok := t.grants[id]; ok {
+		return decode(b)
+	}
+	if b, ok := t.m.grants[id]; ok {
+		return decode(b)
+	}
+	return grant.Grant{}, grant.ErrNotFound
+}
+
+// Put implements [grant.Tx].
+func (t *memoryTx) Put(ctx context.Context, g grant.Grant, was int64) error {
+	old, err := t.Grant(ctx, g.ID)
+	switch {
+	case err == nil && was == 0:
+		return grant.ErrExists
+	case errors.Is(err, grant.ErrNotFound) && was != 0, err == nil && old.Generation != was:
+		return grant.ErrConflict
+	case err != nil && !errors.Is(err, grant.ErrNotFound):
+		return err
+	case was == 0:
+		t.added = append(t.added, g.ID)
+	}
+	b, err := json.Marshal(g)
+	t.grants[g.ID] = b
+	return err
+}
+
+// Holding implements [grant.Tx].
+func (t *memoryTx) Holding(_ context.Context, k grant.Key) (grant.Holding, error) {
+	if h, ok := t.holdings[k]; ok {
+		return h, nil
+	}
+	if h, ok := t.m.holdings[k]; ok {
+		return h, nil
+	}
+	return grant.Holding{Key: k}, nil
+}
+
+// PutHolding implements [grant.Tx].
+func (t *memoryTx) PutHolding(ctx context.Context, h grant.Holding) error {
+	old, err := t.Holding(ctx, h.Key)
+	if err != nil {
+		return err
+	}
+	if old.Revision != h.Revision {
+		return grant.ErrConflict
+	}
+	h.Revision++
+	t.holdings[h.Key] = h
+	return nil
+}
+
+// all returns every grant as the transaction sees it, oldest first.
+func (t *memoryTx) all() (out []grant.Grant, err error) {
+	for _, id := range append(slices.Clone(t.m.order), t.added...) {
+		g, err := t.Grant(context.Background(), id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, g)
+	}
+	return out, nil
+}
+
+// Holders implements [grant.Tx].
+func (t *memoryTx) Holders(_ context.Context, k grant.Key) (out []grant.Grant, err error) {
+	list, err := t.all()
+	for _, g := range list {
+		if g.Key == k && slices.Contains([]grant.State{grant.Activating, grant.Active, grant.Ending}, g.State) {
+			out = append(out, g)
+		}
+	}
+	return out, err
+}
+
+// Record implements [grant.Tx].
+func (t *memoryTx) Record(_ context.Context, e grant.Entry) error {
+	if t.m.logDown {
+		return ErrDown
+	}
+	t.log = append(t.log, e)
+	return nil
+}
+
+// Notify implements [grant.Tx].
+func (t *memoryTx) Notify(_ context.Context, n grant.Notice) error {
+	t.notices = append(t.notices, n)
+	return nil
+}
+
+// view returns every grant.
+func (m *Memory) view() ([]grant.Grant, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		return nil, ErrDown
+	}
+	return (&memoryTx{m: m}).all()
+}
+
+// Due implements [grant.Store].
+func (m *Memory) Due(_ context.Context, d grant.Due) (out []grant.Grant, err error) {
+	list, err := m.view()
+	when := func(g grant.Grant) time.Time {
+		if g.Wake.IsZero() {
+			return g.Ends
+		}
+		return g.Wake
+	}
+	for _, g := range list {
+		due := !g.Wake.IsZero() && !g.Wake.After(d.Wall) || g.State == grant.Active && !d.DC.IsZero() && !g.Ends.After(d.DC)
+		if due && (len(d.States) == 0 || slices.Contains(d.States, g.State)) {
+			out = append(out, g)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b grant.Grant) int { return when(a).Compare(when(b)) })
+	return out[:min(len(out), d.Limit)], err
+}
+
+// List implements [grant.Store].
+func (m *Memory) List(_ context.Context, p grant.Page) (out []grant.Grant, err error) {
+	list, err := m.view()
+	slices.SortStableFunc(list, func(a, b grant.Grant) int {
+		return cmp.Or(b.RequestedAt.Compare(a.RequestedAt), cmp.Compare(b.ID, a.ID))
+	})
+	if i := slices.IndexFunc(list, func(g grant.Grant) bool { return g.ID == p.After }); p.After != "" && i >= 0 {
+		list = list[i+1:]
+	}
+	for _, g := range list {
+		if len(p.States) > 0 && !slices.Contains(p.States, g.State) ||
+			!p.Party.IsZero() && p.Party != g.Requester.Account && p.Party != g.Holder.Account ||
+			p.Policy != "" && p.Policy != g.Policy {
+			continue
+		}
+		out = append(out, g)
+	}
+	return out[:min(len(out), p.Limit)], err
+}
+
+// Holdings implements [grant.Store].
+func (m *Memory) Holdings(_ context.Context, watched time.Time, all bool) (out []grant.Holding, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		return nil, ErrDown
+	}
+	for _, h := range m.holdings {
+		if !h.Watch.IsZero() && !h.Watch.Before(watched) || all && (h.Ours || h.Gone) {
+			out = append(out, h)
+		}
+	}
+	slices.SortFunc(out, func(a, b grant.Holding) int { return cmp.Compare(a.Key.String(), b.Key.String()) })
+	return out, nil
+}

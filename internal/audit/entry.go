@@ -160,7 +160,7 @@ func micro(t time.Time) time.Time {
 const cut = " […]"
 
 func clip(s string, limit int) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD") // PostgreSQL's text has no NUL
 	if len(s) <= limit {
 		return s
 	}
@@ -223,13 +223,13 @@ func (e *Entry) checkTexts() error {
 	if e.Actor.Name == "" {
 		return errors.New("the actor has no name")
 	}
-	for _, s := range []string{e.Actor.Name, e.TargetName, e.SubjectName} {
-		if len(s) > MaxName || !utf8.ValidString(s) {
-			return errors.New("a name is too long or not UTF-8")
+	for _, f := range []struct {
+		value string
+		limit int
+	}{{e.Actor.Name, MaxName}, {e.TargetName, MaxName}, {e.SubjectName, MaxName}, {e.Reason, MaxReason}} {
+		if len(f.value) > f.limit || !utf8.ValidString(f.value) || strings.Contains(f.value, "\x00") {
+			return errors.New("a name or the reason is too long, not UTF-8 or holds NUL")
 		}
-	}
-	if len(e.Reason) > MaxReason || !utf8.ValidString(e.Reason) {
-		return errors.New("the reason is too long or not UTF-8")
 	}
 	return nil
 }

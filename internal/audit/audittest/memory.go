@@ -16,15 +16,24 @@ import (
 
 // Memory is a log in memory; the zero value is empty. It is not for concurrent use.
 type Memory struct {
-	Records []audit.Record
-	Entries []audit.Entry
+	Records     []audit.Record
+	Entries     []audit.Entry
+	Checkpoints []string
 }
 
-var _ audit.Tx = (*Memory)(nil)
+var (
+	_ audit.Tx           = (*Memory)(nil)
+	_ audit.CheckpointTx = (*Memory)(nil)
+	_ audit.Source       = (*Memory)(nil)
+)
 
 // Clone returns a copy that does not change with m.
 func (m *Memory) Clone() *Memory {
-	return &Memory{slices.Clone(m.Records), slices.Clone(m.Entries)}
+	c := &Memory{slices.Clone(m.Records), slices.Clone(m.Entries), slices.Clone(m.Checkpoints)}
+	for i, r := range c.Records {
+		c.Records[i].Body, c.Records[i].Hashes = slices.Clone(r.Body), slices.Clone(r.Hashes)
+	}
+	return c
 }
 
 // LockAudit implements [audit.Tx].
@@ -58,4 +67,35 @@ func (m *Memory) Last(action string) (e audit.Entry, ok bool) {
 		}
 	}
 	return audit.Entry{}, false
+}
+
+// LatestCheckpoint implements [audit.CheckpointTx].
+func (m *Memory) LatestCheckpoint(context.Context) (string, error) {
+	if len(m.Checkpoints) == 0 {
+		return "", nil
+	}
+	return m.Checkpoints[len(m.Checkpoints)-1], nil
+}
+
+// SaveCheckpoint implements [audit.CheckpointTx].
+func (m *Memory) SaveCheckpoint(_ context.Context, _ audit.Checkpoint, signed string) error {
+	m.Checkpoints = append(m.Checkpoints, signed)
+	return nil
+}
+
+// AuditHead implements [audit.Source].
+func (m *Memory) AuditHead(context.Context) (int64, error) { return int64(len(m.Entries)), nil }
+
+// AuditCheckpoints implements [audit.Source].
+func (m *Memory) AuditCheckpoints(context.Context) ([]string, error) { return m.Checkpoints, nil }
+
+// AuditRecords implements [audit.Source].
+func (m *Memory) AuditRecords(_ context.Context, from int64, limit int) ([]audit.Stored, error) {
+	var out []audit.Stored
+	for _, r := range m.Records {
+		if r.Index >= from && len(out) < limit {
+			out = append(out, audit.Stored{Record: r})
+		}
+	}
+	return out, nil
 }

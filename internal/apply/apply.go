@@ -67,6 +67,29 @@ type Changed struct {
 	Verified bool
 	Earlier  bool // by an earlier run, as the journal says
 	Why      string
+	Err      error // behind Why, if the directory or the way to it is the reason
+}
+
+// A StopError says at which change a run ended. It is [ErrStopped], and what the
+// directory said.
+type StopError struct {
+	Change int // number in the plan
+	Result Result
+	Why    string
+	Err    error // what the directory or the way to it said, nil if a precondition refused
+}
+
+// Error says where and why in a line.
+func (e *StopError) Error() string {
+	return fmt.Sprintf("%v: change %d is %s: %s", ErrStopped, e.Change, e.Result, e.Why)
+}
+
+// Unwrap returns ErrStopped and the cause.
+func (e *StopError) Unwrap() []error {
+	if e.Err == nil {
+		return []error{ErrStopped}
+	}
+	return []error{ErrStopped, e.Err}
 }
 
 // Count returns how many changes have a result.
@@ -246,7 +269,7 @@ func (s *state) one(ctx context.Context, i int, c plan.Change, t *trace) error {
 			return nil
 		}
 		if t.result != Uncertain || try == attempts {
-			return fmt.Errorf("%w: change %d (%s): %s", ErrStopped, i+1, out.Result, out.Why)
+			return &StopError{i + 1, out.Result, out.Why, out.Err}
 		}
 	}
 }
@@ -263,7 +286,7 @@ func (s *state) attempt(ctx context.Context, i int, c plan.Change, t *trace) err
 		if t.open() {
 			result = Uncertain // an earlier write may have been done
 		}
-		return s.conclude(ctx, at, t, Changed{Result: result, Why: err.Error()})
+		return s.conclude(ctx, at, t, Changed{Result: result, Server: s.Directory.w.ServerFor(c.Object.GUID).Name, Why: err.Error(), Err: err})
 	}
 	if t.open() && c.Kind == plan.ResetPassword {
 		c.Require.PasswordSet = nil // the open write may have set it
@@ -313,7 +336,7 @@ func (s *state) send(ctx context.Context, at Step, c plan.Change, t *trace) erro
 	at.Name = StepWrite
 	s.step(at)
 	w := s.Directory.write(ctx, c, *t.intent.Facts, func() ([]byte, error) { return s.password(ctx, at.Change, c.Object) })
-	out := Changed{Server: w.Server.Name, Verified: w.Verified}
+	out := Changed{Server: w.Server.Name, Verified: w.Verified, Err: w.Err}
 	switch w.Outcome {
 	case dc.Done:
 		out.Result = Done

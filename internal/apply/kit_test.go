@@ -80,12 +80,23 @@ func newYard(t *testing.T, lab *labtest.Lab) *yard {
 	y.add(y.ou, "organizationalUnit")
 	t.Cleanup(func() {
 		del := ldap.NewDelRequest(y.ou, []ldap.Control{ldap.NewControlString("1.2.840.113556.1.4.805", true, "")})
-		if err := conn.Del(del); err != nil {
+		if err := y.conn.Del(del); err != nil {
 			t.Error(err)
 		}
-		conn.Close()
+		y.conn.Close()
 	})
 	return y
+}
+
+// reconnect is for when the domain controller was away.
+func (y *yard) reconnect() {
+	y.t.Helper()
+	y.conn.Close()
+	conn, err := y.lab.Dial(y.t.Context(), y.lab.DCs()[0], y.lab.Admin)
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	y.conn = conn
 }
 
 func (y *yard) add(dn, class string, attrs ...string) {

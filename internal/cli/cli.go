@@ -19,6 +19,7 @@ import (
 
 	"github.com/leastwise/leastwise/internal/adminservice"
 	"github.com/leastwise/leastwise/internal/app"
+	"github.com/leastwise/leastwise/internal/apply"
 	"github.com/leastwise/leastwise/internal/bloodhound"
 	"github.com/leastwise/leastwise/internal/configmgr"
 	"github.com/leastwise/leastwise/internal/dc"
@@ -142,7 +143,7 @@ func Run(ctx context.Context, args []string, env Environment) int {
 
 // printError writes one line of error, then hints.
 func (c *command) printError(ctx context.Context, err error) {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !errors.Is(err, apply.ErrStopped) {
 		fmt.Fprintln(c.env.Err, "leastwise: interrupted; nothing was written")
 		return
 	}
@@ -163,6 +164,10 @@ func hintOf(err error) string {
 		return u.hint
 	case errors.As(err, &w):
 		return "name another place with --out, or make room there; a file that was there before is unchanged"
+	case errors.Is(err, apply.ErrStopped) && dc.Hint(err) == "":
+		return "what was done is in the journal: call it again to go on, or leastwise undo with the journal to take it back"
+	case errors.Is(err, apply.ErrDigest):
+		return "leastwise plan --show shows the plan as it is now; nothing was written"
 	case errors.Is(err, configmgr.ErrDocument):
 		return "correct the file there; docs/FORMATS.md describes it; nothing of it was used"
 	case errors.Is(err, configmgr.ErrImport):
@@ -194,6 +199,9 @@ func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
 // policy is a failure to read or write.
 func exitCode(err error) int {
 	var u *usageError
+	if code := carryExit(err); code != 0 {
+		return code
+	}
 	switch {
 	case errors.As(err, &u), errors.Is(err, app.ErrConfig), errors.Is(err, app.ErrUnrelated), dc.KindOf(err) == dc.ErrConfig:
 		return exitUsage
@@ -230,7 +238,8 @@ type command struct {
 
 const longHelp = `leastwise measures an Active Directory forest against the principle of least
 privilege: who holds the power, through which memberships and policies, and what
-to take away. It only reads; an ordinary domain user is enough.`
+to take away. It only reads, and an ordinary domain user is enough; apply and undo alone
+change the directory, by plans that were shown.`
 
 const rootExample = `  # Assess a live domain and write a report to open in a browser
   leastwise assess --domain contoso.com --user alice@contoso.com --output html --out report.html
@@ -260,7 +269,7 @@ func (c *command) root() *cobra.Command {
 		return &usageError{err, "see: " + cmd.CommandPath() + " --help"}
 	})
 	for _, make := range []func() *cobra.Command{
-		c.collectCommand, c.assessCommand, c.whoCanCommand, c.explainCommand, c.reachCommand, c.zonesCommand, c.whatIfCommand, c.rightsCommand, c.importCommand, c.exportCommand, c.diffCommand,
+		c.collectCommand, c.assessCommand, c.whoCanCommand, c.explainCommand, c.reachCommand, c.zonesCommand, c.whatIfCommand, c.planCommand, c.applyCommand, c.undoCommand, c.rightsCommand, c.importCommand, c.exportCommand, c.diffCommand,
 		c.controlsCommand, c.configMgrCommand, c.configCommand, c.doctorCommand, c.versionCommand,
 	} {
 		root.AddCommand(make())

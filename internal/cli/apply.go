@@ -66,8 +66,8 @@ not reached or a write stayed uncertain.`,
 			if err != nil {
 				return err
 			}
-			if got := p.Digest(); got != a.digest {
-				return fmt.Errorf("%w: the digest of %s is %s", apply.ErrDigest, files[0], got)
+			if p.Digest() != a.digest {
+				return fmt.Errorf("%w: %s has another digest", apply.ErrDigest, files[0])
 			}
 			if a.journal == "" {
 				a.journal = files[0] + ".journal"
@@ -157,7 +157,7 @@ func because(why string) string {
 	if why == "" {
 		return ""
 	}
-	return ": " + why
+	return ": " + report.Visible(why)
 }
 
 // carriedText is the result for people.
@@ -186,7 +186,7 @@ func carriedText(w io.Writer, rep *apply.Report, arrived []app.Arrival, stop err
 			}
 		}
 	}
-	_, err := io.WriteString(w, report.Visible(b.String()))
+	_, err := io.WriteString(w, b.String())
 	return err
 }
 

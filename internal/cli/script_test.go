@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/leastwise/leastwise/internal/plan"
 )
 
 // TestMain builds what the scripts run, once, and puts it first in PATH.
@@ -89,6 +91,7 @@ func commands() map[string]scriptCommand {
 		"folder": cmdFolder,
 		"patch":  cmdPatch,
 		"cut":    cmdCut,
+		"digest": cmdDigest,
 	}
 }
 
@@ -165,6 +168,16 @@ func cmdPatch(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	copy(data[at:], with)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
+}
+
+// cmdDigest puts the digest of a plan file into DIGEST: digest FILE
+func cmdDigest(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: digest FILE")
+	}
+	p, err := plan.Parse([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	ts.Setenv("DIGEST", p.Digest())
 }
 
 // cmdCut keeps the first part of a file: cut FILE PERCENT

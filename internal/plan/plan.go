@@ -133,15 +133,15 @@ func Parse(b []byte) (*Plan, error) {
 	if len(b) > MaxSize {
 		return nil, badPlan("the file has more than %d bytes", MaxSize)
 	}
-	var tight bytes.Buffer
-	if err := json.Compact(&tight, b); err != nil {
-		return nil, badPlan("%s", jsonError(b, err))
-	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	var p Plan
 	if err := d.Decode(&p); err != nil {
 		return nil, badPlan("%s", jsonError(b, err))
+	}
+	var tight bytes.Buffer
+	if err := json.Compact(&tight, b); err != nil {
+		return nil, badPlan("after the plan: %v", err)
 	}
 	if err := p.Validate(); err != nil {
 		return nil, err

@@ -240,6 +240,11 @@ type fakeDC struct {
 	bindCode          int64
 	bindText          string
 
+	capabilities []string
+	// modify answers a ModifyRequest; lookup may answer a base search itself.
+	modify func(s *fakeSession, m message) bool
+	lookup func(s *fakeSession, q fakeSearch) bool
+
 	// misbehave may answer a search page itself; it returns true if it did.
 	misbehave func(s *fakeSession, q fakeSearch) bool
 
@@ -251,6 +256,7 @@ type fakeSearch struct {
 	id       int64
 	base     string
 	scope    int64
+	filter   []byte // its content
 	attrs    []string
 	controls message
 	size     int
@@ -313,6 +319,8 @@ func (d *fakeDC) serve(nc net.Conn) {
 			ok = s.send(m.id, tlv(opBindResponse, berInt(0x0a, d.bindCode), berString(0x04, ""), berString(0x04, d.bindText)), nil)
 		case opSearchRequest:
 			ok = s.search(parseSearch(m))
+		case opModifyRequest:
+			ok = d.modify(s, m)
 		}
 		if !ok {
 			return
@@ -329,7 +337,7 @@ func parseSearch(m message) fakeSearch {
 	for range 4 {
 		_, _, _ = d.next()
 	}
-	_, _, _ = d.next() // filter
+	_, q.filter, _ = d.next()
 	list, _ := d.expect(0x30)
 	for d = list; len(d) > 0; {
 		a, _ := d.expect(0x04)
@@ -352,6 +360,8 @@ func (s *fakeSession) search(q fakeSearch) bool {
 	switch {
 	case q.base == "":
 		return s.send(q.id, encodeEntry(d.rootDSE()), nil) && s.done(q.id, 0, "", nil)
+	case d.lookup != nil && d.lookup(s, q):
+		return true
 	case q.scope == int64(ScopeBase):
 		return s.one(q)
 	}
@@ -435,6 +445,8 @@ func (d *fakeDC) rootDSE() Entry {
 		{Name: "namingContexts", Values: vals("DC=x,DC=test")},
 		{Name: "currentTime", Values: vals(time.Now().UTC().Add(90 * time.Second).Format("20060102150405.0Z"))},
 		{Name: "supportedControl", Values: vals(d.controls...)},
+		{Name: "supportedCapabilities", Values: vals(d.capabilities...)},
+		{Name: "configurationNamingContext", Values: vals("CN=Configuration,DC=x,DC=test")},
 		{Name: "serverName", Values: vals("CN=DC1,CN=Servers,CN=Berlin,CN=Sites,CN=Configuration,DC=x,DC=test")},
 	}}
 }

@@ -12,6 +12,8 @@ var (
 	configMgr string
 	//go:embed configmgr-output.schema.json
 	configMgrOutput string
+	//go:embed plan.schema.json
+	plan string
 	//go:embed power.schema.json
 	power string
 	//go:embed reach.schema.json
@@ -30,6 +32,9 @@ func ConfigMgr() string { return configMgr }
 // ConfigMgrOutput is the JSON Schema of what the commands below configmgr print: each
 // form is among its definitions under the name of its command.
 func ConfigMgrOutput() string { return configMgrOutput }
+
+// Plan is the JSON Schema of plan files.
+func Plan() string { return plan }
 
 // Power is the JSON Schema of who can gain something: the answers of who-can and
 // explain. It refers to that of an assessment for places and ways, as the others do.

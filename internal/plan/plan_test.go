@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/leastwise/leastwise/docs/schema"
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
@@ -87,6 +90,56 @@ func TestRoundTrip(t *testing.T) {
 		if d := cmp.Diff(p.Canonical(), q.Canonical()); d != "" {
 			t.Error(d)
 		}
+	}
+}
+
+// What is written holds to the published schema, and the schema knows every field.
+func TestSchema(t *testing.T) {
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(schema.Plan()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("plan.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("plan.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := all(t)
+	p.Changes[6].Require.USNChanged, p.Changes[6].Require.Server = 7, "dc1.contoso.test"
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(p.JSON()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Validate(v); err != nil {
+		t.Error(err)
+	}
+	for _, kind := range Kinds() {
+		if !strings.Contains(schema.Plan(), `"`+string(kind)+`"`) {
+			t.Errorf("the schema lacks %s", kind)
+		}
+	}
+}
+
+// The example of the documentation is a plan.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/FORMATS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, ok := strings.Cut(string(text), "```json plan\n")
+	example, _, end := strings.Cut(example, "```")
+	if !ok || !end {
+		t.Fatal("there is no example")
+	}
+	p, err := Parse([]byte(example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(p.JSON()) != example {
+		t.Errorf("leastwise plan would write\n%s", p.JSON())
 	}
 }
 

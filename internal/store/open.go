@@ -50,8 +50,8 @@ const (
 type Store struct {
 	kind          kind
 	write, read   *bun.DB
-	owner         *sql.DB // holds the lock of Exclusive; nil without
-	wait          time.Duration
+	owner         *sql.DB // with ownerTx holds the lock of Exclusive; nil without
+	ownerTx       *sql.Tx
 	path, display string // of SQLite; what errors call the database
 }
 
@@ -65,26 +65,36 @@ const (
 
 // Open opens a database. The errors that callers may test for are those of this
 // package.
-func Open(ctx context.Context, o Options) (_ *Store, err error) {
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s, err := connect(ctx, o, o.Migrate)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.prepare(ctx, o); err != nil {
+		return nil, errors.Join(s.openError(err), s.Close())
+	}
+	return s, nil
+}
+
+// connect opens a database whatever its schema is; an SQLite file is created if
+// that is asked for.
+func connect(ctx context.Context, o Options, create bool) (*Store, error) {
 	if o.Wait == 0 {
 		o.Wait = defaultWait
 	}
-	s := &Store{wait: o.Wait}
-	defer func() {
-		if err != nil {
-			_ = s.Close() // nothing was written
-			err = fmt.Errorf("opening database %s: %w", s.display, s.explain(err))
-		}
-	}()
+	s := &Store{}
+	open := s.openSQLite
 	if isPostgres(o.Database) {
-		err = s.openPostgres(ctx, o)
-	} else {
-		err = s.openSQLite(ctx, o)
+		open = s.openPostgres
 	}
-	if err != nil {
-		return s, err
+	if err := open(ctx, o, create); err != nil {
+		return nil, errors.Join(s.openError(err), s.Close())
 	}
-	return s, s.prepare(ctx, o)
+	return s, nil
+}
+
+func (s *Store) openError(err error) error {
+	return fmt.Errorf("opening database %s: %w", s.display, s.explain(err))
 }
 
 func isPostgres(name string) bool {
@@ -92,7 +102,7 @@ func isPostgres(name string) bool {
 }
 
 // openSQLite makes one connection that writes and a pool that reads.
-func (s *Store) openSQLite(ctx context.Context, o Options) error {
+func (s *Store) openSQLite(ctx context.Context, o Options, create bool) error {
 	name := strings.TrimPrefix(o.Database, "sqlite:")
 	s.kind, s.display = inFile, name
 	if name == "" {
@@ -103,7 +113,7 @@ func (s *Store) openSQLite(ctx context.Context, o Options) error {
 		return err
 	}
 	s.path = path
-	if err := makeFile(path, o.Migrate); err != nil {
+	if err := makeFile(path, create); err != nil {
 		return err
 	}
 	if o.Exclusive {
@@ -182,25 +192,24 @@ func (s *Store) own(ctx context.Context) error {
 	}
 	s.owner = db
 	db.SetMaxOpenConns(1)
-	tx, err := db.BeginTx(context.WithoutCancel(ctx), nil) // lives as long as the store
+	s.ownerTx, err = db.BeginTx(context.WithoutCancel(ctx), nil) // lives as long as the store
 	if err != nil {
 		if errors.Is(s.explain(err), ErrBusy) {
 			return ErrInUse
 		}
 		return fmt.Errorf("becoming its owner: %w", err)
 	}
-	_ = tx // ended by closing s.owner
 	return nil
 }
 
 // openPostgres makes one pool for everything.
-func (s *Store) openPostgres(ctx context.Context, o Options) error {
+func (s *Store) openPostgres(ctx context.Context, o Options, _ bool) error {
 	s.kind, s.display = onServer, "of PostgreSQL"
 	u, err := url.Parse(o.Database)
 	if err != nil {
 		return fmt.Errorf("%w: not a URL", ErrSettings) // the text might hold a password
 	}
-	s.display = u.Redacted()
+	s.display = (&url.URL{Scheme: u.Scheme, User: url.User(u.User.Username()), Host: u.Host, Path: u.Path}).String()
 	if _, has := u.User.Password(); has || u.Query().Has("password") {
 		return fmt.Errorf("%w: a password has no place in the URL; use the passfile (PGPASSFILE), PGPASSWORD or a password file", ErrSettings)
 	}
@@ -244,6 +253,9 @@ func (s *Store) Close() error {
 		errs = append(errs, s.read.Close())
 	}
 	if s.owner != nil {
+		if s.ownerTx != nil {
+			errs = append(errs, s.ownerTx.Rollback()) // else Close leaves its connection
+		}
 		errs = append(errs, s.owner.Close())
 	}
 	return errors.Join(errs...)

@@ -24,7 +24,12 @@ func anEntry(reason string) audit.Entry {
 	}
 }
 
-func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(crashEnv) != "" {
+		writeUntilKilled()
+	}
+	os.Exit(storetest.Main(m))
+}
 
 // An entry is kept with the state that it describes or not at all, and leaves no
 // gap in the log.

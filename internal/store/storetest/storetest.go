@@ -49,8 +49,11 @@ func Stores(t *testing.T, test func(*testing.T, *store.Store)) {
 // SQLite returns the name of a file that is not there yet.
 func SQLite(t testing.TB) DB {
 	t.Helper()
-	return DB{filepath.Join(t.TempDir(), "leastwise.db"), "sqlite"}
+	return SQLiteAt(t.TempDir())
 }
+
+// SQLiteAt is SQLite in a given folder.
+func SQLiteAt(dir string) DB { return DB{filepath.Join(dir, "leastwise.db"), "sqlite"} }
 
 // Postgres returns a new database, which is dropped with the test.
 func Postgres(t testing.TB) DB {

@@ -140,6 +140,30 @@ func (d *Directory) write(ctx context.Context, c plan.Change, f plan.Facts, pass
 	return dc.Write{Outcome: dc.NotDone, Err: errors.New("there is no change of kind " + string(c.Kind))}
 }
 
+// A Removal is what became of one membership that was to end.
+type Removal struct {
+	Result   Result // Done, Already, Failed or Uncertain
+	Server   string
+	Verified bool
+	Err      error // why it is not Done or Already
+}
+
+// RemoveMembers ends many memberships of one group at once, without a journal: it is for
+// callers whose own store has noted before that these memberships have to end, and who
+// call again until each has. Only members that are given are removed.
+func (d *Directory) RemoveMembers(ctx context.Context, group plan.Target, members []plan.Target) []Removal {
+	list := make([]dc.Member, len(members))
+	for i, m := range members {
+		list[i] = dc.Member{GUID: m.GUID, SID: m.SID}
+	}
+	results := map[dc.Outcome]Result{dc.Done: Done, dc.Already: Already, dc.NotDone: Failed, dc.Uncertain: Uncertain}
+	out := make([]Removal, len(members))
+	for i, w := range d.w.RemoveMembers(ctx, group.GUID, list) {
+		out[i] = Removal{results[w.Outcome], w.Server.Name, w.Verified, w.Err}
+	}
+	return out
+}
+
 // writeEntry reads the DACL and writes it back with the entry or without it. Between
 // the two another may change it; what that one wrote would be lost. The time in between
 // is one answer of the domain controller, and no directory offers less.

@@ -63,13 +63,13 @@ func (m *memory) Entries(context.Context) ([]Entry, error) { return m.entries, n
 // A yard is an organizational unit of its own in the lab, and a connection as
 // Administrator that shares no code with what is tested.
 type yard struct {
-	t    *testing.T
+	t    testing.TB
 	lab  *labtest.Lab
 	conn *ldap.Conn
 	ou   string
 }
 
-func newYard(t *testing.T, lab *labtest.Lab) *yard {
+func newYard(t testing.TB, lab *labtest.Lab) *yard {
 	t.Helper()
 	need.Long(t)
 	conn, err := lab.Dial(t.Context(), lab.DCs()[0], lab.Admin)

@@ -5,6 +5,7 @@ package apply
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/leastwise/leastwise/internal/dc"
 	"github.com/leastwise/leastwise/internal/plan"
+	"github.com/leastwise/leastwise/internal/secdesc"
 	"github.com/leastwise/leastwise/lab/labtest"
 )
 
@@ -305,6 +307,44 @@ func TestDelegation(t *testing.T) {
 			if _, err := admin.Undo(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// Many memberships end at once; what was not a member is told apart, and nobody else
+// leaves.
+func TestRemoveMembers(t *testing.T) {
+	y := newYard(t, labtest.Start(t, labtest.Options{}))
+	g, stays := y.group("g"), y.group("stays")
+	list := []string{stays.DN}
+	var members []plan.Target
+	for i := range 130 { // more than are read back together
+		m := y.group(fmt.Sprintf("m%d", i))
+		members = append(members, m)
+		if i != 7 {
+			list = append(list, m.DN)
+		}
+	}
+	y.modify(g.DN, "member", list...)
+	d := y.open(y.config(y.lab.Admin))
+	for round, want := range []Result{Done, Already} {
+		for i, r := range d.RemoveMembers(t.Context(), g, members) {
+			expect := want
+			if i == 7 {
+				expect = Already
+			}
+			if r.Result != expect || !r.Verified || r.Err != nil {
+				t.Errorf("round %d, member %d: %+v", round, i, r)
+			}
+		}
+	}
+	if got := y.members(g); len(got) != 1 || got[0] != stays.DN {
+		t.Errorf("members %q", got)
+	}
+	nowhere := plan.Target{GUID: secdesc.MustGUID("00000000-0000-0000-0000-00000000cafe")}
+	for _, r := range d.RemoveMembers(t.Context(), nowhere, members[:1]) {
+		if r.Result != Failed || dc.KindOf(r.Err) != dc.ErrNoSuchObject {
+			t.Errorf("%+v", r)
 		}
 	}
 }

@@ -253,15 +253,16 @@ type fakeDC struct {
 }
 
 type fakeSearch struct {
-	id       int64
-	base     string
-	scope    int64
-	filter   []byte // its content
-	attrs    []string
-	controls message
-	size     int
-	cookie   string
-	offset   int // of the first entry asked for
+	id        int64
+	base      string
+	scope     int64
+	filter    []byte // its content
+	filterTag byte
+	attrs     []string
+	controls  message
+	size      int
+	cookie    string
+	offset    int // of the first entry asked for
 }
 
 // addDC makes a domain controller with n users and registers it.
@@ -277,6 +278,13 @@ func (w *fakeWorld) addDC(name, addr string, n int) *fakeDC {
 	w.setPort(addr+":636", func(c net.Conn) { d.serve(tls.Server(c, conf)) })
 	w.setPort(addr+":389", func(c net.Conn) { d.serve(c) })
 	return d
+}
+
+// onModify sets how ModifyRequests are answered, also while the fake serves.
+func (d *fakeDC) onModify(answer func(s *fakeSession, m message) bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.modify = answer
 }
 
 // searches returns the searches of DC=x,DC=test seen so far.
@@ -320,7 +328,10 @@ func (d *fakeDC) serve(nc net.Conn) {
 		case opSearchRequest:
 			ok = s.search(parseSearch(m))
 		case opModifyRequest:
-			ok = d.modify(s, m)
+			d.mu.Lock()
+			modify := d.modify
+			d.mu.Unlock()
+			ok = modify(s, m)
 		}
 		if !ok {
 			return
@@ -337,7 +348,7 @@ func parseSearch(m message) fakeSearch {
 	for range 4 {
 		_, _, _ = d.next()
 	}
-	_, q.filter, _ = d.next()
+	q.filterTag, q.filter, _ = d.next()
 	list, _ := d.expect(0x30)
 	for d = list; len(d) > 0; {
 		a, _ := d.expect(0x04)

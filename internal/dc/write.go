@@ -152,6 +152,7 @@ type job struct {
 	shows func(ctx context.Context, c *conn) (bool, error)
 	// repeats: being as wanted is no reason to be refused, so a refusal is one.
 	repeats bool
+	later   bool // the caller reads back, for many at once
 }
 
 // run carries a job out on the domain controller of its object.
@@ -179,11 +180,14 @@ func (w *Writer) run(ctx context.Context, j job) Write {
 		out.Outcome, out.Err = NotDone, err
 		return out
 	}
-	if r.code == resultSuccess {
+	switch {
+	case r.code != resultSuccess:
+		refused(ctx, c, j, r, &out)
+	case j.later:
+		out.Outcome = Done
+	default:
 		out.Outcome = Done
 		out.Verified, out.Unread = j.seen(ctx, c)
-	} else {
-		refused(ctx, c, j, r, &out)
 	}
 	w.put(l, c)
 	return out
@@ -292,15 +296,69 @@ func (w *Writer) AddMember(ctx context.Context, group secdesc.GUID, m Member, tt
 
 // RemoveMember takes exactly one value from the member attribute of a group.
 func (w *Writer) RemoveMember(ctx context.Context, group secdesc.GUID, m Member) Write {
-	return w.run(ctx, job{
+	return w.run(ctx, w.removal(group, m))
+}
+
+func (w *Writer) removal(group secdesc.GUID, m Member) job {
+	return job{
 		flight: flight{group, m.key()},
 		doing:  fmt.Sprintf("removing %s from the group %s", m, group),
 		mods:   []modification{{modDelete, "member", [][]byte{[]byte(m.dn())}}},
-		shows: func(ctx context.Context, c *conn) (bool, error) {
-			in, err := c.fits(ctx, group, m.filter())
-			return !in, err
-		},
-	})
+		shows:  func(ctx context.Context, c *conn) (bool, error) { return c.fits(ctx, group, "(!"+m.filter()+")") },
+	}
+}
+
+// readTogether is how many removals one search reads back.
+const readTogether = 100
+
+// RemoveMembers is RemoveMember for many members of one group, one request each, in
+// order. They are read back together, so that many cost little more than their
+// requests. It returns what became of each, also when ctx ends in between.
+func (w *Writer) RemoveMembers(ctx context.Context, group secdesc.GUID, members []Member) []Write {
+	out := make([]Write, len(members))
+	for first := 0; first < len(members); first += readTogether {
+		last := min(first+readTogether, len(members))
+		for i, m := range members[first:last] {
+			j := w.removal(group, m)
+			j.later = true
+			out[first+i] = w.run(ctx, j)
+		}
+		w.readBack(ctx, group, members[first:last], out[first:last])
+	}
+	return out
+}
+
+// readBack verifies removals by one search; if that does not show all of them, each by
+// its own.
+func (w *Writer) readBack(ctx context.Context, group secdesc.GUID, members []Member, out []Write) {
+	var all strings.Builder
+	for i, m := range members {
+		if out[i].Outcome == Done {
+			all.WriteString("(!" + m.filter() + ")")
+		}
+	}
+	if all.Len() == 0 {
+		return
+	}
+	l, c, err := w.acquire(ctx, group)
+	gone := false
+	if err == nil {
+		gone, err = c.fits(ctx, group, "(&"+all.String()+")")
+	}
+	for i, m := range members {
+		switch {
+		case out[i].Outcome != Done:
+		case gone:
+			out[i].Verified = true
+		case err != nil:
+			out[i].Unread = err
+		default:
+			out[i].Verified, out[i].Unread = w.removal(group, m).seen(ctx, c)
+		}
+	}
+	if c != nil {
+		w.put(l, c)
+	}
 }
 
 // fits reports whether an object, which must exist, matches a filter.

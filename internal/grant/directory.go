@@ -127,7 +127,9 @@ type Directory interface {
 	Writer
 }
 
-// Writer makes the two writes.
+// Writer makes the two writes. An implementation that sends a write a second time, not
+// knowing what became of the first, answers OutcomeUnknown if the second finds nothing
+// to do: OutcomeAlready promises that the write changed nothing.
 type Writer interface {
 	Add(ctx context.Context, w Write) Result
 	Remove(ctx context.Context, w Write) Result

@@ -157,7 +157,7 @@ func (s *step) write() Write {
 func (s *step) announceWrite(w Write) {
 	h := s.in.holding
 	h.Last = s.g.ID
-	h.Busy = later(h.Busy, w.NotAfter.Wall)
+	h.Busy = later(h.Busy, s.in.dc.Add(sendWithin))
 }
 
 func (s *step) own(b Basis) {
@@ -230,11 +230,11 @@ var (
 		h.Ours, h.Stamp, h.Basis, h.Gone = false, "", NoBasis, false
 		s.unwatch()
 		if s.g.Ambiguous && h.Last == s.g.ID {
-			h.Watch = later(h.Watch, s.in.now.Wall.Add(settle))
+			h.Watch = later(h.Watch, s.in.dc.Add(settle))
 		}
 	}}
 	holdBack = effect{"keep others from adding it until a late removal can no longer come", func(s *step) {
-		s.in.holding.Busy = later(s.in.holding.Busy, s.in.now.Wall.Add(settle))
+		s.in.holding.Busy = later(s.in.holding.Busy, s.in.dc.Add(settle))
 	}}
 	disownMembership = effect{"the membership is not the grants': left alone", func(s *step) {
 		if !s.g.Basis.removable() && s.g.Basis != NoBasis {

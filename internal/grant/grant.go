@@ -189,7 +189,8 @@ type Grant struct {
 	Overdue  bool      `json:"overdue,omitempty"` // the overdue review was announced
 
 	Attempts int       `json:"attempts,omitempty"` // tries of the current write
-	Wake     time.Time `json:"wake,omitzero"`      // when to look again; zero: no need
+	Wake     time.Time `json:"wake,omitzero"`      // when to look again, by the wall clock; zero: no need
+	WakeDC   time.Time `json:"wake_dc,omitzero"`   // the same, by the controller's: all nodes share that one
 	Fault    string    `json:"fault,omitempty"`    // why the last try did not succeed
 	Owed     []Entry   `json:"owed,omitempty"`     // entries that the log could not take yet
 }

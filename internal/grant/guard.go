@@ -197,7 +197,7 @@ var (
 	}}
 	membershipFree = guard{"no other write of this membership may still be sent", func(s *step) error {
 		h := s.in.holding
-		if !h.Busy.After(s.in.now.Wall) || h.Last == s.g.ID || s.g.Emergency && s.event == Activate {
+		if !h.Busy.After(s.in.dc) || h.Last == s.g.ID || s.g.Emergency && s.event == Activate {
 			return nil
 		}
 		return fmt.Errorf("%w: a write of %s may still take effect; waiting until %s", ErrPolicy, h.Last, h.Busy.UTC().Format(time.RFC3339))

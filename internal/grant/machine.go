@@ -45,7 +45,7 @@ func decide(g Grant, ev Event, in input) (*step, error) {
 	for _, e := range r.effects {
 		e.do(s)
 	}
-	s.g.Wake = s.wake()
+	s.g.Wake, s.g.WakeDC = s.wake(), s.wakeDC()
 	if !r.quiet {
 		s.log()
 	}
@@ -146,20 +146,30 @@ func (s *step) wake() time.Time {
 		return s.g.Start
 	case Approved:
 		return s.wakeApproved(now)
-	case Activating, Ending:
-		switch {
-		case s.event == Activate, s.event == Remove:
-			return now.Add(inFlight)
-		case s.g.Attempts == 0:
-			return now
-		}
-		return now.Add(backoff(s.g.ID, s.g.Attempts))
 	case Active:
 		return s.g.ObserveBy // its end is found by Ends, which is of another clock
 	case UnderReview:
 		if !s.g.Overdue {
 			return s.g.ReviewBy
 		}
+	}
+	return time.Time{}
+}
+
+// wakeDC returns the same by the controller's clock, for states that wait for the
+// directory. A time long past means at once.
+func (s *step) wakeDC() time.Time {
+	switch s.g.State {
+	case Active:
+		return s.g.Ends
+	case Activating, Ending:
+		switch {
+		case s.in.dc.IsZero(), s.g.Attempts == 0 && s.event != Activate && s.event != Remove:
+			return time.Unix(0, 0).UTC()
+		case s.event == Activate, s.event == Remove:
+			return s.in.dc.Add(inFlight)
+		}
+		return s.in.dc.Add(backoff(s.g.ID, s.g.Attempts))
 	}
 	return time.Time{}
 }

@@ -16,6 +16,9 @@ type memory struct {
 	lastDC   time.Time // the controller's time then
 	away     bool      // the directory did not answer then
 	awayFrom time.Time
+
+	trouble bool          // reads or writes fail for now, although the time answers
+	canary  time.Duration // when one write was tried last to see whether they go again
 }
 
 // end is what a service remembers of an active grant.
@@ -129,6 +132,57 @@ func (s *Service) turned(away bool, now time.Time) (changed bool, since time.Tim
 		m.awayFrom = now
 	}
 	return changed, since
+}
+
+// canaryEvery is how often one removal is tried while others wait: so that the end of a
+// disturbance is noticed soon, however long it was and whatever the delays grew to.
+const canaryEvery = 2 * time.Second
+
+// troubled notes whether the directory did what it was asked.
+func (s *Service) troubled(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.memory.trouble = yes
+}
+
+// canaryDue reports whether one removal should be tried out of turn.
+func (s *Service) canaryDue(now Instant) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := &s.memory
+	if !m.trouble || now.Mono-m.canary < canaryEvery {
+		return false
+	}
+	m.canary = now.Mono
+	return true
+}
+
+func (s *Service) inTrouble() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.memory.trouble
+}
+
+// tryCanary tries the end that is due next. If that succeeds, the others are looked at
+// at once.
+func (s *Service) tryCanary(ctx context.Context, t tick) error {
+	if t.dc.IsZero() || !s.canaryDue(t.now) {
+		return nil
+	}
+	const ever = 1000 * time.Hour
+	list, err := s.store.Due(ctx, Due{DC: t.dc.Add(ever), States: []State{Ending}, Limit: 1})
+	if err != nil {
+		return err
+	}
+	s.troubled(false)
+	t.sweep = true
+	if err := s.driveEnds(ctx, list, t); err != nil {
+		return err
+	}
+	if len(list) == 0 || s.inTrouble() {
+		return nil
+	}
+	return s.sweep(ctx, t)
 }
 
 // endFromMemory removes memberships whose time is up while the store is away: the end

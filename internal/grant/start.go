@@ -132,7 +132,7 @@ func (e *starting) present(others []Grant) (Event, error) {
 		return FoundOther, nil
 	case e.g.State == Activating && e.g.Tries > 0:
 		return Activated, nil // the write whose answer was lost
-	case e.h.Watch.After(e.in.now.Wall) && !foreign:
+	case e.h.Watch.After(e.in.dc) && !foreign:
 		return "", fmt.Errorf("%w: a late write of %s may have made this membership", ErrPolicy, e.h.Last)
 	case unresolved(others, e.g.ID):
 		return "", fmt.Errorf("%w: another grant of the same membership is being activated", ErrPolicy)

@@ -15,7 +15,8 @@ type Holding struct {
 	Basis Basis  `json:"basis,omitempty"` // Added or Inferred, where Ours
 	Last  ID     `json:"last,omitempty"`  // the grant that wrote last
 
-	// Busy is until when a write that was announced may still be sent. No grant adds
+	// Busy is until when (by the controller's clock, as Watch) a write that was
+	// announced may still be sent. No grant adds
 	// the membership before then; removals do not wait.
 	Busy time.Time `json:"busy,omitzero"`
 	// Watch is until when the link is looked at although no grant wants it: an
@@ -91,7 +92,7 @@ type Notice struct {
 // Due selects the grants that need work.
 type Due struct {
 	Wall   time.Time // grants whose Wake is set and not after this
-	DC     time.Time // and active grants whose Ends is not after this; zero: none
+	DC     time.Time // and those whose WakeDC is; zero: none
 	States []State   // of these states only; empty: all
 	Limit  int
 }
@@ -112,8 +113,8 @@ type Store interface {
 	// is there afterwards, or nothing of it. It returns f's error. f has no effect but
 	// through its Tx, since it may run more than once.
 	Update(ctx context.Context, f func(ctx context.Context, tx Tx) error) error
-	// Due returns grants that need work, in the order of Wake, or of Ends where the
-	// grant is active and has no Wake.
+	// Due returns grants that need work: first those of Wake, then those of WakeDC, each
+	// in its order.
 	Due(ctx context.Context, d Due) ([]Grant, error)
 	// List returns grants for people.
 	List(ctx context.Context, p Page) ([]Grant, error)

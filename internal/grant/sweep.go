@@ -192,7 +192,7 @@ func parent(dn string) string {
 // watch looks at memberships that no grant wants: those that a late write may have made,
 // and, if all, those whose group or account was deleted and may have been restored.
 func (s *Service) watch(ctx context.Context, t tick, all bool) error {
-	list, err := s.store.Holdings(ctx, t.now.Wall, all)
+	list, err := s.store.Holdings(ctx, t.dc, all)
 	if err != nil {
 		return err
 	}

@@ -97,6 +97,9 @@ func (s *Service) Tick(ctx context.Context, now Instant) (Report, error) {
 	if err == nil {
 		err = s.round(ctx, t)
 	}
+	if err == nil {
+		err = s.tryCanary(ctx, t)
+	}
 	if err != nil && !t.dc.IsZero() {
 		s.endFromMemory(ctx, now, t.dc, &r)
 	}
@@ -281,6 +284,7 @@ func (s *Service) endBatch(ctx context.Context, list []Grant, t tick) error {
 	}
 	links, err := s.dir.Links(ctx, list[0].Key.Group, members)
 	if err != nil {
+		s.troubled(true)
 		return s.fault(ctx, list, t, err)
 	}
 	todo, err := s.intendEnds(ctx, list, links, t)
@@ -291,6 +295,9 @@ func (s *Service) endBatch(ctx context.Context, list []Grant, t tick) error {
 	for i, r := range todo {
 		results[i] = s.dir.Remove(ctx, r.w)
 		t.r.Removed++
+		if o := results[i].Outcome; o == OutcomeLater || o == OutcomeUnknown {
+			s.troubled(true)
+		}
 	}
 	return s.noteEnds(ctx, todo, results, t)
 }
@@ -302,7 +309,7 @@ func (s *Service) fault(ctx context.Context, list []Grant, t tick, why error) er
 		if g.State != Ending {
 			continue
 		}
-		_, err := s.apply(ctx, &g, NotEnded, input{now: t.now, generation: g.Generation, detail: why.Error()})
+		_, err := s.apply(ctx, &g, NotEnded, input{now: t.now, dc: t.dc, generation: g.Generation, detail: why.Error()})
 		if err != nil && !harmless(err) {
 			return err
 		}
@@ -374,7 +381,7 @@ func (s *Service) endMoves(ctx context.Context, tx Tx, e *ending) ([]move, error
 	} else if e.g.State != Ending {
 		return nil, nil
 	}
-	if e.g.State == Ending && !e.t.sweep && e.g.Wake.After(e.t.now.Wall) {
+	if e.g.State == Ending && !e.t.sweep && e.g.WakeDC.After(e.links.At) {
 		return nil, nil // somebody else is at it
 	}
 	others, err := tx.Holders(ctx, e.g.Key)
@@ -466,7 +473,7 @@ func (s *Service) noteEnds(ctx context.Context, todo []removal, results []Result
 		done = nil
 		for i, r := range todo {
 			ev := endEvent(results[i].Outcome)
-			in := input{now: t.now, dc: results[i].At, generation: r.w.Generation, detail: results[i].text()}
+			in := input{now: t.now, dc: later(t.dc, results[i].At), generation: r.w.Generation, detail: results[i].text()}
 			out, _, err := s.applyIn(ctx, tx, &r.g, owe, func(context.Context, Tx, *Grant, *Holding) ([]move, error) {
 				return []move{{ev, in}}, nil
 			})

@@ -18,79 +18,34 @@ import (
 	"github.com/leastwise/leastwise/internal/grant"
 )
 
-// ErrDown is what a store in memory answers while it is away.
-var ErrDown = errors.New("the store is away")
-
-// Memory is a [grant.Store] in memory. Down and LogDown make it fail; Commits counts.
+// Memory is a [grant.Store] in memory, safe for concurrent use.
 type Memory struct {
 	mu       sync.Mutex
-	grants   map[grant.ID][]byte
+	grants   map[grant.ID]grant.Grant
 	order    []grant.ID
 	holdings map[grant.Key]grant.Holding
-	log      []grant.Entry
-	notices  []grant.Notice
-	down     bool
-	logDown  bool
-	after    func() // called after each commit, outside the lock: the place for a crash
 }
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{grants: map[grant.ID][]byte{}, holdings: map[grant.Key]grant.Holding{}}
-}
-
-// Fail makes the store, or only its log, fail from now on.
-func (m *Memory) Fail(store, log bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.down, m.logDown = store, log
-}
-
-// AfterCommit calls f after each commit that changed something.
-func (m *Memory) AfterCommit(f func()) { m.after = f }
-
-// Log returns the audit entries.
-func (m *Memory) Log() []grant.Entry {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.log)
-}
-
-// Notices returns what people are to be told.
-func (m *Memory) Notices() []grant.Notice {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.notices)
+	return &Memory{grants: map[grant.ID]grant.Grant{}, holdings: map[grant.Key]grant.Holding{}}
 }
 
 // memoryTx is a transaction: changes are kept apart until it commits.
 type memoryTx struct {
 	m        *Memory
-	grants   map[grant.ID][]byte
+	grants   map[grant.ID]grant.Grant
 	added    []grant.ID
 	holdings map[grant.Key]grant.Holding
-	log      []grant.Entry
-	notices  []grant.Notice
 }
 
 // Update implements [grant.Store].
 func (m *Memory) Update(ctx context.Context, f func(context.Context, grant.Tx) error) error {
-	changed, err := m.update(ctx, f)
-	if err == nil && changed && m.after != nil {
-		m.after()
-	}
-	return err
-}
-
-func (m *Memory) update(ctx context.Context, f func(context.Context, grant.Tx) error) (changed bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.down {
-		return false, ErrDown
-	}
-	tx := &memoryTx{m: m, grants: map[grant.ID][]byte{}, holdings: map[grant.Key]grant.Holding{}}
+	tx := &memoryTx{m: m, grants: map[grant.ID]grant.Grant{}, holdings: map[grant.Key]grant.Holding{}}
 	if err := f(ctx, tx); err != nil {
-		return false, err
+		return err
 	}
 	for id, g := range tx.grants {
 		m.grants[id] = g
@@ -99,25 +54,28 @@ func (m *Memory) update(ctx context.Context, f func(context.Context, grant.Tx) e
 	for k, h := range tx.holdings {
 		m.holdings[k] = h
 	}
-	m.log = append(m.log, tx.log...)
-	m.notices = append(m.notices, tx.notices...)
-	return len(tx.grants)+len(tx.holdings)+len(tx.log) > 0, nil
+	return nil
 }
 
-func decode(b []byte) (g grant.Grant, err error) {
-	if err := json.Unmarshal(b, &g); err != nil {
-		return g, fmt.Errorf("reading a stored grant: %w", err)
+// copied returns a grant as a database would give it back.
+func copied(g grant.Grant) (out grant.Grant, err error) {
+	b, err := json.Marshal(g)
+	if err == nil {
+		err = json.Unmarshal(b, &out)
 	}
-	return g, nil
+	if err != nil {
+		return out, fmt.Errorf("storing a grant: %w", err)
+	}
+	return out, nil
 }
 
 // Grant implements [grant.Tx].
 func (t *memoryTx) Grant(_ context.Context, id grant.ID) (grant.Grant, error) {
-	if b, ok := t.grants[id]; ok {
-		return decode(b)
+	if g, ok := t.grants[id]; ok {
+		return g, nil
 	}
-	if b, ok := t.m.grants[id]; ok {
-		return decode(b)
+	if g, ok := t.m.grants[id]; ok {
+		return g, nil
 	}
 	return grant.Grant{}, grant.ErrNotFound
 }
@@ -135,8 +93,7 @@ func (t *memoryTx) Put(ctx context.Context, g grant.Grant, was int64) error {
 	case was == 0:
 		t.added = append(t.added, g.ID)
 	}
-	b, err := json.Marshal(g)
-	t.grants[g.ID] = b
+	t.grants[g.ID], err = copied(g)
 	return err
 }
 
@@ -188,47 +145,37 @@ func (t *memoryTx) Holders(_ context.Context, k grant.Key) (out []grant.Grant, e
 	return out, err
 }
 
-// Record implements [grant.Tx].
-func (t *memoryTx) Record(_ context.Context, e grant.Entry) error {
-	if t.m.logDown {
-		return ErrDown
-	}
-	t.log = append(t.log, e)
-	return nil
-}
+// Record implements [grant.Tx]; [Shim] keeps the entries.
+func (t *memoryTx) Record(context.Context, grant.Entry) error { return nil }
 
-// Notify implements [grant.Tx].
-func (t *memoryTx) Notify(_ context.Context, n grant.Notice) error {
-	t.notices = append(t.notices, n)
-	return nil
-}
+// Notify implements [grant.Tx]; [Shim] keeps the notices.
+func (t *memoryTx) Notify(context.Context, grant.Notice) error { return nil }
 
 // view returns every grant.
 func (m *Memory) view() ([]grant.Grant, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.down {
-		return nil, ErrDown
-	}
 	return (&memoryTx{m: m}).all()
 }
 
 // Due implements [grant.Store].
 func (m *Memory) Due(_ context.Context, d grant.Due) (out []grant.Grant, err error) {
 	list, err := m.view()
-	when := func(g grant.Grant) time.Time {
-		if g.Wake.IsZero() {
-			return g.Ends
-		}
-		return g.Wake
-	}
+	var byDC []grant.Grant
 	for _, g := range list {
-		due := !g.Wake.IsZero() && !g.Wake.After(d.Wall) || g.State == grant.Active && !d.DC.IsZero() && !g.Ends.After(d.DC)
-		if due && (len(d.States) == 0 || slices.Contains(d.States, g.State)) {
+		if len(d.States) > 0 && !slices.Contains(d.States, g.State) {
+			continue
+		}
+		switch {
+		case !g.Wake.IsZero() && !g.Wake.After(d.Wall):
 			out = append(out, g)
+		case !g.WakeDC.IsZero() && !g.WakeDC.After(d.DC):
+			byDC = append(byDC, g)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b grant.Grant) int { return when(a).Compare(when(b)) })
+	slices.SortStableFunc(out, func(a, b grant.Grant) int { return a.Wake.Compare(b.Wake) })
+	slices.SortStableFunc(byDC, func(a, b grant.Grant) int { return a.WakeDC.Compare(b.WakeDC) })
+	out = append(out, byDC...)
 	return out[:min(len(out), d.Limit)], err
 }
 
@@ -256,9 +203,6 @@ func (m *Memory) List(_ context.Context, p grant.Page) (out []grant.Grant, err e
 func (m *Memory) Holdings(_ context.Context, watched time.Time, all bool) (out []grant.Holding, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.down {
-		return nil, ErrDown
-	}
 	for _, h := range m.holdings {
 		if !h.Watch.IsZero() && !h.Watch.Before(watched) || all && (h.Ours || h.Gone) {
 			out = append(out, h)

@@ -12,6 +12,8 @@ var (
 	configMgr string
 	//go:embed configmgr-output.schema.json
 	configMgrOutput string
+	//go:embed grants.schema.json
+	grants string
 	//go:embed plan.schema.json
 	plan string
 	//go:embed power.schema.json
@@ -35,6 +37,9 @@ func ConfigMgrOutput() string { return configMgrOutput }
 
 // Plan is the JSON Schema of plan files.
 func Plan() string { return plan }
+
+// Grants is the JSON Schema of policy files of grants, which are YAML of that form.
+func Grants() string { return grants }
 
 // Power is the JSON Schema of who can gain something: the answers of who-can and
 // explain. It refers to that of an assessment for places and ways, as the others do.

@@ -27,6 +27,9 @@ var (
 	// ErrConflict reports that a record was changed by somebody else since it was
 	// read. A [Store] returns it; callers read again.
 	ErrConflict = errors.New("changed meanwhile")
+	// ErrLog reports that the audit log could not take an entry. A [Store] wraps it
+	// around what Record, or the end of the transaction on its behalf, came to.
+	ErrLog = errors.New("the audit log cannot be written")
 	// ErrUnreachable reports that the directory could not be asked.
 	ErrUnreachable = errors.New("directory not reachable")
 )

@@ -102,7 +102,7 @@ func (s *step) log() {
 func (s *step) entry(k Kind) Entry {
 	return Entry{
 		Time: s.in.now.Wall, Kind: k, Actor: s.in.actor, Action: s.event, Grant: s.g.ID, Generation: s.g.Generation,
-		Group: s.g.Key.Group, Target: s.g.Key.Member, From: s.from, To: s.to, Reason: s.in.reason, Detail: s.in.detail, Late: s.in.late,
+		Group: s.g.Key.Group, Target: s.g.Key.Member, GroupName: s.g.Group.Name, TargetName: s.g.Holder.Name, Until: s.g.Ends, From: s.from, To: s.to, Reason: s.in.reason, Detail: s.in.detail, Late: s.in.late,
 	}
 }
 

@@ -196,8 +196,8 @@ func (s *Service) endFromMemory(ctx context.Context, now Instant, dc time.Time, 
 			continue
 		}
 		link := links.Links[g.Key.Member]
-		if !link.Present || e.stamp != "" && link.Stamp != "" && link.Stamp != e.stamp {
-			continue
+		if !link.Present || link.Stamp != e.stamp {
+			continue // gone, or not known to be the one that the grant made
 		}
 		res := s.dir.Remove(ctx, Write{
 			Grant: g.ID, Generation: g.Generation, Key: g.Key, Through: g.Terms.Through,
@@ -205,7 +205,7 @@ func (s *Service) endFromMemory(ctx context.Context, now Instant, dc time.Time, 
 		})
 		s.noteLate(g.ID, Entry{
 			Time: now.Wall, Kind: Outcomes, Action: Remove, Grant: g.ID, Generation: g.Generation, Group: g.Key.Group,
-			Target: g.Key.Member, From: g.State, To: g.State, Late: true,
+			Target: g.Key.Member, GroupName: g.Group.Name, TargetName: g.Holder.Name, From: g.State, To: g.State, Late: true,
 			Detail: "removed while the store was away: " + res.Outcome.String() + " " + res.Detail,
 		}, res.Outcome == OutcomeDone || res.Outcome == OutcomeAlready)
 		r.Removed++

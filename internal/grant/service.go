@@ -55,11 +55,7 @@ func (s *Service) Policies() *Policies {
 
 // Grant returns one grant, ErrNotFound if there is none.
 func (s *Service) Grant(ctx context.Context, id ID) (g Grant, err error) {
-	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		g, err = tx.Grant(ctx, id)
-		return err
-	})
-	if err != nil {
+	if g, err = s.store.Read(ctx, id); err != nil {
 		return Grant{}, fmt.Errorf("reading grant %s: %w", id, err)
 	}
 	return g, nil
@@ -406,18 +402,11 @@ func owable(g *Grant, ev Event) bool {
 	return false
 }
 
-// logError marks an error of the audit log within a transaction.
-type logError struct{ err error }
-
-func (e *logError) Error() string { return "writing the audit log: " + e.err.Error() }
-func (e *logError) Unwrap() error { return e.err }
-
 // commit runs f in a transaction. If the log cannot take the entries and owable is set,
 // f runs again with owe set: the entries stay with the grant, marked late.
 func (s *Service) commit(ctx context.Context, owable bool, f func(ctx context.Context, tx Tx, owe bool) error) error {
 	err := s.store.Update(ctx, func(ctx context.Context, tx Tx) error { return f(ctx, tx, false) })
-	var log *logError
-	if owable && errors.As(err, &log) {
+	if owable && errors.Is(err, ErrLog) {
 		return s.store.Update(ctx, func(ctx context.Context, tx Tx) error { return f(ctx, tx, true) })
 	}
 	return err
@@ -468,7 +457,7 @@ func (s *Service) save(ctx context.Context, tx Tx, v *saving) error {
 	}
 	for _, e := range entries {
 		if err := tx.Record(ctx, e); err != nil {
-			return &logError{err}
+			return fmt.Errorf("%w: %w", ErrLog, err)
 		}
 	}
 	return nil
@@ -484,6 +473,7 @@ func (s *Service) refused(ctx context.Context, c Caller, g *Grant, in input, ev 
 	e := Entry{
 		Time: in.now.Wall, Kind: kind, Actor: c.Actor, Action: ev, Grant: g.ID, Generation: g.Generation, Group: g.Key.Group,
 		Target: g.Key.Member, From: g.State, To: g.State, Reason: in.reason, Detail: why.Error(),
+		GroupName: g.Group.Name, TargetName: g.Holder.Name,
 	}
 	return errors.Join(why, s.record(ctx, e))
 }

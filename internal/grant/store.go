@@ -51,7 +51,10 @@ type Entry struct {
 	Grant      ID           `json:"grant,omitempty"`
 	Generation int64        `json:"generation,omitempty"`
 	Group      secdesc.GUID `json:"group"`
-	Target     secdesc.GUID `json:"target"`
+	GroupName  string       `json:"group_name,omitempty"`
+	Target     secdesc.GUID `json:"target"` // the holder's account
+	TargetName string       `json:"target_name,omitempty"`
+	Until      time.Time    `json:"until,omitzero"` // when the grant ends, once that is known
 	From       State        `json:"from,omitempty"`
 	To         State        `json:"to,omitempty"`
 	Reason     string       `json:"reason,omitempty"` // the caller's words
@@ -113,6 +116,8 @@ type Store interface {
 	// is there afterwards, or nothing of it. It returns f's error. f has no effect but
 	// through its Tx, since it may run more than once.
 	Update(ctx context.Context, f func(ctx context.Context, tx Tx) error) error
+	// Read returns one grant, ErrNotFound if there is none.
+	Read(ctx context.Context, id ID) (Grant, error)
 	// Due returns grants that need work: first those of Wake, then those of WakeDC, each
 	// in its order.
 	Due(ctx context.Context, d Due) ([]Grant, error)

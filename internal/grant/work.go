@@ -372,6 +372,7 @@ func (s *Service) endMoves(ctx context.Context, tx Tx, e *ending) ([]move, error
 	in := input{now: e.t.now, dc: e.links.At, monoUp: s.monoUp(e.g.ID, e.t.now), link: e.links.Links[e.g.Key.Member]}
 	var list []move
 	if e.g.State == Active {
+		s.rememberStamp(e.g.ID, e.h.Stamp)
 		in.object = e.links.Members[e.g.Key.Member]
 		ev := e.why(in)
 		if ev == "" {

@@ -151,6 +151,13 @@ func (t *memoryTx) Record(context.Context, grant.Entry) error { return nil }
 // Notify implements [grant.Tx]; [Shim] keeps the notices.
 func (t *memoryTx) Notify(context.Context, grant.Notice) error { return nil }
 
+// Read implements [grant.Store].
+func (m *Memory) Read(ctx context.Context, id grant.ID) (grant.Grant, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return (&memoryTx{m: m}).Grant(ctx, id)
+}
+
 // view returns every grant.
 func (m *Memory) view() ([]grant.Grant, error) {
 	m.mu.Lock()

@@ -37,11 +37,13 @@ func (s *Shim) Update(ctx context.Context, f func(context.Context, grant.Tx) err
 		return ErrDown
 	}
 	var last *shimTx
+	ok := false
 	err := s.Store.Update(ctx, func(ctx context.Context, tx grant.Tx) error {
 		last = &shimTx{Tx: tx, s: s}
+		ok = true
 		return f(ctx, last)
 	})
-	if err != nil {
+	if err != nil || !ok {
 		return err
 	}
 	s.Log = append(s.Log, last.log...)
@@ -65,6 +67,14 @@ func (t *shimTx) Record(ctx context.Context, e grant.Entry) error {
 func (t *shimTx) Notify(ctx context.Context, n grant.Notice) error {
 	t.notices = append(t.notices, n)
 	return t.Tx.Notify(ctx, n)
+}
+
+// Read implements [grant.Store].
+func (s *Shim) Read(ctx context.Context, id grant.ID) (grant.Grant, error) {
+	if s.Down {
+		return grant.Grant{}, ErrDown
+	}
+	return s.Store.Read(ctx, id)
 }
 
 // Due implements [grant.Store].

@@ -193,6 +193,20 @@ func (s *Span) UnmarshalText(b []byte) (err error) {
 	return err
 }
 
+// UnmarshalYAML implements yaml.NodeUnmarshaler, so that errors tell the line.
+func (s *Span) UnmarshalYAML(n ast.Node) error {
+	v, ok := n.(ast.ScalarNode)
+	if !ok {
+		return &yaml.SyntaxError{Message: "should be a duration such as 30m, 1h30m or 7d", Token: n.GetToken()}
+	}
+	got, err := ParseSpan(fmt.Sprint(v.GetValue()))
+	if err != nil {
+		return &yaml.SyntaxError{Message: err.Error(), Token: n.GetToken()}
+	}
+	*s = got
+	return nil
+}
+
 // ParsePolicies reads a policy file. The name is for errors, which are ErrPolicies with
 // the line.
 func ParsePolicies(name string, data []byte) (p *Policies, err error) {

@@ -51,7 +51,7 @@ var packages = []struct {
 	// The outside world.
 	{name: "dc", uses: []string{"secdesc"}},
 	{name: "collect", uses: []string{"secdesc", "forest", "dc"}},
-	{name: "store", uses: []string{"secdesc", "forest", "control", "audit", "grant", "grant"}},
+	{name: "store", uses: []string{"secdesc", "forest", "control", "audit", "grant"}},
 	{name: "store/storetest", uses: []string{"store"}},
 	{name: "apply", uses: []string{"secdesc", "plan", "dc"}},
 	{name: "adminservice", uses: []string{"configmgr", "dc"}},

@@ -162,7 +162,8 @@ func (r *Run) Apply(ctx context.Context, p *plan.Plan, digest string) (*Report, 
 }
 
 // Undo takes back what the journal says was done, last first: changes that were done by
-// a run of this journal, and those whose outcome is not known. What was so before stays.
+// a run of this journal, and those whose outcome is not known: if somebody else has made
+// the same change since, that is taken back, too. What was so before stays.
 // It can be called again after a crash, too.
 func (r *Run) Undo(ctx context.Context) (*Report, error) {
 	s, err := r.start(ctx, true)

@@ -164,22 +164,12 @@ func (d *Directory) RemoveMembers(ctx context.Context, group plan.Target, member
 	return out
 }
 
-// writeEntry reads the DACL and writes it back with the entry or without it. Between
-// the two another may change it; what that one wrote would be lost. The time in between
-// is one answer of the domain controller, and no directory offers less.
+// writeEntry puts an entry into the DACL, or takes it out.
 func (d *Directory) writeEntry(ctx context.Context, c plan.Change) dc.Write {
-	sd, server, err := d.w.ReadDACL(ctx, c.Object.GUID)
-	if err != nil {
-		return dc.Write{Outcome: dc.NotDone, Server: server, Err: err}
-	}
 	want := c.Kind == plan.GrantEntry
-	after, err := withEntry(sd, c.Entry.ACE, want)
-	if err != nil {
-		return dc.Write{Outcome: dc.NotDone, Server: server, Err: err}
-	}
-	return d.w.WriteDACL(ctx, c.Object.GUID, after, func(now *secdesc.Descriptor) bool {
-		return (indexOf(now, c.Entry.ACE) >= 0) == want
-	})
+	return d.w.ChangeDACL(ctx, c.Object.GUID,
+		func(sd *secdesc.Descriptor) (*secdesc.Descriptor, error) { return withEntry(sd, c.Entry.ACE, want) },
+		func(now *secdesc.Descriptor) bool { return (indexOf(now, c.Entry.ACE) >= 0) == want })
 }
 
 // errNoDACL: everybody may do everything, so an entry would take rights away.

@@ -204,10 +204,8 @@ func TestLostAnswers(t *testing.T) {
 					switch {
 					case f == cutOften, writes == 1, writes == 2 && f == cutTwice:
 						px.arm(f)
-						if c.Kind == plan.GrantEntry { // it reads first
-							px.arm(none, f)
-						}
-						if c.Kind == plan.ResetPassword {
+						switch c.Kind {
+						case plan.GrantEntry, plan.ResetPassword, plan.DisableAccount, plan.SetExpiry: // they read first
 							px.arm(none, f)
 						}
 					}

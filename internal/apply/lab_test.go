@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -307,6 +308,86 @@ func TestDelegation(t *testing.T) {
 			if _, err := admin.Undo(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// A management account (guide, app. I): who enables and resets it needs two entries on
+// it, and it needs one on the group. It works while it is enabled, and not after.
+func TestManagementAccount(t *testing.T) {
+	y := newYard(t, labtest.Start(t, labtest.Options{}))
+	operator, tool, anna, g := y.user("operator"), y.user("tool"), y.user("anna"), y.group("g")
+	y.modify(tool.DN, "userAccountControl", "1049090") // disabled, not to be delegated
+	r, _ := y.run()
+	apply(t, r, y.plan(
+		plan.Change{Kind: plan.GrantEntry, Object: tool, Entry: entry(t, "(OA;;CR;00299570-246d-11d0-a768-00aa006e0529;;%s)", operator.SID)},
+		plan.Change{Kind: plan.GrantEntry, Object: tool, Entry: entry(t, "(OA;;RPWP;bf967a68-0de6-11d0-a285-00aa003049e2;;%s)", operator.SID)},
+		plan.Change{Kind: plan.GrantEntry, Object: g, Entry: entry(t, writeMember, tool.SID)},
+	))
+	login := func(who plan.Target) string { return y.read(who.DN).GetAttributeValue("sAMAccountName") }
+	by := y.open(y.configFor(login(operator), userPassword))
+	const once = "Lw1-only-Once-Passw0rd"
+	guard := plan.Require{FlagsSet: 0x100000, FlagsClear: 0x400000} // NOT_DELEGATED, DONT_REQUIRE_PREAUTH
+	use := &Run{Directory: by, Journal: &memory{}, Now: time.Now, Password: func(context.Context, int, plan.Target) ([]byte, error) { return []byte(once), nil }}
+	apply(t, use, y.plan(
+		plan.Change{Kind: plan.ResetPassword, Object: tool},
+		plan.Change{Kind: plan.EnableAccount, Object: tool, Require: guard},
+	))
+	hand := &Run{Directory: y.open(y.configFor(login(tool), once)), Journal: &memory{}, Now: time.Now}
+	apply(t, hand, y.plan(plan.Change{Kind: plan.AddMember, Object: g, Member: &anna}))
+	if got := y.members(g); len(got) != 1 || got[0] != anna.DN {
+		t.Errorf("members %q", got)
+	}
+	self := &Run{Directory: hand.Directory, Journal: &memory{}, Now: time.Now, Password: newPassword}
+	for _, c := range []plan.Change{
+		{Kind: plan.SetExpiry, Object: tool, Expires: ptrExpiry(2031)},
+		{Kind: plan.GrantEntry, Object: g, Entry: entry(t, "(A;;WD;;;%s)", tool.SID)},
+	} {
+		p := y.plan(c)
+		if rep, err := self.Apply(t.Context(), p, p.Digest()); dc.KindOf(err) != dc.ErrAccessDenied {
+			t.Errorf("%s: %v %+v", c.Text(), err, rep)
+		}
+		self.Journal = &memory{}
+	}
+	end := &Run{Directory: by, Journal: &memory{}, Now: time.Now, Password: newPassword}
+	apply(t, end, y.plan(
+		plan.Change{Kind: plan.ResetPassword, Object: tool},
+		plan.Change{Kind: plan.DisableAccount, Object: tool, Require: guard},
+	))
+	for _, pw := range []string{once, secondPassword} {
+		switch err := canSignIn(y, tool, pw); dc.KindOf(err) {
+		case dc.ErrRevoked, dc.ErrDisabled, dc.ErrWrongPassword:
+		default:
+			t.Errorf("it signs in after its use: %v", err)
+		}
+	}
+	if flags := y.number(tool, "userAccountControl"); flags != 1049090 {
+		t.Errorf("userAccountControl %d", flags)
+	}
+}
+
+// Changes of one DACL that are made at once are all there in the end.
+func TestEntriesAtOnce(t *testing.T) {
+	y := newYard(t, labtest.Start(t, labtest.Options{}))
+	g := y.group("g")
+	d := y.open(y.config(y.lab.Admin))
+	var wg sync.WaitGroup
+	var entries []*plan.Entry
+	for i := range 12 {
+		e := entry(t, "(A;;WD;;;%s)", g.SID.Domain().Child(uint32(500_000+i)))
+		entries = append(entries, e)
+		p := y.plan(plan.Change{Kind: plan.GrantEntry, Object: g, Entry: e})
+		wg.Go(func() {
+			r := &Run{Directory: d, Journal: &memory{}, Now: time.Now}
+			if rep, err := r.Apply(context.Background(), p, p.Digest()); err != nil || rep.Changes[0].Result != Done {
+				t.Errorf("%v %+v", err, rep)
+			}
+		})
+	}
+	wg.Wait()
+	for _, e := range entries {
+		if !y.hasEntry(g, e) {
+			t.Errorf("%s is lost", e.SDDL(secdesc.SID{}))
 		}
 	}
 }

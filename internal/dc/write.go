@@ -144,9 +144,12 @@ func writeError(doing, server string, r result) *Error {
 
 // A job is one write and how to see afterwards whether it is so.
 type job struct {
-	flight   flight
-	doing    string
-	mods     []modification
+	flight flight
+	doing  string
+	mods   []modification
+	// prepare makes mods of what it reads, on the connection that is written to and
+	// while no other write of this Writer to the object is in flight; nil: they are made.
+	prepare  func(ctx context.Context, c *conn) ([]modification, error)
 	controls []byte
 	// shows reads whether the object is as wanted.
 	shows func(ctx context.Context, c *conn) (bool, error)
@@ -165,6 +168,12 @@ func (w *Writer) run(ctx context.Context, j job) Write {
 	l, c, err := w.acquire(ctx, j.flight.object)
 	if err != nil {
 		return Write{Outcome: NotDone, Server: w.serverOf(l), Err: err}
+	}
+	if j.prepare != nil {
+		if j.mods, err = j.prepare(ctx, c); err != nil {
+			w.put(l, c)
+			return Write{Outcome: NotDone, Server: c.server, Err: err}
+		}
 	}
 	op := encodeModify(guidDN(j.flight.object), j.mods...)
 	r, sent, err := c.modify(ctx, j.doing, op, j.controls)
@@ -389,19 +398,30 @@ func (w *Writer) IsMember(ctx context.Context, group secdesc.GUID, m Member) (bo
 }
 
 // ReplaceInt gives a single-valued integer attribute a new value if it still has the
-// old one: the request takes the old value away and adds the new one, which Windows
-// refuses as [ErrNoSuchValue] when another has written in between. Samba does not
-// compare the old value of userAccountControl; there only the reader before the write
-// guards.
+// old one, and is refused as [ErrNoSuchValue] otherwise. It reads first, and the request
+// takes the old value away and adds the new one, which Windows refuses when another has
+// written in between. Samba does not compare the old value of userAccountControl; there
+// only the reading guards.
 func (w *Writer) ReplaceInt(ctx context.Context, object secdesc.GUID, attribute string, before, after int64) Write {
 	text := func(v int64) [][]byte { return [][]byte{[]byte(strconv.FormatInt(v, 10))} }
+	doing := fmt.Sprintf("setting %s of %s from %d to %d", attribute, object, before, after)
+	read := func(ctx context.Context, c *conn) (string, error) {
+		e, err := c.readObject(ctx, object, Request{Attributes: []string{attribute}})
+		return e.Value(attribute), err
+	}
 	return w.run(ctx, job{
 		flight: flight{object: object},
-		doing:  fmt.Sprintf("setting %s of %s from %d to %d", attribute, object, before, after),
-		mods:   []modification{{modDelete, attribute, text(before)}, {modAdd, attribute, text(after)}},
+		doing:  doing,
+		prepare: func(ctx context.Context, c *conn) ([]modification, error) {
+			now, err := read(ctx, c)
+			if err == nil && now != strconv.FormatInt(before, 10) {
+				err = &Error{Kind: ErrNoSuchValue, Op: doing, Server: c.server.String(), Detail: fmt.Sprintf("it is %q now", now)}
+			}
+			return []modification{{modDelete, attribute, text(before)}, {modAdd, attribute, text(after)}}, err
+		},
 		shows: func(ctx context.Context, c *conn) (bool, error) {
-			e, err := c.readObject(ctx, object, Request{Attributes: []string{attribute}})
-			return err == nil && e.Value(attribute) == strconv.FormatInt(after, 10), err
+			now, err := read(ctx, c)
+			return err == nil && now == strconv.FormatInt(after, 10), err
 		},
 	})
 }
@@ -484,27 +504,44 @@ func descriptorOf(e Entry, s Server) (*secdesc.Descriptor, error) {
 	return d, nil
 }
 
-// WriteDACL replaces the DACL of an object by that of d; owner, group and SACL are not
-// sent. The directory works out inherited entries by itself. shows says whether a
-// DACL that is read afterwards is as wanted.
-func (w *Writer) WriteDACL(ctx context.Context, object secdesc.GUID, d *secdesc.Descriptor, shows func(*secdesc.Descriptor) bool) Write {
-	only := &secdesc.Descriptor{Control: d.Control &^ (secdesc.SACLPresent | secdesc.SACLProtected | secdesc.SACLAutoInherited | secdesc.SACLAutoInheritReq), DACL: d.DACL}
+// dacControl are the bits of a descriptor's control that belong to the DACL.
+const dacControl = secdesc.DACLPresent | secdesc.DACLDefaulted | secdesc.DACLAutoInheritReq | secdesc.DACLAutoInherited | secdesc.DACLProtected
+
+// ChangeDACL reads the descriptor of an object and writes the DACL of what change makes
+// of it; owner, group and SACL are not sent. The directory works out inherited entries
+// by itself. shows says whether a descriptor that is read afterwards is as wanted. Other
+// writes of this Writer to the object wait; another program that writes the same DACL
+// between the reading and the writing loses its change, which no directory prevents.
+func (w *Writer) ChangeDACL(ctx context.Context, object secdesc.GUID, change func(*secdesc.Descriptor) (*secdesc.Descriptor, error), shows func(*secdesc.Descriptor) bool) Write {
 	doing := "writing the permissions of " + object.String()
-	if err := only.Check(); err != nil {
-		return Write{Outcome: NotDone, Server: w.ServerFor(object), Err: &Error{Kind: ErrConstraint, Op: doing, Err: err}}
+	read := func(ctx context.Context, c *conn) (*secdesc.Descriptor, error) {
+		e, err := c.readObject(ctx, object, dacl)
+		if err != nil {
+			return nil, err
+		}
+		return descriptorOf(e, c.server)
 	}
 	return w.run(ctx, job{
 		flight:   flight{object: object},
 		doing:    doing,
-		mods:     []modification{{modReplace, "nTSecurityDescriptor", [][]byte{only.Bytes()}}},
 		controls: encodeControl(oidSDFlags, true, tlv(0x30, berInt(0x02, int64(SDDACL)))),
-		shows: func(ctx context.Context, c *conn) (bool, error) {
-			e, err := c.readObject(ctx, object, dacl)
+		prepare: func(ctx context.Context, c *conn) ([]modification, error) {
+			d, err := read(ctx, c)
 			if err != nil {
-				return false, err
+				return nil, err
 			}
-			now, err := descriptorOf(e, c.server)
-			return err == nil && shows(now), err
+			if d, err = change(d); err == nil {
+				d = &secdesc.Descriptor{Control: d.Control & dacControl, DACL: d.DACL}
+				err = d.Check()
+			}
+			if err != nil {
+				return nil, &Error{Kind: ErrConstraint, Op: doing, Server: c.server.String(), Err: err}
+			}
+			return []modification{{modReplace, "nTSecurityDescriptor", [][]byte{d.Bytes()}}}, nil
+		},
+		shows: func(ctx context.Context, c *conn) (bool, error) {
+			d, err := read(ctx, c)
+			return err == nil && shows(d), err
 		},
 	})
 }

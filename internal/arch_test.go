@@ -58,8 +58,8 @@ var packages = []struct {
 
 	// The product.
 	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge"}},
-	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "dc", "collect", "apply", "adminservice", "report"}},
-	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "dc", "collect", "apply", "adminservice", "report", "app"}},
+	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "dc", "collect", "apply", "adminservice", "report", "audit", "store"}},
+	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "dc", "collect", "apply", "adminservice", "report", "app", "audit", "store"}},
 }
 
 // impure is what a pure package must not import, and why.

@@ -62,7 +62,7 @@ func Carry(ctx context.Context, c *Config, by Caller, e Errand) (*apply.Report, 
 	if err != nil {
 		return nil, nil, err
 	}
-	defer j.Close()
+	defer func() { _ = j.Close() }()
 	if cfg.Domain == "" {
 		cfg.Domain = domainOf(ctx, e.Plan, j)
 	}
@@ -70,7 +70,7 @@ func Carry(ctx context.Context, c *Config, by Caller, e Errand) (*apply.Report, 
 	if err != nil {
 		return nil, nil, err
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	run := &apply.Run{Directory: d, Journal: j, Now: by.Now, Progress: e.Progress}
 	if e.NewPassword != nil {
 		run.Password = func(context.Context, int, plan.Target) ([]byte, error) {

@@ -100,6 +100,7 @@ var (
 		s.effects = append(s.effects, AddMember{w})
 	}}
 	intendRemove = effect{"intend and remove the membership", func(s *step) {
+		s.g.Removes++
 		w := s.write()
 		s.announceWrite(w)
 		s.effects = append(s.effects, RemoveMember{w})
@@ -218,7 +219,7 @@ var (
 var (
 	beginEnd = effect{"begin the end", func(s *step) {
 		s.g.EndWhy, s.g.EndBy, s.g.EndSince = string(s.event), s.in.actor.Party, s.in.now.Wall
-		s.g.Attempts = 0
+		s.g.Attempts, s.g.Removes = 0, 0
 	}}
 	loseMembership = effect{"somebody else removed the membership", func(s *step) {
 		s.in.holding.Ours, s.in.holding.Stamp = false, ""
@@ -228,6 +229,9 @@ var (
 	releaseMembership = effect{"the membership is gone", func(s *step) {
 		h := s.in.holding
 		h.Ours, h.Stamp, h.Basis, h.Gone = false, "", NoBasis, false
+		if s.in.proven && s.g.Removes == 1 && h.Last == s.g.ID {
+			h.Busy = time.Time{} // the one write was answered: none is on its way
+		}
 		s.unwatch()
 		if s.g.Ambiguous && h.Last == s.g.ID {
 			h.Watch = later(h.Watch, s.in.dc.Add(settle))
@@ -257,7 +261,7 @@ var (
 	}}
 	reopen = effect{"the membership is there again: it ends anew", func(s *step) {
 		s.g.EndWhy, s.g.EndSince, s.g.Ambiguous = string(s.event), s.in.now.Wall, true
-		s.g.Basis = Inferred
+		s.g.Basis, s.g.Removes = Inferred, 0
 		s.own(Inferred)
 	}}
 	addReview = effect{"note the review", func(s *step) {

@@ -175,6 +175,7 @@ type Grant struct {
 
 	Basis     Basis     `json:"basis,omitempty"`
 	Tries     int       `json:"tries,omitempty"`     // writes that add, sent or perhaps sent
+	Removes   int       `json:"removes,omitempty"`   // the same for removals, of the present end
 	Ambiguous bool      `json:"ambiguous,omitempty"` // the answer to one of them was lost
 	IntentDC  time.Time `json:"intent_dc,omitzero"`  // when the first such write was intended
 	Activated time.Time `json:"activated,omitzero"`

@@ -35,7 +35,7 @@ var (
 	}}
 	outlastsGrant   = condition{"it outlasts the grant", func(s *step) bool { return !s.in.link.Expires.Before(s.endFor(s.in.dc)) }}
 	extensionFree   = condition{"policy needs no approval of extensions", func(s *step) bool { return s.g.Terms.Extension.Approval == ApprovalNone }}
-	lastOfExtension = condition{"last approval needed", func(s *step) bool {
+	lastOfExtension = condition{"last approval of the extension", func(s *step) bool {
 		i := s.g.pendingExtension()
 		return i >= 0 && len(s.g.Extensions[i].Approvals)+1 >= max(s.g.Terms.Approval.Needed, 1)
 	}}

@@ -54,7 +54,7 @@ func decide(g Grant, ev Event, in input) (*step, error) {
 
 // choose returns the row that counts.
 func (s *step) choose() (row, bool) {
-	for _, r := range table() {
+	for _, r := range rows() {
 		if r.from == s.from && r.event == s.event && (r.when.holds == nil || r.when.holds(s)) {
 			return r, true
 		}
@@ -136,9 +136,6 @@ func backoff(id ID, attempts int) time.Duration {
 // wake returns when the grant needs to be looked at again, by the wall clock.
 func (s *step) wake() time.Time {
 	now := s.in.now.Wall
-	if len(s.g.Owed) > 0 && s.g.State.Finished() {
-		return now.Add(firstDelay)
-	}
 	switch s.g.State {
 	case Requested:
 		return s.g.ApproveBy

@@ -244,13 +244,26 @@ func (s *Service) noteLate(id ID, e Entry, done bool) {
 	s.memory.ends[id] = known
 }
 
-// flush logs what happened while the store was away.
-func (s *Service) flush(ctx context.Context) error {
+// maxLate limits what waits for the log; what is beyond it was noise (a directory that
+// comes and goes while the log is away), and the first entries tell of it.
+const maxLate = 10_000
+
+// noteNode keeps an entry about the surroundings for the next flush.
+func (s *Service) noteNode(e Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.memory.late) < maxLate {
+		s.memory.late = append(s.memory.late, e)
+	}
+}
+
+// flush logs what waits for it. What the log cannot take now stays, and is late then.
+func (s *Service) flush(ctx context.Context) {
 	s.mu.Lock()
 	late := s.memory.late
 	s.mu.Unlock()
 	if len(late) == 0 {
-		return nil
+		return
 	}
 	err := s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		for _, e := range late {
@@ -260,13 +273,15 @@ func (s *Service) flush(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("logging what happened while the store was away: %w", err)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.memory.late = s.memory.late[len(late):]
-	return nil
+	if err == nil {
+		s.memory.late = s.memory.late[len(late):]
+		return
+	}
+	for i := range s.memory.late {
+		s.memory.late[i].Late = true
+	}
 }
 
 // rememberStamp notes the stamp of the link that a grant rests on.

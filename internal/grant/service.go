@@ -433,8 +433,9 @@ func (s *Service) save(ctx context.Context, tx Tx, v *saving) error {
 	}
 	if v.owe {
 		v.g.Owed = entries
-		if v.g.Wake.IsZero() {
-			v.g.Wake = entries[len(entries)-1].Time.Add(firstDelay)
+		soon := entries[len(entries)-1].Time.Add(firstDelay)
+		if v.g.Wake.IsZero() || v.g.Wake.After(soon) {
+			v.g.Wake = soon
 		}
 	}
 	if err := tx.Put(ctx, *v.g, v.was); err != nil {

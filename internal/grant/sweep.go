@@ -14,10 +14,8 @@ func (s *Service) Sweep(ctx context.Context, now Instant) (Report, error) {
 	s.work.Lock()
 	defer s.work.Unlock()
 	var r Report
-	t, _, err := s.begin(ctx, now, &r)
-	if err == nil {
-		err = s.sweep(ctx, t)
-	}
+	t, _ := s.begin(ctx, now, &r)
+	err := s.sweep(ctx, t)
 	if err == nil {
 		err = s.round(ctx, t)
 	}

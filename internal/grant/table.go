@@ -1,5 +1,7 @@
 package grant
 
+import "sync"
+
 // A Transition is one row of the state machine. Of the rows of a state and event, the
 // first whose condition holds counts. Then every guard must hold, or the event is
 // refused. Effects follow in order.
@@ -38,6 +40,9 @@ func Transitions() []Transition {
 	}
 	return out
 }
+
+// rows is the table, made once.
+var rows = sync.OnceValue(table)
 
 // table is the state machine.
 func table() []row {

@@ -90,8 +90,9 @@ func (s *Service) Tick(ctx context.Context, now Instant) (Report, error) {
 	s.work.Lock()
 	defer s.work.Unlock()
 	var r Report
-	t, again, err := s.begin(ctx, now, &r)
-	if err == nil && again {
+	t, again := s.begin(ctx, now, &r)
+	var err error
+	if again {
 		err = s.sweep(ctx, t)
 	}
 	if err == nil {
@@ -110,31 +111,31 @@ func (s *Service) Tick(ctx context.Context, now Instant) (Report, error) {
 }
 
 // begin reads the clocks. again asks for a sweep: the directory is back, or a clock
-// jumped.
-func (s *Service) begin(ctx context.Context, now Instant, r *Report) (t tick, again bool, err error) {
+// jumped. What cannot be logged now is logged later: no end waits for it.
+func (s *Service) begin(ctx context.Context, now Instant, r *Report) (t tick, again bool) {
 	t = tick{now: now, r: r}
-	dc, dirErr := s.dir.Time(ctx)
-	r.Away = dirErr != nil
-	if dirErr != nil {
-		r.Why = dirErr.Error()
+	dc, err := s.dir.Time(ctx)
+	r.Away = err != nil
+	if err != nil {
+		r.Why = err.Error()
 	} else {
 		t.dc = dc
 	}
 	what := s.jumped(now, t.dc)
 	changed, since := s.turned(r.Away, now.Wall)
-	err = s.flush(ctx)
 	switch {
 	case changed && r.Away:
-		err = errors.Join(err, s.record(ctx, Entry{Time: now.Wall, Kind: Notable, Action: DCAway, Detail: r.Why}))
+		s.noteNode(Entry{Time: now.Wall, Kind: Notable, Action: DCAway, Detail: r.Why})
 	case changed:
 		again = true
-		err = errors.Join(err, s.record(ctx, Entry{Time: now.Wall, Kind: Notable, Action: DCBack, Detail: "away since " + since.UTC().Format(time.RFC3339)}))
+		s.noteNode(Entry{Time: now.Wall, Kind: Notable, Action: DCBack, Detail: "away since " + since.UTC().Format(time.RFC3339)})
 	}
 	if what != "" {
 		again = again || !r.Away
-		err = errors.Join(err, s.record(ctx, Entry{Time: now.Wall, Kind: Notable, Action: ClockJump, Detail: what}))
+		s.noteNode(Entry{Time: now.Wall, Kind: Notable, Action: ClockJump, Detail: what})
 	}
-	return t, again, err
+	s.flush(ctx)
+	return t, again
 }
 
 // round works on what is due.
@@ -170,6 +171,15 @@ func (s *Service) round(ctx context.Context, t tick) error {
 func (s *Service) drive(ctx context.Context, list []Grant, t tick) error {
 	var ends []Grant
 	for _, g := range list {
+		if len(g.Owed) > 0 {
+			settled, err := s.settleOwed(ctx, &g, t.now)
+			switch {
+			case err == nil:
+				g = settled
+			case !errors.Is(err, ErrLog) && !harmless(err):
+				return err
+			}
+		}
 		if g.State == Active || g.State == Ending {
 			ends = append(ends, g)
 			continue
@@ -193,8 +203,6 @@ func (s *Service) driveOne(ctx context.Context, g *Grant, t tick) error {
 	in := input{now: t.now, dc: t.dc}
 	st := step{g: *g, in: in}
 	switch {
-	case len(g.Owed) > 0 && g.State.Finished():
-		return s.settleOwed(ctx, g)
 	case g.State == UnderReview && st.up():
 		_, err := s.apply(ctx, g, ReviewOverdue, in)
 		return err
@@ -226,20 +234,22 @@ func (s *Service) startable(g *Grant, now Instant) bool {
 }
 
 // settleOwed logs what the log could not take before.
-func (s *Service) settleOwed(ctx context.Context, g *Grant) error {
-	return s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		now, err := tx.Grant(ctx, g.ID)
+func (s *Service) settleOwed(ctx context.Context, g *Grant, at Instant) (out Grant, err error) {
+	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		out, err = tx.Grant(ctx, g.ID)
 		if err != nil {
 			return err
 		}
-		was := now.Generation
-		now.Generation++
-		now.Wake = time.Time{}
-		if now.State == UnderReview && !now.Overdue {
-			now.Wake = now.ReviewBy
+		if out.Generation != g.Generation {
+			return ErrConflict
 		}
-		return s.save(ctx, tx, &saving{was: was, g: &now})
+		was := out.Generation
+		out.Generation++
+		st := step{g: out, in: input{now: at}}
+		out.Wake = st.wake()
+		return s.save(ctx, tx, &saving{was: was, g: &out})
 	})
+	return out, err
 }
 
 // driveEnds works on grants whose time is up or that end: in batches per group, one
@@ -474,7 +484,7 @@ func (s *Service) noteEnds(ctx context.Context, todo []removal, results []Result
 		done = nil
 		for i, r := range todo {
 			ev := endEvent(results[i].Outcome)
-			in := input{now: t.now, dc: later(t.dc, results[i].At), generation: r.w.Generation, detail: results[i].text()}
+			in := input{now: t.now, dc: later(t.dc, results[i].At), generation: r.w.Generation, detail: results[i].text(), proven: results[i].Outcome == OutcomeDone}
 			out, _, err := s.applyIn(ctx, tx, &r.g, owe, func(context.Context, Tx, *Grant, *Holding) ([]move, error) {
 				return []move{{ev, in}}, nil
 			})

@@ -70,6 +70,7 @@ type Removal struct {
 	Key  grant.Key
 	Link Link
 	By   grant.ID
+	Late bool // the write arrived late: its node knew nothing of what was made meanwhile
 }
 
 // Origin is the wall clock's time at the begin of every simulation.
@@ -111,7 +112,11 @@ func (d *Directory) Pass(by time.Duration) {
 	for len(d.late) > 0 && d.late[0].at <= d.Now {
 		l := d.late[0]
 		d.late = d.late[1:]
+		n := len(d.Removed)
 		d.effect(l.add, l.w)
+		for i := range d.Removed[n:] {
+			d.Removed[n+i].Late = true
+		}
 	}
 }
 
@@ -259,7 +264,7 @@ func (d *Directory) effect(add bool, w grant.Write) grant.Result {
 		r.Outcome, r.Link = grant.OutcomeDone, d.link(w.Key)
 	default:
 		delete(d.Made, w.Key)
-		d.Removed = append(d.Removed, Removal{d.Now, w.Key, l, w.Grant})
+		d.Removed = append(d.Removed, Removal{At: d.Now, Key: w.Key, Link: l, By: w.Grant})
 		r.Outcome = grant.OutcomeDone
 	}
 	return r

@@ -30,7 +30,7 @@ func (s *sim) there() bool {
 func (s *sim) checkOutlived(grants map[grant.ID]grant.Grant) {
 	for k, l := range s.w.Made {
 		switch {
-		case l.By == External, s.wanted(grants, k), !s.there(), !s.w.there(k), s.w.Next != NoFault:
+		case l.By == External, s.wanted(grants, k), !s.there(), !s.w.there(k), s.w.Next != NoFault, s.w.Now < s.restored[k.Member]+sweepEvery:
 			s.exposed[k] = 0
 			continue
 		}
@@ -62,6 +62,10 @@ func (s *sim) checkRemoved() {
 	for _, r := range s.w.Removed {
 		s.f.Removals++
 		if r.Link.By != External {
+			continue
+		}
+		if r.Late {
+			s.f.LateRemovals++
 			continue
 		}
 		if !s.w.Blind && !s.inferred(r.Key) {

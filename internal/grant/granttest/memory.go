@@ -124,6 +124,7 @@ func (t *memoryTx) PutHolding(ctx context.Context, h grant.Holding) error {
 
 // all returns every grant as the transaction sees it, oldest first.
 func (t *memoryTx) all() (out []grant.Grant, err error) {
+	out = make([]grant.Grant, 0, len(t.m.order)+len(t.added))
 	for _, id := range append(slices.Clone(t.m.order), t.added...) {
 		g, err := t.Grant(context.Background(), id)
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 type Figures struct {
 	Runs, Requests, Active, Ended, Removals, Writes, Faults, Crashes, Pauses, Jumps, Absences, Externals, StoreFailures int
 	Inferred                                                                                                            int           // removals of links that the log calls inferred and that somebody else had made
+	LateRemovals                                                                                                        int           // removals of links of somebody else by a write that was held back on its way
 	Outlived                                                                                                            time.Duration // the longest that a membership outlived its grant while the directory was there
 	LateEntries                                                                                                         int
 }
@@ -24,7 +25,7 @@ type Figures struct {
 // Simulate runs one random history against a store and fails t when an invariant does
 // not hold at some second of it.
 func Simulate(t *rapid.T, store grant.Store, f *Figures) {
-	s := &sim{t: t, w: NewWorld(), shim: &Shim{Store: store}, f: f, exposed: map[grant.Key]time.Duration{}, ctx: context.Background()}
+	s := &sim{t: t, w: NewWorld(), shim: &Shim{Store: store}, f: f, exposed: map[grant.Key]time.Duration{}, restored: map[secdesc.GUID]time.Duration{}, ctx: context.Background()}
 	s.w.Blind = rapid.IntRange(0, 4).Draw(t, "blind") == 0
 	s.shim.OnCommit = s.interrupt
 	s.w.OnWrite = s.interrupt
@@ -52,12 +53,16 @@ type sim struct {
 	f     *Figures
 	ids   []grant.ID
 
-	running *node // whose turn it is
-	depth   int
-	crashIn int // interruptions until the running node dies; 0: never
-	pauseIn int
-	exposed map[grant.Key]time.Duration // how long a membership has been there without a grant
+	running  *node // whose turn it is
+	depth    int
+	crashIn  int // interruptions until the running node dies; 0: never
+	pauseIn  int
+	restored map[secdesc.GUID]time.Duration // when an account was restored: the next sweep finds its memberships
+	exposed  map[grant.Key]time.Duration    // how long a membership has been there without a grant
 }
+
+// sweepEvery is how often nodes compare everything on schedule.
+const sweepEvery = 30 * time.Second
 
 // node is one server. It is dead while svc is nil.
 type node struct {
@@ -123,6 +128,11 @@ func (s *sim) second() {
 	s.w.Pass(time.Second)
 	for _, n := range s.nodes {
 		_ = s.run(n, func(svc *grant.Service, now grant.Instant) error {
+			if s.w.Now%sweepEvery < time.Second {
+				if _, err := svc.Sweep(s.ctx, now); err != nil && !errors.Is(err, ErrDown) {
+					s.t.Fatalf("sweep: %v", err)
+				}
+			}
 			for range 4 {
 				r, err := svc.Tick(s.ctx, now)
 				if err != nil && !errors.Is(err, ErrDown) {
@@ -225,6 +235,9 @@ func (s *sim) external() {
 		o.Name += "x"
 	case 6:
 		o.Exists = !o.Exists // deleted; restored with its memberships
+		if o.Exists {
+			s.restored[k.Member] = s.w.Now
+		}
 	case 7:
 		a := pick(s.t, s.w.Approvers, "approver")
 		list := s.w.Groups[`CONTOSO\Approvers`]

@@ -2,6 +2,7 @@ package granttest
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/leastwise/leastwise/internal/grant"
 	"github.com/leastwise/leastwise/internal/secdesc"
@@ -79,10 +80,12 @@ func (w *World) Caller(g secdesc.GUID) grant.Caller {
 }
 
 // Policies returns the rules, read.
-func Policies() *grant.Policies {
+func Policies() *grant.Policies { return policies() }
+
+var policies = sync.OnceValue(func() *grant.Policies {
 	p, err := grant.ParsePolicies("rules", []byte(Rules))
 	if err != nil {
 		panic(fmt.Sprintf("granttest: %v", err)) // a fault of this file
 	}
 	return p
-}
+})

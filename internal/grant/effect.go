@@ -88,7 +88,7 @@ func (g *Grant) what() string {
 var (
 	intendAdd = effect{"intend and add the membership", func(s *step) {
 		if s.g.Tries == 0 {
-			s.g.IntentDC = s.in.dc
+			s.g.IntentDC, s.g.Watched = s.in.dc, s.in.holding.Watch.After(s.in.dc)
 		}
 		s.g.Tries++
 		w := s.write()
@@ -177,9 +177,9 @@ func (s *step) quit() {
 }
 
 // unwatch ends the watch over a membership if no addition is left whose fate is
-// unknown.
+// unknown: the grant's own was the only one, and was answered.
 func (s *step) unwatch() {
-	if !s.g.Ambiguous && s.g.Tries <= 1 && s.in.holding.Last == s.g.ID {
+	if s.g.Tries == 1 && !s.g.Ambiguous && !s.g.Watched && s.in.holding.Last == s.g.ID {
 		s.in.holding.Watch = time.Time{}
 	}
 }

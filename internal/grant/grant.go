@@ -177,6 +177,7 @@ type Grant struct {
 	Tries     int       `json:"tries,omitempty"`     // writes that add, sent or perhaps sent
 	Removes   int       `json:"removes,omitempty"`   // the same for removals, of the present end
 	Ambiguous bool      `json:"ambiguous,omitempty"` // the answer to one of them was lost
+	Watched   bool      `json:"watched,omitempty"`   // the membership was watched for a late write of another grant already
 	IntentDC  time.Time `json:"intent_dc,omitzero"`  // when the first such write was intended
 	Activated time.Time `json:"activated,omitzero"`
 	Ends      time.Time `json:"ends,omitzero"`

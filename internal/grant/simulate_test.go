@@ -32,7 +32,7 @@ func setFlag(t *testing.T, name, value string) {
 func TestRandomHistories(t *testing.T) {
 	runs := os.Getenv("LEASTWISE_RUNS")
 	if runs == "" {
-		runs = "300"
+		runs = "120"
 	}
 	setFlag(t, "rapid.checks", runs)
 	setFlag(t, "rapid.seed", "20261122")

@@ -3,6 +3,7 @@
 package internal_test
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -35,7 +36,14 @@ var packages = []struct {
 	{name: "control", uses: []string{"secdesc", "forest", "gpo", "reach"}, pure: true, libs: []string{"cel.dev/cel-go", "github.com/goccy/go-yaml", "google.golang.org/protobuf"}},
 	{name: "configmgr", uses: []string{"secdesc", "forest"}, pure: true, libs: []string{"github.com/goccy/go-yaml", "golang.org/x/text"}},
 	{name: "configmgr/judge", uses: []string{"secdesc", "forest", "gpo", "reach", "configmgr"}, pure: true, libs: []string{"cel.dev/cel-go", "google.golang.org/protobuf"}},
+	{name: "plan", uses: []string{"secdesc", "forest", "reach"}, pure: true},
 	{name: "bloodhound", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach"}, pure: true},
+
+	// Operations: rules with state; told the time, given their storage.
+	{name: "audit", uses: []string{"secdesc"}, pure: true, libs: []string{"golang.org/x/mod/sumdb"}},
+	{name: "audit/audittest", uses: []string{"audit"}},
+	{name: "grant", uses: []string{"secdesc", "control"}, pure: true, libs: []string{"github.com/goccy/go-yaml"}},
+	{name: "grant/granttest", uses: []string{"secdesc", "grant"}},
 
 	// Programs for developers.
 	{name: "forest/fixture/gen", uses: []string{"secdesc", "forest", "forest/fixture"}},
@@ -43,12 +51,15 @@ var packages = []struct {
 	// The outside world.
 	{name: "dc", uses: []string{"secdesc"}},
 	{name: "collect", uses: []string{"secdesc", "forest", "dc"}},
+	{name: "store", uses: []string{"secdesc", "forest", "control", "audit", "grant"}},
+	{name: "store/storetest", uses: []string{"store"}},
+	{name: "apply", uses: []string{"secdesc", "plan", "dc"}},
 	{name: "adminservice", uses: []string{"configmgr", "dc"}},
 
 	// The product.
 	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge"}},
-	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "dc", "collect", "adminservice", "report"}},
-	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "dc", "collect", "adminservice", "report", "app"}},
+	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "dc", "collect", "apply", "adminservice", "report", "audit", "store"}},
+	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "dc", "collect", "apply", "adminservice", "report", "app", "audit", "store"}},
 }
 
 // impure is what a pure package must not import, and why.
@@ -69,6 +80,11 @@ var owners = map[string][]string{
 	"github.com/spf13/cobra":         {"cli"},
 	"cel.dev/cel-go":                 {"control", "configmgr/judge"},
 	"github.com/owenrumney/go-sarif": {"report"},
+	"golang.org/x/mod/sumdb":         {"audit", "audit/audittest", "store"},
+	"modernc.org/sqlite":             {"store"},
+	"github.com/jackc/pgx":           {"store", "store/storetest"},
+	"github.com/uptrace/bun":         {"store"},
+	"github.com/pressly/goose":       {"store"},
 }
 
 func TestImports(t *testing.T) {
@@ -150,6 +166,45 @@ func readImports(t *testing.T, root string) map[string][]string {
 		t.Fatal(err)
 	}
 	return imports
+}
+
+// Only package apply writes to directories: nobody else names what makes a dc.Writer,
+// not even in a test outside package dc.
+func TestOneWriter(t *testing.T) {
+	writers := 0
+	err := fs.WalkDir(os.DirFS(".."), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || path.Dir(name) == "internal/dc" {
+			return err
+		}
+		src, err := os.ReadFile(path.Join("..", name))
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, src, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			s, ok := n.(*ast.SelectorExpr)
+			if !ok || s.Sel.Name != "Writer" && s.Sel.Name != "OpenWriter" {
+				return true
+			}
+			if p, ok := s.X.(*ast.Ident); ok && p.Name == "dc" {
+				writers++
+				if path.Dir(name) != "internal/apply" {
+					t.Errorf("%s uses dc.%s, which belongs to package apply", name, s.Sel.Name)
+				}
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if writers == 0 {
+		t.Error("nobody uses dc.Writer: the test looks for the wrong thing")
+	}
 }
 
 // Every package says in exactly one package comment what it does.

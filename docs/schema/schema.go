@@ -12,6 +12,10 @@ var (
 	configMgr string
 	//go:embed configmgr-output.schema.json
 	configMgrOutput string
+	//go:embed grants.schema.json
+	grants string
+	//go:embed plan.schema.json
+	plan string
 	//go:embed power.schema.json
 	power string
 	//go:embed reach.schema.json
@@ -30,6 +34,12 @@ func ConfigMgr() string { return configMgr }
 // ConfigMgrOutput is the JSON Schema of what the commands below configmgr print: each
 // form is among its definitions under the name of its command.
 func ConfigMgrOutput() string { return configMgrOutput }
+
+// Plan is the JSON Schema of plan files.
+func Plan() string { return plan }
+
+// Grants is the JSON Schema of policy files of grants, which are YAML of that form.
+func Grants() string { return grants }
 
 // Power is the JSON Schema of who can gain something: the answers of who-can and
 // explain. It refers to that of an assessment for places and ways, as the others do.

@@ -68,6 +68,11 @@ func Settings() []Setting {
 		{Name: "no-failover", Kind: Bool, Group: "directory", Default: "false", Help: "do not begin again on another domain controller when one fails"},
 		{Name: "sacl", Kind: Bool, Group: "directory", Default: "true", Help: "read audit entries where the account may"},
 
+		{Name: "database", Group: "store", Default: "leastwise.db", Help: "database of the server: an SQLite file, or postgres://user@host/name without a password"},
+		{Name: "database-password-file", Group: "store", Help: "file with the password of PostgreSQL; else PGPASSWORD or the passfile"},
+		{Name: "audit-key", Group: "store", Default: "audit.key", Help: "file with the secret key that signs checkpoints of the audit log"},
+		{Name: "witness", Group: "store", Help: "file, best on another machine, that every new checkpoint is appended to"},
+
 		{Name: "catalogue", Kind: List, Group: "controls", Help: "further catalogue files of controls"},
 		{Name: "exceptions", Group: "assess", Help: "file of accepted findings: control, subject, owner, reason, expiry"},
 		{Name: "exempt", Kind: List, Group: "assess", Help: "DNs of containers whose computers the deny rights do not concern (jump servers)"},

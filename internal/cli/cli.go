@@ -19,11 +19,14 @@ import (
 
 	"github.com/leastwise/leastwise/internal/adminservice"
 	"github.com/leastwise/leastwise/internal/app"
+	"github.com/leastwise/leastwise/internal/apply"
+	"github.com/leastwise/leastwise/internal/audit"
 	"github.com/leastwise/leastwise/internal/bloodhound"
 	"github.com/leastwise/leastwise/internal/configmgr"
 	"github.com/leastwise/leastwise/internal/dc"
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/report"
+	"github.com/leastwise/leastwise/internal/store"
 )
 
 // Exit codes.
@@ -142,7 +145,7 @@ func Run(ctx context.Context, args []string, env Environment) int {
 
 // printError writes one line of error, then hints.
 func (c *command) printError(ctx context.Context, err error) {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !errors.Is(err, apply.ErrStopped) {
 		fmt.Fprintln(c.env.Err, "leastwise: interrupted; nothing was written")
 		return
 	}
@@ -163,6 +166,10 @@ func hintOf(err error) string {
 		return u.hint
 	case errors.As(err, &w):
 		return "name another place with --out, or make room there; a file that was there before is unchanged"
+	case errors.Is(err, apply.ErrStopped) && dc.Hint(err) == "":
+		return "what was done is in the journal: call it again to go on, or leastwise undo with the journal to take it back"
+	case errors.Is(err, apply.ErrDigest):
+		return "leastwise plan --show shows the plan as it is now; nothing was written"
 	case errors.Is(err, configmgr.ErrDocument):
 		return "correct the file there; docs/FORMATS.md describes it; nothing of it was used"
 	case errors.Is(err, configmgr.ErrImport):
@@ -184,7 +191,35 @@ func hintOf(err error) string {
 	case errors.Is(err, app.ErrInput):
 		return "give a snapshot (.lws), LDIF of ldapsearch or ldifde, a SharpHound collection (.zip, .json) or a fixture (.yaml)"
 	}
+	if hint := storeHint(err); hint != "" {
+		return hint
+	}
 	return adminservice.Hint(err)
+}
+
+// storeHint returns what to do about an error of the database or the audit log.
+func storeHint(err error) string {
+	switch {
+	case errors.Is(err, store.ErrMissing):
+		return "name it with --database, or create it: leastwise audit init"
+	case errors.Is(err, store.ErrOccupied):
+		return "restore into a database that does not exist yet; nothing was changed"
+	case errors.Is(err, store.ErrInUse):
+		return "stop the other leastwise first; reading and backup work beside it"
+	case errors.Is(err, store.ErrOlder):
+		return "start the server once with this version, which brings it up to date; take a backup before"
+	case errors.Is(err, store.ErrNewer):
+		return "use the version of leastwise that wrote it, or a later one"
+	case errors.Is(err, store.ErrBackup), errors.Is(err, audit.ErrExport):
+		return "copy the file again, or make it again; nothing of it was used"
+	case errors.Is(err, store.ErrFull):
+		return "make room where the database is; nothing of the transaction was kept"
+	case errors.Is(err, store.ErrCorrupt):
+		return "keep a copy of the file as it is, and restore a backup"
+	case errors.Is(err, audit.ErrForked):
+		return "find out where: leastwise audit verify; keep the key and every checkpoint"
+	}
+	return ""
 }
 
 // oneLine keeps joined errors on one line.
@@ -194,10 +229,15 @@ func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
 // policy is a failure to read or write.
 func exitCode(err error) int {
 	var u *usageError
+	if code := carryExit(err); code != 0 {
+		return code
+	}
 	switch {
 	case errors.As(err, &u), errors.Is(err, app.ErrConfig), errors.Is(err, app.ErrUnrelated), dc.KindOf(err) == dc.ErrConfig:
 		return exitUsage
-	case dc.KindOf(err) == dc.ErrPlaintext:
+	case errors.Is(err, store.ErrSettings):
+		return exitUsage
+	case dc.KindOf(err) == dc.ErrPlaintext, errors.Is(err, store.ErrInUse), errors.Is(err, store.ErrOccupied), errors.Is(err, audit.ErrForked):
 		return exitRefused
 	}
 	return exitRead
@@ -230,7 +270,8 @@ type command struct {
 
 const longHelp = `leastwise measures an Active Directory forest against the principle of least
 privilege: who holds the power, through which memberships and policies, and what
-to take away. It only reads; an ordinary domain user is enough.`
+to take away. It only reads, and an ordinary domain user is enough; apply and undo alone
+change the directory, by plans that were shown.`
 
 const rootExample = `  # Assess a live domain and write a report to open in a browser
   leastwise assess --domain contoso.com --user alice@contoso.com --output html --out report.html
@@ -260,8 +301,8 @@ func (c *command) root() *cobra.Command {
 		return &usageError{err, "see: " + cmd.CommandPath() + " --help"}
 	})
 	for _, make := range []func() *cobra.Command{
-		c.collectCommand, c.assessCommand, c.whoCanCommand, c.explainCommand, c.reachCommand, c.zonesCommand, c.whatIfCommand, c.rightsCommand, c.importCommand, c.exportCommand, c.diffCommand,
-		c.controlsCommand, c.configMgrCommand, c.configCommand, c.doctorCommand, c.versionCommand,
+		c.collectCommand, c.assessCommand, c.whoCanCommand, c.explainCommand, c.reachCommand, c.zonesCommand, c.whatIfCommand, c.planCommand, c.applyCommand, c.undoCommand, c.rightsCommand, c.importCommand, c.exportCommand, c.diffCommand,
+		c.controlsCommand, c.configMgrCommand, c.auditCommand, c.backupCommand, c.restoreCommand, c.configCommand, c.doctorCommand, c.versionCommand,
 	} {
 		root.AddCommand(make())
 	}

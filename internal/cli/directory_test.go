@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -60,6 +61,7 @@ func TestDirectory(t *testing.T) {
 func (w *world) run(t *testing.T, folder string) {
 	cmds := commands()
 	cmds["proxy"], cmds["during"], cmds["lab"] = w.cmdProxy, w.cmdDuring, w.cmdLab
+	cmds["members"] = w.cmdMembers
 	cmds["outcomes"], cmds["names"], cmds["same"], cmds["tripwire"] = cmdOutcomes, w.cmdNames, cmdSame, w.cmdTripwire
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "directory", folder), Setup: w.setup, Cmds: cmds, Condition: condition, RequireUniqueNames: true,
@@ -281,6 +283,20 @@ func (w *world) cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(w.lab.Lab.Converge(ctx))
 	default:
 		ts.Fatalf("there is no verb %q", verb)
+	}
+}
+
+// cmdMembers compares the members of a group with names: members GROUP NAME…
+func (w *world) cmdMembers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: members GROUP NAME…")
+	}
+	out, err := w.lab.Lab.SambaTool(context.Background(), "group", "listmembers", args[0])
+	ts.Check(err)
+	got := strings.Fields(string(out))
+	slices.Sort(got)
+	if want := slices.Sorted(slices.Values(args[1:])); !slices.Equal(got, want) {
+		ts.Fatalf("members of %s: %q, want %q", args[0], got, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/leastwise/leastwise/internal/plan"
 )
 
 // TestMain builds what the scripts run, once, and puts it first in PATH.
@@ -89,6 +92,8 @@ func commands() map[string]scriptCommand {
 		"folder": cmdFolder,
 		"patch":  cmdPatch,
 		"cut":    cmdCut,
+		"sql":    cmdSQL,
+		"digest": cmdDigest,
 	}
 }
 
@@ -165,6 +170,31 @@ func cmdPatch(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	copy(data[at:], with)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
+}
+
+// cmdDigest puts the digest of a plan file into DIGEST: digest FILE
+func cmdDigest(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: digest FILE")
+	}
+	p, err := plan.Parse([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	ts.Setenv("DIGEST", p.Digest())
+}
+
+// cmdSQL changes an SQLite database behind the program's back: sql FILE STATEMENT
+func cmdSQL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sql FILE STATEMENT")
+	}
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0])) // the driver comes with package store
+	ts.Check(err)
+	defer db.Close()
+	result, err := db.Exec(args[1])
+	ts.Check(err)
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
+		ts.Fatalf("%s changed nothing (%v)", args[1], err)
+	}
 }
 
 // cmdCut keeps the first part of a file: cut FILE PERCENT

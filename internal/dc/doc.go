@@ -1,5 +1,6 @@
-// Package dc reads domain controllers: it finds them, authenticates to them,
-// and streams what they hold over LDAP and, for policy files, over SMB.
+// Package dc reads domain controllers, and writes to them through a type of its own:
+// it finds them, authenticates to them, streams what they hold over LDAP and, for
+// policy files, over SMB, and changes single values of single objects.
 //
 // What it promises:
 //
@@ -11,9 +12,12 @@
 //     which says where it stopped. A short answer never looks like a small
 //     directory, and the answers of two domain controllers are never mixed.
 //   - Secrets stay inside [Credentials], which prints as its principal only.
+//   - A write is addressed by objectGUID, goes through one domain controller per
+//     object, and is read back there. What became of it is an [Outcome]: a lost answer
+//     is [Uncertain], which is neither success nor failure.
 //
-// What it refuses: to write (the type [Reader] has no method that changes
-// anything), to follow referrals (they are reported), to read a credential from
+// What it refuses: to write by a [Reader] (only a [Writer] has methods that change
+// anything), to create or delete objects, to follow referrals (they are reported), to read a credential from
 // anywhere but where the caller pointed, to use RC4 or DES.
 //
 // LDAP framing and decoding are this package's own, lean and fuzzed, because a

@@ -14,7 +14,8 @@ import (
 type Kind uint8
 
 // The kinds of failure. Those up to ErrProtocol are about reaching and
-// authenticating to a domain controller, the others about reading from it.
+// authenticating to a domain controller, the others about reading from it and
+// writing to it.
 const (
 	ErrConfig             Kind = iota + 1 // the configuration contradicts itself or misses something
 	ErrDNS                                // a name could not be resolved
@@ -57,6 +58,12 @@ const (
 	ErrUnsupported                        // the server does not support a control that was demanded
 	ErrLimit                              // a limit of this package was hit (file size, count, depth, message size)
 	ErrServer                             // another refusal by the server
+	ErrUnwilling                          // the server will not do this write; Error.Detail says why
+	ErrConstraint                         // the value breaks a rule: password policy, scope of a group, syntax
+	ErrExists                             // the value to be added is there already
+	ErrNoSuchValue                        // the value to be taken away is not there, or no longer the one that was read
+	ErrReadOnly                           // the domain controller is read-only or refers writes elsewhere
+	ErrUncertain                          // the request was sent and no answer came: it may have been carried out
 )
 
 var kindText = [...]string{
@@ -101,6 +108,12 @@ var kindText = [...]string{
 	ErrUnsupported:        "server does not support a required control",
 	ErrLimit:              "limit exceeded",
 	ErrServer:             "server refused the request",
+	ErrUnwilling:          "server is unwilling to do this",
+	ErrConstraint:         "value breaks a rule of the directory",
+	ErrExists:             "value exists already",
+	ErrNoSuchValue:        "value is not there",
+	ErrReadOnly:           "domain controller is read-only",
+	ErrUncertain:          "request was sent but not answered: it may have been carried out",
 }
 
 // Error returns what the kind means, in a few words.
@@ -141,6 +154,10 @@ var hints = [...]string{
 	ErrTimeout:            "try again, ask another domain controller with --server, or raise the time limit",
 	ErrBusy:               "try again later or ask another domain controller with --server",
 	ErrUnavailable:        "try again later or ask another domain controller with --server",
+	ErrUnwilling:          "the domain controller's text says what it objects to; the write was not done",
+	ErrConstraint:         "look at the password policy, or at what kinds of member the group may have",
+	ErrReadOnly:           "name a writable domain controller with --server",
+	ErrUncertain:          "read the object on the same domain controller before writing again",
 }
 
 // A Position says how far a search had come.

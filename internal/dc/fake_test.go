@@ -240,6 +240,11 @@ type fakeDC struct {
 	bindCode          int64
 	bindText          string
 
+	capabilities []string
+	// modify answers a ModifyRequest; lookup may answer a base search itself.
+	modify func(s *fakeSession, m message) bool
+	lookup func(s *fakeSession, q fakeSearch) bool
+
 	// misbehave may answer a search page itself; it returns true if it did.
 	misbehave func(s *fakeSession, q fakeSearch) bool
 
@@ -248,14 +253,16 @@ type fakeDC struct {
 }
 
 type fakeSearch struct {
-	id       int64
-	base     string
-	scope    int64
-	attrs    []string
-	controls message
-	size     int
-	cookie   string
-	offset   int // of the first entry asked for
+	id        int64
+	base      string
+	scope     int64
+	filter    []byte // its content
+	filterTag byte
+	attrs     []string
+	controls  message
+	size      int
+	cookie    string
+	offset    int // of the first entry asked for
 }
 
 // addDC makes a domain controller with n users and registers it.
@@ -271,6 +278,13 @@ func (w *fakeWorld) addDC(name, addr string, n int) *fakeDC {
 	w.setPort(addr+":636", func(c net.Conn) { d.serve(tls.Server(c, conf)) })
 	w.setPort(addr+":389", func(c net.Conn) { d.serve(c) })
 	return d
+}
+
+// onModify sets how ModifyRequests are answered, also while the fake serves.
+func (d *fakeDC) onModify(answer func(s *fakeSession, m message) bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.modify = answer
 }
 
 // searches returns the searches of DC=x,DC=test seen so far.
@@ -313,6 +327,11 @@ func (d *fakeDC) serve(nc net.Conn) {
 			ok = s.send(m.id, tlv(opBindResponse, berInt(0x0a, d.bindCode), berString(0x04, ""), berString(0x04, d.bindText)), nil)
 		case opSearchRequest:
 			ok = s.search(parseSearch(m))
+		case opModifyRequest:
+			d.mu.Lock()
+			modify := d.modify
+			d.mu.Unlock()
+			ok = modify(s, m)
 		}
 		if !ok {
 			return
@@ -329,7 +348,7 @@ func parseSearch(m message) fakeSearch {
 	for range 4 {
 		_, _, _ = d.next()
 	}
-	_, _, _ = d.next() // filter
+	q.filterTag, q.filter, _ = d.next()
 	list, _ := d.expect(0x30)
 	for d = list; len(d) > 0; {
 		a, _ := d.expect(0x04)
@@ -352,6 +371,8 @@ func (s *fakeSession) search(q fakeSearch) bool {
 	switch {
 	case q.base == "":
 		return s.send(q.id, encodeEntry(d.rootDSE()), nil) && s.done(q.id, 0, "", nil)
+	case d.lookup != nil && d.lookup(s, q):
+		return true
 	case q.scope == int64(ScopeBase):
 		return s.one(q)
 	}
@@ -435,6 +456,8 @@ func (d *fakeDC) rootDSE() Entry {
 		{Name: "namingContexts", Values: vals("DC=x,DC=test")},
 		{Name: "currentTime", Values: vals(time.Now().UTC().Add(90 * time.Second).Format("20060102150405.0Z"))},
 		{Name: "supportedControl", Values: vals(d.controls...)},
+		{Name: "supportedCapabilities", Values: vals(d.capabilities...)},
+		{Name: "configurationNamingContext", Values: vals("CN=Configuration,DC=x,DC=test")},
 		{Name: "serverName", Values: vals("CN=DC1,CN=Servers,CN=Berlin,CN=Sites,CN=Configuration,DC=x,DC=test")},
 	}}
 }

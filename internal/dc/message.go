@@ -17,6 +17,8 @@ const (
 	opSearchEntry      = 0x64
 	opSearchDone       = 0x65
 	opSearchReference  = 0x73
+	opModifyRequest    = 0x66
+	opModifyResponse   = 0x67
 	opExtendedRequest  = 0x77
 	opExtendedResponse = 0x78
 	tagControls        = 0xa0
@@ -44,12 +46,20 @@ const (
 	resultCriticalExtension  = 12
 	resultConfidentiality    = 13
 	resultSaslInProgress     = 14
+	resultNoSuchAttribute    = 16
+	resultConstraint         = 19
+	resultValueExists        = 20
+	resultInvalidSyntax      = 21
 	resultNoSuchObject       = 32
+	resultInvalidDN          = 34
 	resultInvalidCredentials = 49
 	resultAccessDenied       = 50
 	resultBusy               = 51
 	resultUnavailable        = 52
 	resultUnwilling          = 53
+	resultNamingViolation    = 64
+	resultObjectClass        = 65
+	resultEntryExists        = 68
 )
 
 // A message is one decoded LDAPMessage; its parts alias the frame.

@@ -160,6 +160,16 @@ func tryElsewhere(err error) bool {
 // connect dials and authenticates, and reads the rootDSE: without TLS twice,
 // because what came in clear is only good for authenticating.
 func (r *Reader) connect(ctx context.Context, s Server) (*conn, RootDSE, error) {
+	return signIn{r.cfg, r.auth}.connect(ctx, s)
+}
+
+// A signIn makes authenticated connections, for reading or writing.
+type signIn struct {
+	cfg  Config
+	auth *kerberos // nil for a simple bind
+}
+
+func (r signIn) connect(ctx context.Context, s Server) (*conn, RootDSE, error) {
 	c, err := dialConn(ctx, r.cfg, s)
 	if err != nil {
 		return nil, RootDSE{}, err
@@ -194,7 +204,7 @@ func fullName(given, announced string) string {
 }
 
 // checkDomain refuses a domain controller of another domain.
-func (r *Reader) checkDomain(s Server, root RootDSE) error {
+func (r signIn) checkDomain(s Server, root RootDSE) error {
 	if r.cfg.Domain == "" || strings.EqualFold(r.cfg.Domain, root.Domain()) {
 		return nil
 	}
@@ -205,7 +215,7 @@ func (r *Reader) checkDomain(s Server, root RootDSE) error {
 }
 
 // bind authenticates a new connection.
-func (r *Reader) bind(ctx context.Context, c *conn, root RootDSE) error {
+func (r signIn) bind(ctx context.Context, c *conn, root RootDSE) error {
 	if r.auth == nil {
 		return c.simpleBind(ctx, r.cfg.Credentials)
 	}

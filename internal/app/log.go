@@ -1,0 +1,366 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/audit"
+	"github.com/leastwise/leastwise/internal/store"
+)
+
+// OpenStore opens the configured database; o says for what, its Database and
+// Password are set here.
+func OpenStore(ctx context.Context, cfg *Config, o store.Options) (*store.Store, error) {
+	o, err := storeOptions(cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	return store.Open(ctx, o)
+}
+
+func storeOptions(cfg *Config, o store.Options) (store.Options, error) {
+	o.Database = cfg.Text("database")
+	if name := cfg.Text("database-password-file"); name != "" {
+		data, err := ReadFile(name)
+		if err != nil {
+			return o, fmt.Errorf("reading %s: %w", name, err)
+		}
+		o.Password = string(bytes.TrimRight(data, "\r\n"))
+	}
+	return o, nil
+}
+
+// localEntry begins an entry about what somebody does on the server's machine: the
+// account of the operating system is all that is known of them.
+func localEntry(action string, now time.Time) audit.Entry {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return audit.Entry{Time: now, Phase: audit.Fact, Action: action, Actor: audit.Actor{Name: name, Method: audit.Local}}
+}
+
+// InitLog creates the configured database and the key that signs checkpoints of its
+// audit log, which gets a name, and returns the public key. A key that exists is
+// never replaced: then only the database is created.
+func InitLog(ctx context.Context, cfg *Config, name string, now time.Time) (key audit.Key, err error) {
+	file := cfg.Text("audit-key")
+	signer, err := readSigner(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		signer, err = newSigner(file, name)
+	}
+	if err != nil {
+		return key, err
+	}
+	s, err := OpenStore(ctx, cfg, store.Options{Migrate: true})
+	if err != nil {
+		return key, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	e := localEntry("audit.init", now)
+	e.Reason = "checkpoints are signed with " + signer.Key().String()
+	err = s.Update(ctx, func(ctx context.Context, tx *store.Tx) error {
+		_, err := audit.Append(ctx, tx, e)
+		return err
+	})
+	return signer.Key(), err
+}
+
+// newSigner makes a key file, which only its owner can read.
+func newSigner(file, name string) (*audit.Signer, error) {
+	secret, _, err := audit.GenerateKey(rand.Reader, name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, writeError(file, err)
+	}
+	_, err = io.WriteString(f, secret)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return nil, writeError(file, err)
+	}
+	return audit.NewSigner(secret)
+}
+
+// readSigner reads the key file.
+func readSigner(file string) (*audit.Signer, error) {
+	data, err := ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the audit key %s: %w", file, err)
+	}
+	s, err := audit.NewSigner(string(data))
+	if err != nil {
+		return nil, fmt.Errorf("reading the audit key %s: %w", file, err)
+	}
+	return s, nil
+}
+
+// Checkpoint signs the audit log as it is and appends the checkpoint to the witness
+// file, if one is configured.
+func Checkpoint(ctx context.Context, cfg *Config, now time.Time) (signed string, err error) {
+	signer, err := readSigner(cfg.Text("audit-key"))
+	if err != nil {
+		return "", err
+	}
+	s, err := OpenStore(ctx, cfg, store.Options{})
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	err = s.Update(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		signed, err = audit.MakeCheckpoint(ctx, tx, signer, now)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("signing the audit log: %w", err)
+	}
+	if file := cfg.Text("witness"); file != "" {
+		return signed, witness(file, signed)
+	}
+	return signed, nil
+}
+
+// witness appends a checkpoint to a file unless it is its last line.
+func witness(file, signed string) error {
+	line, err := audit.CheckpointLine(signed)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return writeError(file, err)
+	}
+	tail := make([]byte, len(line))
+	if fi, err := f.Stat(); err == nil && fi.Size() >= int64(len(line)) {
+		_, err = f.ReadAt(tail, fi.Size()-int64(len(line)))
+		if err == nil && bytes.Equal(tail, line) {
+			return f.Close()
+		}
+	}
+	_, err = f.Write(line)
+	return writeError(file, errors.Join(err, f.Sync(), f.Close()))
+}
+
+// AuditKeys returns keys that are given as text or as names of files, of which a
+// secret key's file stands for its public key.
+func AuditKeys(given []string) ([]audit.Key, error) {
+	var keys []audit.Key
+	for _, g := range given {
+		text := g
+		if data, err := ReadFile(g); err == nil {
+			text = string(data)
+			if s, err := audit.NewSigner(text); err == nil {
+				keys = append(keys, s.Key())
+				continue
+			}
+		}
+		k, err := audit.ParseKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %.60q is neither a public key nor a file with one: %w", ErrConfig, g, err)
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+// KeptCheckpoints reads checkpoints from files.
+func KeptCheckpoints(files []string) ([]string, error) {
+	var out []string
+	for _, name := range files {
+		data, err := ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+		some, err := audit.ReadCheckpoints(data)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+		out = append(out, some...)
+	}
+	return out, nil
+}
+
+// VerifyLog verifies the audit log of the configured database. Without keys the
+// public part of the configured one counts, if its file is there.
+func VerifyLog(ctx context.Context, cfg *Config, kept []string, keys []audit.Key) (r *audit.Report, err error) {
+	if len(keys) == 0 {
+		switch signer, err := readSigner(cfg.Text("audit-key")); {
+		case err == nil:
+			keys = append(keys, signer.Key())
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
+	}
+	s, err := OpenStore(ctx, cfg, store.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	err = s.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		r, err = audit.Verify(ctx, tx, kept, keys...)
+		return err
+	})
+	return r, err
+}
+
+// VerifyExport verifies an exported log. It uses nothing but the file and the keys.
+func VerifyExport(ctx context.Context, file string, kept []string, keys []audit.Key) (r *audit.Report, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", file, cause(err))
+	}
+	defer f.Close()
+	x, err := audit.OpenExport(f)
+	if err == nil {
+		r, err = audit.Verify(ctx, x, kept, keys...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	return r, nil
+}
+
+// VerifyProof checks a file that is a proof, and returns it with the checkpoint that
+// it refers to; is tells whether the file is one.
+func VerifyProof(file string, keys []audit.Key) (p *audit.Proof, c audit.Checkpoint, is bool, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, c, false, fmt.Errorf("reading %s: %w", file, cause(err))
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, audit.MaxLine+1))
+	if err != nil {
+		return nil, c, false, fmt.Errorf("reading %s: %w", file, cause(err))
+	}
+	if p, err = audit.ParseProof(data); err != nil {
+		return nil, c, false, nil
+	}
+	c, err = p.Check(keys...)
+	return p, c, true, err
+}
+
+// ShowLog returns entries of the audit log.
+func ShowLog(ctx context.Context, cfg *Config, f store.AuditFilter) (entries []audit.Entry, err error) {
+	s, err := OpenStore(ctx, cfg, store.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	err = s.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		entries, err = tx.AuditEntries(ctx, f)
+		return err
+	})
+	return entries, err
+}
+
+// ExportLog writes the audit log for others to verify. The public key in it is that
+// of the configured key file, if that is there.
+func ExportLog(ctx context.Context, cfg *Config, w io.Writer) (err error) {
+	key := ""
+	if signer, err := readSigner(cfg.Text("audit-key")); err == nil {
+		key = signer.Key().String()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s, err := OpenStore(ctx, cfg, store.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return s.View(ctx, func(ctx context.Context, tx *store.Tx) error { return audit.WriteExport(ctx, w, tx, key) })
+}
+
+// ProveLog returns a proof from the log: that an entry is in it, or, if earlier is a
+// signed checkpoint, that its log is the beginning of this one.
+func ProveLog(ctx context.Context, cfg *Config, entry int64, earlier string) (p *audit.Proof, err error) {
+	signer, err := readSigner(cfg.Text("audit-key"))
+	if err != nil {
+		return nil, err
+	}
+	s, err := OpenStore(ctx, cfg, store.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	err = s.View(ctx, func(ctx context.Context, tx *store.Tx) error {
+		latest, err := tx.LatestCheckpoint(ctx)
+		if err != nil {
+			return err
+		}
+		if latest == "" {
+			return fmt.Errorf("proving from the audit log: it has no checkpoint yet: %w", store.ErrNotFound)
+		}
+		if earlier != "" {
+			p, err = audit.ProveConsistency(ctx, tx, signer.Key(), earlier, latest)
+			return err
+		}
+		r, err := tx.AuditRecord(ctx, entry)
+		if err != nil {
+			return err
+		}
+		p, err = audit.ProveEntry(ctx, tx, signer.Key(), latest, entry, r.Body)
+		return err
+	})
+	return p, err
+}
+
+// Backup writes the configured database to a file, which appears only when it is
+// complete, and says so in the audit log. A file of that name that was there before is
+// replaced, unless it is the database.
+func Backup(ctx context.Context, cfg *Config, file string, now time.Time) (info store.BackupInfo, err error) {
+	s, err := OpenStore(ctx, cfg, store.Options{})
+	if err != nil {
+		return info, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if from, err := os.Stat(cfg.Text("database")); err == nil {
+		if to, err := os.Stat(file); err == nil && os.SameFile(from, to) {
+			return info, fmt.Errorf("%w: %s is the database itself", ErrConfig, file)
+		}
+	}
+	err = WriteFile(ctx, file, func(w io.Writer) error {
+		info, err = s.Backup(ctx, w, now)
+		return err
+	})
+	if err != nil {
+		return info, err
+	}
+	e := localEntry("store.backup", now)
+	e.Reason = "SHA-256 of the content: " + info.SHA256
+	err = s.Update(ctx, func(ctx context.Context, tx *store.Tx) error {
+		_, err := audit.Append(ctx, tx, e)
+		return err
+	})
+	if err != nil {
+		return info, fmt.Errorf("%s is complete, but the audit log does not say that it was made: %w", file, err)
+	}
+	return info, nil
+}
+
+// Restore reads a backup into the configured database, which must hold nothing yet,
+// and verifies the audit log that came with it.
+func Restore(ctx context.Context, cfg *Config, file string, now time.Time) (info store.BackupInfo, r *audit.Report, err error) {
+	o, err := storeOptions(cfg, store.Options{})
+	if err != nil {
+		return info, nil, err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return info, nil, fmt.Errorf("reading %s: %w", file, cause(err))
+	}
+	defer f.Close()
+	if info, err = store.Restore(ctx, o, f, localEntry("store.restore", now)); err != nil {
+		return info, nil, err
+	}
+	r, err = VerifyLog(ctx, cfg, nil, nil)
+	return info, r, err
+}

@@ -1,0 +1,529 @@
+package grant
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// batch is how many grants one tick takes on.
+const batch = 256
+
+// Report says what a tick or sweep did.
+type Report struct {
+	Looked  int           // grants that were due
+	Started int           // memberships that grants gained
+	Removed int           // removals that were sent
+	Ended   int           // grants that ended
+	Late    time.Duration // the longest time between an end and its removal's answer, by the controller's clock
+	More    bool          // more is due: call again at once
+	Away    bool          // the directory did not answer
+	Why     string        // why not
+}
+
+// Job is an action that was planned earlier, such as the end of a grant at its time. It
+// is for one generation of one grant and its account; a later one makes it inert.
+type Job struct {
+	Grant      ID
+	Target     secdesc.GUID // the holder's account
+	Generation int64
+}
+
+// Carry does now what a grant needs, if the job is not stale. A stale job does nothing:
+// one entry, and ErrStale.
+func (s *Service) Carry(ctx context.Context, j Job, now Instant) (Grant, error) {
+	s.work.Lock()
+	defer s.work.Unlock()
+	g, err := s.Grant(ctx, j.Grant)
+	if err != nil {
+		return Grant{}, err
+	}
+	if g.Generation != j.Generation || g.Key.Member != j.Target {
+		err := fmt.Errorf("%w: job of generation %d for %s, %s is at %d for %s", ErrStale, j.Generation, j.Target, g.ID, g.Generation, g.Key.Member)
+		return g, s.refused(ctx, Caller{}, &g, input{now: now}, Remove, err)
+	}
+	return s.advance(ctx, g, now)
+}
+
+// Advance does now what a grant needs, instead of at the next tick: after a request
+// that needs no approval, for example. The directory's absence is no error; the grant's
+// state says how far it came.
+func (s *Service) Advance(ctx context.Context, id ID, now Instant) (Grant, error) {
+	s.work.Lock()
+	defer s.work.Unlock()
+	g, err := s.Grant(ctx, id)
+	if err != nil {
+		return Grant{}, err
+	}
+	return s.advance(ctx, g, now)
+}
+
+func (s *Service) advance(ctx context.Context, g Grant, now Instant) (Grant, error) {
+	var r Report
+	dc, err := s.dir.Time(ctx)
+	if err != nil {
+		return g, nil //nolint:nilerr // the next tick notices, says so, and goes on
+	}
+	err = s.drive(ctx, []Grant{g}, tick{now: now, dc: dc, r: &r})
+	if err != nil {
+		return g, err
+	}
+	return s.Grant(ctx, g.ID)
+}
+
+// tick is what a round of work depends on.
+type tick struct {
+	now   Instant
+	dc    time.Time // zero: the directory is away
+	sweep bool      // look at everything, whenever it is due
+	r     *Report
+}
+
+// Tick does what is due. Call it about every second, and again at once while
+// Report.More. An error means that the store is away; ends are seen to all the same.
+func (s *Service) Tick(ctx context.Context, now Instant) (Report, error) {
+	s.work.Lock()
+	defer s.work.Unlock()
+	var r Report
+	t, again := s.begin(ctx, now, &r)
+	var err error
+	if again {
+		err = s.sweep(ctx, t)
+	}
+	if err == nil {
+		err = s.round(ctx, t)
+	}
+	if err == nil {
+		err = s.tryCanary(ctx, t)
+	}
+	if err != nil && !t.dc.IsZero() {
+		s.endFromMemory(ctx, now, t.dc, &r)
+	}
+	if err != nil {
+		return r, fmt.Errorf("working on grants: %w", err)
+	}
+	return r, nil
+}
+
+// begin reads the clocks. again asks for a sweep: the directory is back, or a clock
+// jumped. What cannot be logged now is logged later: no end waits for it.
+func (s *Service) begin(ctx context.Context, now Instant, r *Report) (t tick, again bool) {
+	t = tick{now: now, r: r}
+	dc, err := s.dir.Time(ctx)
+	r.Away = err != nil
+	if err != nil {
+		r.Why = err.Error()
+	} else {
+		t.dc = dc
+	}
+	what := s.jumped(now, t.dc)
+	changed, since := s.turned(r.Away, now.Wall)
+	switch {
+	case changed && r.Away:
+		s.noteNode(Entry{Time: now.Wall, Kind: Notable, Action: DCAway, Detail: r.Why})
+	case changed:
+		again = true
+		s.noteNode(Entry{Time: now.Wall, Kind: Notable, Action: DCBack, Detail: "away since " + since.UTC().Format(time.RFC3339)})
+	}
+	if what != "" {
+		again = again || !r.Away
+		s.noteNode(Entry{Time: now.Wall, Kind: Notable, Action: ClockJump, Detail: what})
+	}
+	s.flush(ctx)
+	return t, again
+}
+
+// round works on what is due.
+func (s *Service) round(ctx context.Context, t tick) error {
+	d := Due{Wall: t.now.Wall, DC: t.dc, Limit: batch}
+	if t.dc.IsZero() {
+		d.States = []State{Requested, Scheduled, Approved, Active, UnderReview, Ended, Denied, Cancelled, Expired, Failed}
+	}
+	due, err := s.store.Due(ctx, d)
+	if err != nil {
+		return err
+	}
+	t.r.More = len(due) == batch
+	if !t.dc.IsZero() {
+		for _, g := range s.overdue(t.now) {
+			if !slices.ContainsFunc(due, func(o Grant) bool { return o.ID == g.ID }) {
+				due = append(due, g)
+			}
+		}
+	}
+	t.r.Looked = len(due)
+	if err := s.drive(ctx, due, t); err != nil {
+		return err
+	}
+	if t.dc.IsZero() {
+		return nil
+	}
+	return s.watch(ctx, t, false)
+}
+
+// drive does for each grant what its state asks for. It returns an error only if the
+// store fails.
+func (s *Service) drive(ctx context.Context, list []Grant, t tick) error {
+	var ends []Grant
+	for _, g := range list {
+		if len(g.Owed) > 0 {
+			settled, err := s.settleOwed(ctx, &g, t.now)
+			switch {
+			case err == nil:
+				g = settled
+			case !errors.Is(err, ErrLog) && !harmless(err):
+				return err
+			}
+		}
+		if g.State == Active || g.State == Ending {
+			ends = append(ends, g)
+			continue
+		}
+		if err := s.driveOne(ctx, &g, t); err != nil && !harmless(err) {
+			return err
+		}
+	}
+	return s.driveEnds(ctx, ends, t)
+}
+
+// harmless reports whether an error concerns one grant only: somebody else was quicker,
+// or the rules are against it.
+func harmless(err error) bool {
+	return errors.Is(err, ErrConflict) || errors.Is(err, ErrIllegal) || errors.Is(err, ErrPolicy) || errors.Is(err, ErrForbidden) ||
+		errors.Is(err, ErrStale) || errors.Is(err, ErrNotFound)
+}
+
+// driveOne works on a grant that neither is active nor ends.
+func (s *Service) driveOne(ctx context.Context, g *Grant, t tick) error {
+	in := input{now: t.now, dc: t.dc}
+	st := step{g: *g, in: in}
+	switch {
+	case g.State == UnderReview && st.up():
+		_, err := s.apply(ctx, g, ReviewOverdue, in)
+		return err
+	case st.up():
+		out, err := s.apply(ctx, g, Expire, in)
+		if err != nil || out.State != Ending || t.dc.IsZero() {
+			return err
+		}
+		return s.driveEnds(ctx, []Grant{out}, t)
+	case g.State == Scheduled && !g.Start.After(t.now.Wall):
+		out, err := s.apply(ctx, g, Start, in)
+		if err != nil {
+			return err
+		}
+		return s.driveOne(ctx, &out, t)
+	case t.dc.IsZero():
+		return nil
+	case g.State == Approved && s.startable(g, t.now), g.State == Activating:
+		_, err := s.activate(ctx, g, in, t)
+		return err
+	}
+	return nil
+}
+
+// startable reports whether the service itself starts a grant now.
+func (s *Service) startable(g *Grant, now Instant) bool {
+	st := step{g: *g, in: input{now: now}}
+	return !g.Start.After(now.Wall) && observerOK(g) && windowOpen.check(&st) == nil && (g.Emergency || g.Terms.Activation != ByHolder)
+}
+
+// settleOwed logs what the log could not take before.
+func (s *Service) settleOwed(ctx context.Context, g *Grant, at Instant) (out Grant, err error) {
+	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		out, err = tx.Grant(ctx, g.ID)
+		if err != nil {
+			return err
+		}
+		if out.Generation != g.Generation {
+			return ErrConflict
+		}
+		was := out.Generation
+		out.Generation++
+		st := step{g: out, in: input{now: at}}
+		out.Wake = st.wake()
+		return s.save(ctx, tx, &saving{was: was, g: &out})
+	})
+	return out, err
+}
+
+// driveEnds works on grants whose time is up or that end: in batches per group, one
+// reading of the directory and two transactions for each batch.
+func (s *Service) driveEnds(ctx context.Context, list []Grant, t tick) error {
+	if t.dc.IsZero() {
+		for _, g := range list {
+			if _, err := s.apply(ctx, &g, Expire, input{now: t.now}); err != nil && !harmless(err) {
+				return err
+			}
+		}
+		return nil
+	}
+	slices.SortStableFunc(list, func(a, b Grant) int { return cmp.Compare(a.Key.Group.String(), b.Key.Group.String()) })
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && n < batch/4 && list[n].Key.Group == list[0].Key.Group {
+			n++
+		}
+		if err := s.endBatch(ctx, list[:n], t); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+// memberOf returns the holder's account as Links wants it.
+func memberOf(g *Grant) []secdesc.GUID { return []secdesc.GUID{g.Key.Member} }
+
+// removal is a write that was announced.
+type removal struct {
+	g Grant
+	w Write
+}
+
+// endBatch ends grants of one group.
+func (s *Service) endBatch(ctx context.Context, list []Grant, t tick) error {
+	var members []secdesc.GUID
+	for _, g := range list {
+		members = append(members, g.Key.Member)
+	}
+	links, err := s.dir.Links(ctx, list[0].Key.Group, members)
+	if err != nil {
+		s.troubled(true)
+		return s.fault(ctx, list, t, err)
+	}
+	todo, err := s.intendEnds(ctx, list, links, t)
+	if err != nil {
+		return err
+	}
+	results := make([]Result, len(todo))
+	for i, r := range todo {
+		results[i] = s.dir.Remove(ctx, r.w)
+		t.r.Removed++
+		if o := results[i].Outcome; o == OutcomeLater || o == OutcomeUnknown {
+			s.troubled(true)
+		}
+	}
+	return s.noteEnds(ctx, todo, results, t)
+}
+
+// fault notes on the grants that are ending that the directory could not be read. Those
+// that are active stay due.
+func (s *Service) fault(ctx context.Context, list []Grant, t tick, why error) error {
+	for _, g := range list {
+		if g.State != Ending {
+			continue
+		}
+		_, err := s.apply(ctx, &g, NotEnded, input{now: t.now, dc: t.dc, generation: g.Generation, detail: why.Error()})
+		if err != nil && !harmless(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// intendEnds stores, in one transaction, what ends without a write, and the intents of
+// the removals that follow.
+func (s *Service) intendEnds(ctx context.Context, list []Grant, links Links, t tick) (todo []removal, err error) {
+	var done []Grant
+	err = s.commit(ctx, true, func(ctx context.Context, tx Tx, owe bool) error {
+		todo, done = nil, nil
+		for _, g := range list {
+			out, effects, err := s.applyIn(ctx, tx, &g, owe, func(ctx context.Context, tx Tx, g *Grant, h *Holding) ([]move, error) {
+				return s.endMoves(ctx, tx, &ending{g: g, h: h, links: links, t: t})
+			})
+			if err != nil && harmless(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			done = append(done, out)
+			for _, e := range effects {
+				if w, ok := e.(RemoveMember); ok {
+					todo = append(todo, removal{out, w.Write})
+				}
+			}
+		}
+		return nil
+	})
+	for i := range done {
+		s.remember(&done[i], t.now)
+		t.r.count(&done[i], links.At)
+	}
+	return todo, err
+}
+
+// count notes a grant that is over.
+func (r *Report) count(g *Grant, at time.Time) {
+	if g.State == Ended || g.State == UnderReview {
+		r.Ended++
+		if g.EndWhy == string(Expire) && !g.Ends.IsZero() {
+			r.Late = max(r.Late, at.Sub(g.Ends))
+		}
+	}
+}
+
+// ending is what the end of one grant depends on.
+type ending struct {
+	g     *Grant
+	h     *Holding
+	links Links
+	t     tick
+}
+
+// endMoves chooses the events of a grant whose time may be up.
+func (s *Service) endMoves(ctx context.Context, tx Tx, e *ending) ([]move, error) {
+	in := input{now: e.t.now, dc: e.links.At, monoUp: s.monoUp(e.g.ID, e.t.now), link: e.links.Links[e.g.Key.Member]}
+	var list []move
+	if e.g.State == Active {
+		s.rememberStamp(e.g.ID, e.h.Stamp)
+		in.object = e.links.Members[e.g.Key.Member]
+		ev := e.why(in)
+		if ev == "" {
+			return changes(e.g, in), nil
+		}
+		list = append(list, move{ev, in})
+	} else if e.g.State != Ending {
+		return nil, nil
+	}
+	if e.g.State == Ending && !e.t.sweep && e.g.WakeDC.After(e.links.At) {
+		return nil, nil // somebody else is at it
+	}
+	others, err := tx.Holders(ctx, e.g.Key)
+	if err != nil {
+		return nil, err
+	}
+	in.generation = e.g.Generation
+	ev := e.removal(others, len(list) > 0 && list[0].event == Lost)
+	in.detail = e.detail(ev, others)
+	return append(list, move{ev, in}), nil
+}
+
+// why returns the event that ends an active grant now, if any.
+func (e *ending) why(in input) Event {
+	member, known := e.links.Members[e.g.Key.Member]
+	st := step{g: *e.g, in: in}
+	switch {
+	case !e.links.Group.Exists:
+		return GroupDeleted
+	case known && !member.Exists:
+		return TargetDeleted
+	case st.up():
+		return Expire
+	case known && member.Disabled:
+		return TargetDisabled
+	case e.g.Basis.removable() && (!in.link.Present || e.foreign(in.link)):
+		return Lost
+	}
+	return ""
+}
+
+// foreign reports whether a link is provably not the one that a grant made.
+func (e *ending) foreign(l Link) bool {
+	return e.h.Stamp != "" && l.Stamp != "" && l.Stamp != e.h.Stamp
+}
+
+// removal returns what a grant that is ending needs now.
+func (e *ending) removal(others []Grant, lost bool) Event {
+	link := e.links.Links[e.g.Key.Member]
+	member, known := e.links.Members[e.g.Key.Member]
+	unresolved := e.g.Basis == NoBasis && e.g.Tries > 0
+	switch {
+	case !e.links.Group.Exists:
+		return GroupDeleted
+	case known && !member.Exists:
+		return TargetDeleted
+	case !e.g.Basis.removable() && !unresolved:
+		return FoundPermanent
+	case holds(others, e.g.ID):
+		return FoundOther
+	case !link.Present:
+		return HasEnded
+	case lost, !e.h.Ours && !unresolved, e.foreign(link):
+		return FoundPermanent
+	}
+	return Remove
+}
+
+// holds reports whether a grant other than id wants the membership to exist.
+func holds(others []Grant, id ID) bool {
+	return slices.ContainsFunc(others, func(o Grant) bool {
+		return o.ID != id && o.State.Holds() && (o.Basis.removable() || o.State == Activating)
+	})
+}
+
+func (e *ending) detail(ev Event, others []Grant) string {
+	switch ev {
+	case FoundOther:
+		for _, o := range others {
+			if o.ID != e.g.ID && o.State.Holds() {
+				return "the membership stays for grant " + string(o.ID)
+			}
+		}
+	case FoundPermanent:
+		return "the membership is not one that a grant made: left alone"
+	case HasEnded:
+		return "the membership is not there"
+	}
+	return ""
+}
+
+// noteEnds stores what became of removals, in one transaction.
+func (s *Service) noteEnds(ctx context.Context, todo []removal, results []Result, t tick) error {
+	if len(todo) == 0 {
+		return nil
+	}
+	var done []Grant
+	err := s.commit(ctx, true, func(ctx context.Context, tx Tx, owe bool) error {
+		done = nil
+		for i, r := range todo {
+			ev := endEvent(results[i].Outcome)
+			in := input{now: t.now, dc: later(t.dc, results[i].At), generation: r.w.Generation, detail: results[i].text(), proven: results[i].Outcome == OutcomeDone}
+			out, _, err := s.applyIn(ctx, tx, &r.g, owe, func(context.Context, Tx, *Grant, *Holding) ([]move, error) {
+				return []move{{ev, in}}, nil
+			})
+			if err != nil && harmless(err) {
+				continue // changed meanwhile: the next look finds how things are
+			}
+			if err != nil {
+				return err
+			}
+			done = append(done, out)
+		}
+		return nil
+	})
+	for i := range done {
+		s.remember(&done[i], t.now)
+		t.r.count(&done[i], t.dc)
+	}
+	return err
+}
+
+// endEvent translates the outcome of a removal.
+func endEvent(o Outcome) Event {
+	switch o {
+	case OutcomeDone, OutcomeAlready:
+		return HasEnded
+	case OutcomeRefused, OutcomeLater, OutcomeGone:
+		return NotEnded // what is gone is found by the next reading
+	}
+	return MaybeEnded
+}
+
+// text is what the log says of a result.
+func (r Result) text() string {
+	out := r.Outcome.String()
+	if r.Server != "" {
+		out += " by " + r.Server
+	}
+	if r.Detail != "" {
+		out += ": " + r.Detail
+	}
+	return out
+}

@@ -34,6 +34,7 @@
 // Known limits. Whether a write whose answer was lost took effect is found out by
 // reading; if somebody else made the same membership between two such reads, nothing
 // in the directory tells the two apart, and it is taken for the grant's own: the entry
-// says inferred. After a restart the monotonic guard begins anew with at most the
+// says inferred. A removal that is held back on its way takes what somebody else has made
+// meanwhile; grants wait until none can be on its way. After a restart the monotonic guard begins anew with at most the
 // whole duration. The end of a membership is not the end of access: see [AccessAfter].
 package grant

@@ -129,8 +129,8 @@ func backoff(id ID, attempts int) time.Duration {
 	d = min(d, lastDelay)
 	h := fnv.New32a()
 	fmt.Fprintf(h, "%s/%d", id, attempts)
-	shift := time.Duration(h.Sum32()%501) - 250 // per mille
-	return d + d*shift/1000
+	perMille := int64(h.Sum32()%501) - 250
+	return d + time.Duration(int64(d)/1000*perMille)
 }
 
 // wake returns when the grant needs to be looked at again, by the wall clock.

@@ -140,7 +140,7 @@ func (b *backupWriter) table(ctx context.Context, tx *Tx, name string) error {
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // what matters is rows.Err
 	values, places := make([]any, len(columns)), make([]any, len(columns))
 	for i := range values {
 		places[i] = &values[i]
@@ -184,7 +184,7 @@ func (tx *Tx) columns(ctx context.Context, table string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // what matters is rows.Err
 	names, err := rows.Columns()
 	return names, errors.Join(err, rows.Err())
 }

@@ -230,7 +230,7 @@ func (b *backupReader) rows(ctx context.Context, tx *Tx, t backupTable) (n int64
 	if err != nil {
 		return 0, err
 	}
-	defer insert.Close()
+	defer func() { _ = insert.Close() }()
 	for ; ; n++ {
 		if err := b.scan(); err != nil {
 			return n, err

@@ -59,7 +59,7 @@ func (s *Store) commitError(err error) error {
 	if s.kind == inFile || errors.Is(err, sql.ErrTxDone) {
 		return explained
 	}
-	if k := kindOf(err); k != nil && k != ErrUnreachable {
+	if k := kindOf(err); k != nil && !errors.Is(k, ErrUnreachable) {
 		return explained
 	}
 	return errors.Join(ErrCommitUnknown, explained)

@@ -96,7 +96,7 @@ func (s *sim) pause() {
 		s.w.Pass(time.Second)
 		for _, n := range s.nodes {
 			if n != stopped {
-				s.run(n, func(svc *grant.Service, now grant.Instant) error { _, err := svc.Tick(s.ctx, now); return err })
+				_ = s.run(n, func(svc *grant.Service, now grant.Instant) error { _, err := svc.Tick(s.ctx, now); return err })
 			}
 		}
 	}

@@ -104,7 +104,7 @@ func (d DB) Exec(t testing.TB, query string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	if _, err := db.ExecContext(t.Context(), query); err != nil {
 		t.Fatal(fmt.Errorf("%s: %w", query, err))
 	}

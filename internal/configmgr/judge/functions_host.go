@@ -46,19 +46,13 @@ func rightFunctions() []*function {
 	}
 }
 
-// rightOf keeps the answers about a right on a class of computers with the principal.
+// rightOf answers about a right; what takes long of it is kept elsewhere: what policy
+// makes of the right, whom it covers everywhere, and local administrators.
 func (w *world) rightOf(p *principal, h *host, right string, ask func(*principal, *host, string) ref.Val) ref.Val {
 	if p.sid.IsZero() && p.host == "" {
 		return p.known()
 	}
-	h = h.asked(p)
-	k := rightKey{p, h, right}
-	v, ok := w.rights[k]
-	if !ok {
-		v = ask(p, h, right)
-		w.rights[k] = v
-	}
-	return v
+	return ask(p, h.asked(p), right)
 }
 
 // A rightKey is a question about a right: denials have names of their own.

@@ -83,16 +83,68 @@ type settingKey struct {
 	right string
 }
 
+// A resultant is what policy makes of a right in a scope. Whom part of its principals
+// cover does not depend on the computer; equal parts have one number.
+type resultant struct {
+	gpo.Setting
+	alike  int // 1 + index into world.alike; 0: there are none
+	others []gpo.Principal
+}
+
 // resultant is what policy makes of a right on h.
-func (w *world) resultant(h *host, right string) *gpo.Setting {
+func (w *world) resultant(h *host, right string) *resultant {
 	k := settingKey{h.scope, right}
 	s := w.settings[k]
 	if s == nil {
-		found := w.gpo.Result(h.scope).Right(right)
-		s = &found
+		s = &resultant{Setting: w.gpo.Result(h.scope).Right(right)}
+		s.alike, s.others = w.divide(s.Principals)
 		w.settings[k] = s
 	}
 	return s
+}
+
+// divide separates the principals whom every computer takes for the same.
+func (w *world) divide(list []gpo.Principal) (alike int, others []gpo.Principal) {
+	var same []secdesc.SID
+	for _, m := range list {
+		if m.SID.IsZero() || m.SID.Domain() == builtinDomain || m.SID == localAdminAccount {
+			others = append(others, m)
+		} else {
+			same = append(same, m.SID)
+		}
+	}
+	if len(same) == 0 {
+		return 0, others
+	}
+	i := slices.IndexFunc(w.alike, func(have []secdesc.SID) bool { return slices.Equal(have, same) })
+	if i < 0 {
+		i = len(w.alike)
+		w.alike = append(w.alike, same)
+	}
+	return i + 1, others
+}
+
+// An alikeKey asks whether a principal holds one of the SIDs of world.alike.
+type alikeKey struct {
+	p     *principal
+	alike int
+}
+
+// holdsAlike tells whether p holds one of the SIDs that every computer takes for the same.
+func (w *world) holdsAlike(p *principal, alike int) ref.Val {
+	if alike == 0 {
+		return types.False
+	}
+	k := alikeKey{p, alike}
+	v, ok := w.alikeHeld[k]
+	if !ok {
+		v = types.False
+		for _, sid := range w.alike[alike-1] {
+			v = or(v, w.coversSID(p, nil, sid))
+		}
+		w.alikeHeld[k] = v
+	}
+	return v
 }
 
 // policyRight decides by group policy alone; what no policy defines, the host decides.
@@ -111,12 +163,15 @@ func (w *world) policyRight(p *principal, h *host, right string) ref.Val {
 }
 
 // covered tells whether a resultant right lists p.
-func (w *world) covered(p *principal, h *host, s *gpo.Setting) ref.Val {
+func (w *world) covered(p *principal, h *host, s *resultant) ref.Val {
 	if s.State == gpo.Undecided {
 		return w.lack(Missing{Collector: "sysvol", Text: s.Name + " on " + h.name + ": " + strings.Join(s.Reasons, "; ")})
 	}
-	out := ref.Val(types.False)
-	for _, m := range s.Principals {
+	out := w.holdsAlike(p, s.alike)
+	if out == types.True {
+		return out
+	}
+	for _, m := range s.others {
 		var v ref.Val
 		if m.SID.IsZero() {
 			v = w.unresolved(p, h, m, s.Name+" of "+h.name)
@@ -180,7 +235,8 @@ var (
 	thisOrganization  = secdesc.MustSID("S-1-5-15")
 )
 
-// coversSID tells whether p holds sid when it logs on to h.
+// coversSID tells whether p holds sid when it logs on to h, which counts for built-in
+// groups and local administrators only.
 func (w *world) coversSID(p *principal, h *host, sid secdesc.SID) ref.Val {
 	switch {
 	case sid == everyone || sid == authenticated || sid == interactive || sid == network:
@@ -293,6 +349,9 @@ func (w *world) policyMember(p *principal, h *host, name string) ref.Val {
 
 // localGroupNamed returns the SID of a built-in group, zero if name is none.
 func localGroupNamed(name string) secdesc.SID {
+	if name == localGroupNames[administrators] { // what is asked for most
+		return administrators
+	}
 	for sid, n := range localGroupNames {
 		if n == name || strings.EqualFold(n, name) {
 			return sid

@@ -49,7 +49,9 @@ type world struct {
 	memo       map[string]ref.Val
 	slots      map[slotKey]ref.Val
 	rights     map[rightKey]ref.Val
-	settings   map[settingKey]*gpo.Setting
+	settings   map[settingKey]*resultant
+	alike      [][]secdesc.SID // see resultant
+	alikeHeld  map[alikeKey]ref.Val
 	all        []*assigned                // all assignments, removed ones too
 	bySlot     map[slotKey][]*assigned    // in force, by the site that they name and entry
 	byAccount  map[*principal][]*assigned // all, by principal
@@ -71,7 +73,7 @@ func newWorld(r *Rules, in Input) *world {
 		domains: in.Snapshot.Domains(), missingIDs: map[Missing]int64{}, readings: map[reading]string{},
 		principals: map[principalKey]*principal{}, named: map[string]secdesc.SID{}, machines: map[secdesc.SID]string{}, perSite: map[*configmgr.Site][]*host{}, hosts: map[string]*host{},
 		sites: map[string]*configmgr.Site{}, memo: map[string]ref.Val{}, slots: map[slotKey]ref.Val{},
-		rights: map[rightKey]ref.Val{}, settings: map[settingKey]*gpo.Setting{}, bySlot: map[slotKey][]*assigned{}, byAccount: map[*principal][]*assigned{},
+		rights: map[rightKey]ref.Val{}, settings: map[settingKey]*resultant{}, alikeHeld: map[alikeKey]ref.Val{}, bySlot: map[slotKey][]*assigned{}, byAccount: map[*principal][]*assigned{},
 	}
 	if w.x == nil {
 		w.x = reach.New(w.s)

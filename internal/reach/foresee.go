@@ -15,7 +15,7 @@ type passedKey struct {
 
 // worthwhile is how many joints have to be begun for more than one processor to be
 // worth it.
-const worthwhile = 16
+const worthwhile = 4
 
 // foresee finds, on all processors, what the joints that were not begun yet will ask
 // for: who holds the SIDs of their grants, and whom of those no denial stops.

@@ -13,6 +13,7 @@ import (
 	"github.com/leastwise/leastwise/internal/grant/granttest"
 	"github.com/leastwise/leastwise/internal/store"
 	"github.com/leastwise/leastwise/internal/store/storetest"
+	"github.com/leastwise/leastwise/lab/need"
 )
 
 func TestGrantsConform(t *testing.T) {
@@ -29,9 +30,7 @@ func TestGrantsConform(t *testing.T) {
 
 // Random histories on real databases, a few here; LEASTWISE_GRANT_RUNS asks for more.
 func TestGrantHistories(t *testing.T) {
-	if testing.Short() {
-		t.Skip("short")
-	}
+	need.Long(t)
 	runs := os.Getenv("LEASTWISE_GRANT_RUNS")
 	if runs == "" {
 		runs = "3"

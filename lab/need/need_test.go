@@ -54,6 +54,7 @@ var mayDecide = map[string]string{
 	"internal/forest/format_test.go":       "writes a reference file on request",
 	"internal/configmgr/trace_test.go":     "makes hashes of a text that the project does not hold, on request",
 	"internal/forest/fixture/fuzz_test.go": "bounds the work of the fuzzer",
+	"internal/store/open_test.go":          "permission bits",
 }
 
 // Every test that needs a directory asks this package, so that none can be left

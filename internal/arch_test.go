@@ -57,6 +57,7 @@ var packages = []struct {
 	{name: "adminservice", uses: []string{"configmgr", "dc"}},
 
 	// The product.
+	{name: "api", uses: []string{"secdesc", "audit", "grant"}},
 	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge"}},
 	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "dc", "collect", "apply", "adminservice", "report", "audit", "store"}},
 	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "dc", "collect", "apply", "adminservice", "report", "app", "audit", "store"}},

@@ -37,6 +37,7 @@ var packages = []struct {
 	{name: "configmgr", uses: []string{"secdesc", "forest"}, pure: true, libs: []string{"github.com/goccy/go-yaml", "golang.org/x/text"}},
 	{name: "configmgr/judge", uses: []string{"secdesc", "forest", "gpo", "reach", "configmgr"}, pure: true, libs: []string{"cel.dev/cel-go", "google.golang.org/protobuf"}},
 	{name: "plan", uses: []string{"secdesc", "forest", "reach"}, pure: true},
+	{name: "delegation", uses: []string{"secdesc", "forest", "reach", "plan"}, pure: true},
 	{name: "bloodhound", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach"}, pure: true},
 
 	// Operations: rules with state; told the time, given their storage.
@@ -59,8 +60,8 @@ var packages = []struct {
 	// The product.
 	{name: "api", uses: []string{"secdesc", "audit", "grant"}},
 	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge"}},
-	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "dc", "collect", "apply", "adminservice", "report", "audit", "store"}},
-	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "dc", "collect", "apply", "adminservice", "report", "app", "audit", "store"}},
+	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "audit", "store"}},
+	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "app", "audit", "store"}},
 }
 
 // impure is what a pure package must not import, and why.

@@ -53,7 +53,7 @@ func coverageChecks(s *forest.Snapshot, account string) []Check {
 			check.Name = string(c.Area)
 		}
 		extend(&check, objects)
-		check.Hint = grant(s, c, objects, account)
+		check.Hint = remedy(s, c, objects, account)
 		out = append(out, check)
 	}
 	return out
@@ -121,9 +121,9 @@ func objectsWhere(s *forest.Snapshot, is func(forest.ID) bool) []string {
 	return out
 }
 
-// grant says what an administrator gives the account to close a gap, as a command
+// remedy says what an administrator gives the account to close a gap, as a command
 // for the first of its objects. docs/OPERATIONS.md explains each.
-func grant(s *forest.Snapshot, c forest.Coverage, objects []string, account string) string {
+func remedy(s *forest.Snapshot, c forest.Coverage, objects []string, account string) string {
 	dsacls := func(rights string) string {
 		if len(objects) == 0 {
 			return ""

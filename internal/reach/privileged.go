@@ -22,6 +22,15 @@ var builtin = secdesc.MustSID("S-1-5-32")
 // IsPrivileged reports whether sid is a group whose membership is power over the
 // domain.
 func IsPrivileged(s *forest.Snapshot, sid secdesc.SID) bool {
+	if !PrivilegedName(sid) {
+		return false
+	}
+	return sid.Domain() == builtin || slices.ContainsFunc(s.Domains(), func(d forest.Domain) bool { return d.SID == sid.Domain() })
+}
+
+// PrivilegedName reports whether sid has the form of such a group, in whatever domain:
+// for those who have no snapshot.
+func PrivilegedName(sid secdesc.SID) bool {
 	rid, ok := sid.RID()
 	if !ok {
 		return false
@@ -29,6 +38,5 @@ func IsPrivileged(s *forest.Snapshot, sid secdesc.SID) bool {
 	if sid.Domain() == builtin {
 		return slices.Contains(privilegedAliases, rid)
 	}
-	inForest := slices.ContainsFunc(s.Domains(), func(d forest.Domain) bool { return d.SID == sid.Domain() })
-	return inForest && slices.Contains(privilegedRIDs, rid)
+	return sid.IsDomainRelative() && slices.Contains(privilegedRIDs, rid)
 }

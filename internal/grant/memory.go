@@ -3,6 +3,8 @@ package grant
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -62,12 +64,20 @@ func (s *Service) remember(g *Grant, now Instant) {
 	m.ends[g.ID] = e
 }
 
-// forget drops what is remembered of grants that are not among those that are active or
-// end by the store.
-func (s *Service) forget(keep map[ID]bool) {
+// remembered returns the grants that are remembered now.
+func (s *Service) remembered() []ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id := range s.memory.ends {
+	return slices.Collect(maps.Keys(s.memory.ends))
+}
+
+// forget drops what is remembered of those grants that are not among the ones that are
+// active or end by the store. What became active since before was read is not among
+// those, and stays.
+func (s *Service) forget(before []ID, keep map[ID]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range before {
 		if !keep[id] {
 			delete(s.memory.ends, id)
 		}
@@ -102,6 +112,9 @@ func (s *Service) jumped(now Instant, dc time.Time) string {
 	defer s.mu.Unlock()
 	m := &s.memory
 	what := ""
+	if now.Mono < m.last.Mono {
+		return "" // a round that began earlier was overtaken
+	}
 	if !m.last.Wall.IsZero() {
 		passed := now.Mono - m.last.Mono
 		if d := now.Wall.Sub(m.last.Wall) - passed; d.Abs() > jump {
@@ -163,8 +176,8 @@ func (s *Service) inTrouble() bool {
 	return s.memory.trouble
 }
 
-// tryCanary tries the end that is due next. If that succeeds, the others are looked at
-// at once.
+// tryCanary tries the end that is due next. If that succeeds, the others are tried at
+// once.
 func (s *Service) tryCanary(ctx context.Context, t tick) error {
 	if t.dc.IsZero() || !s.canaryDue(t.now) {
 		return nil
@@ -182,7 +195,7 @@ func (s *Service) tryCanary(ctx context.Context, t tick) error {
 	if len(list) == 0 || s.inTrouble() {
 		return nil
 	}
-	return s.sweep(ctx, t)
+	return s.hurry(ctx, t)
 }
 
 // endFromMemory removes memberships whose time is up while the store is away: the end
@@ -190,26 +203,33 @@ func (s *Service) tryCanary(ctx context.Context, t tick) error {
 // back.
 func (s *Service) endFromMemory(ctx context.Context, now Instant, dc time.Time, r *Report) {
 	for _, e := range s.dueInMemory(now, dc) {
-		g := e.grant
-		links, err := s.dir.Links(ctx, g.Key.Group, memberOf(&g))
-		if err != nil {
-			continue
+		if s.claim(e.grant.ID) {
+			s.endOneFromMemory(ctx, now, e, r)
+			s.release(e.grant.ID)
 		}
-		link := links.Links[g.Key.Member]
-		if !link.Present || link.Stamp != e.stamp {
-			continue // gone, or not known to be the one that the grant made
-		}
-		res := s.dir.Remove(ctx, Write{
-			Grant: g.ID, Generation: g.Generation, Key: g.Key, Through: g.Terms.Through,
-			NotAfter: Instant{Wall: now.Wall.Add(sendWithin), Mono: now.Mono + sendWithin},
-		})
-		s.noteLate(g.ID, Entry{
-			Time: now.Wall, Kind: Outcomes, Action: Remove, Grant: g.ID, Generation: g.Generation, Group: g.Key.Group,
-			Target: g.Key.Member, GroupName: g.Group.Name, TargetName: g.Holder.Name, From: g.State, To: g.State, Late: true,
-			Detail: "removed while the store was away: " + res.Outcome.String() + " " + res.Detail,
-		}, res.Outcome == OutcomeDone || res.Outcome == OutcomeAlready)
-		r.Removed++
 	}
+}
+
+func (s *Service) endOneFromMemory(ctx context.Context, now Instant, e end, r *Report) {
+	g := e.grant
+	links, err := s.dir.Links(ctx, g.Key.Group, memberOf(&g))
+	if err != nil {
+		return
+	}
+	link := links.Links[g.Key.Member]
+	if !link.Present || link.Stamp != e.stamp {
+		return // gone, or not known to be the one that the grant made
+	}
+	res := s.dir.Remove(ctx, Write{
+		Grant: g.ID, Generation: g.Generation, Key: g.Key, Through: g.Terms.Through,
+		NotAfter: Instant{Wall: now.Wall.Add(sendWithin), Mono: now.Mono + sendWithin},
+	})
+	s.noteLate(g.ID, Entry{
+		Time: now.Wall, Kind: Outcomes, Action: Remove, Grant: g.ID, Generation: g.Generation, Group: g.Key.Group,
+		Target: g.Key.Member, GroupName: g.Group.Name, TargetName: g.Holder.Name, From: g.State, To: g.State, Late: true,
+		Detail: "removed while the store was away: " + res.Outcome.String() + " " + res.Detail,
+	}, res.Outcome == OutcomeDone || res.Outcome == OutcomeAlready)
+	r.Removed++
 }
 
 // dueInMemory returns the ends that are due and whose membership no other grant needs,
@@ -239,9 +259,10 @@ func (s *Service) noteLate(id ID, e Entry, done bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.memory.late = append(s.memory.late, e)
-	known := s.memory.ends[id]
-	known.done = done
-	s.memory.ends[id] = known
+	if known, ok := s.memory.ends[id]; ok {
+		known.done = done
+		s.memory.ends[id] = known
+	}
 }
 
 // maxLate limits what waits for the log; what is beyond it was noise (a directory that
@@ -261,6 +282,7 @@ func (s *Service) noteNode(e Entry) {
 func (s *Service) flush(ctx context.Context) {
 	s.mu.Lock()
 	late := s.memory.late
+	s.memory.late = nil
 	s.mu.Unlock()
 	if len(late) == 0 {
 		return
@@ -273,15 +295,15 @@ func (s *Service) flush(ctx context.Context) {
 		}
 		return nil
 	})
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err == nil {
-		s.memory.late = s.memory.late[len(late):]
 		return
 	}
-	for i := range s.memory.late {
-		s.memory.late[i].Late = true
+	for i := range late {
+		late[i].Late = true
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.memory.late = append(late, s.memory.late...)
 }
 
 // rememberStamp notes the stamp of the link that a grant rests on.

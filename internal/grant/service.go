@@ -23,11 +23,14 @@ type Service struct {
 	store Store
 	dir   Directory
 
-	work sync.Mutex // one Tick or Sweep at a time
+	sweeping sync.Mutex // one Sweep at a time; ends do not wait for it
 
 	mu       sync.Mutex // guards what follows
 	policies *Policies
 	memory   memory
+	together int         // how many groups are worked on at once
+	halted   bool        // no further part of a round is begun
+	flying   map[ID]bool // grants whose membership is being written
 }
 
 // New returns a service. All three are required: nil is a wiring bug, and New panics.
@@ -35,7 +38,49 @@ func New(store Store, dir Directory, policies *Policies) *Service {
 	if store == nil || dir == nil || policies == nil {
 		panic("grant.New: store, directory and policies are required")
 	}
-	return &Service{store: store, dir: dir, policies: policies, memory: newMemory()}
+	return &Service{store: store, dir: dir, policies: policies, memory: newMemory(), together: 1, flying: map[ID]bool{}}
+}
+
+// Together sets how many groups a round of work may write to at once, so that a domain
+// controller that answers slowly does not keep the others waiting; 1 from the start.
+func (s *Service) Together(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.together = max(1, n)
+}
+
+// Halt makes rounds end early: what was begun comes to its end, nothing further is begun.
+// Whoever ends a process calls it, and then waits for the rounds.
+func (s *Service) Halt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.halted = true
+}
+
+func (s *Service) isHalted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.halted
+}
+
+// claim keeps the other rounds of this service from writing the membership of a grant;
+// false if one of them does so now.
+func (s *Service) claim(id ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flying[id] {
+		return false
+	}
+	s.flying[id] = true
+	return true
+}
+
+func (s *Service) release(ids ...ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		delete(s.flying, id)
+	}
 }
 
 // Use replaces the policies. Grants that exist keep the terms under which they were

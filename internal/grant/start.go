@@ -15,8 +15,6 @@ const freshRights = 10 * time.Second
 
 // activateFor activates a grant at its holder's command.
 func (s *Service) activateFor(ctx context.Context, c Caller, g *Grant, in input) (Grant, error) {
-	s.work.Lock()
-	defer s.work.Unlock()
 	in.facts = s.callerFacts(ctx, c, g, Activate)
 	dc, err := s.dir.Time(ctx)
 	if err != nil {
@@ -34,6 +32,10 @@ func (s *Service) activateFor(ctx context.Context, c Caller, g *Grant, in input)
 // activate takes a grant from approved, or from an attempt whose fate is unknown, to
 // active: it looks, stores the intent, writes, and stores the outcome.
 func (s *Service) activate(ctx context.Context, g *Grant, in input, t tick) (Grant, error) {
+	if !s.claim(g.ID) {
+		return Grant{}, fmt.Errorf("%w: it is being activated already", ErrConflict)
+	}
+	defer s.release(g.ID)
 	if g.State == Approved && t.now.Wall.Sub(g.RequestedAt) > freshRights {
 		now, err := s.checkRights(ctx, g, t)
 		if err != nil || now.State != Approved {

@@ -7,12 +7,12 @@ import (
 )
 
 // Sweep compares what is stored with the directory: every grant that is not over, and
-// every membership that a grant made or may have made. Call it at start and on schedule;
-// [Service.Tick] does the same by itself when the directory is back or a clock jumps.
-// While the directory is away it does what needs none.
+// every membership that a grant made or may have made. Call it at start, on schedule, and
+// when [Report].Sweep asks for it: the directory is back, or a clock jumped. It may take
+// long; ticks go on meanwhile. While the directory is away it does what needs none.
 func (s *Service) Sweep(ctx context.Context, now Instant) (Report, error) {
-	s.work.Lock()
-	defer s.work.Unlock()
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
 	var r Report
 	t, _ := s.begin(ctx, now, &r)
 	err := s.sweep(ctx, t)
@@ -34,35 +34,57 @@ func (s *Service) sweep(ctx context.Context, t tick) error {
 		return nil
 	}
 	t.sweep = true
-	keep := map[ID]bool{}
-	p := Page{States: []State{Requested, Scheduled, Approved, Activating, Active, Ending}, Limit: pageSize}
-	for {
-		list, err := s.store.List(ctx, p)
-		if err != nil {
-			return err
-		}
+	before, keep := s.remembered(), map[ID]bool{}
+	err := s.pages(ctx, []State{Requested, Scheduled, Approved, Activating, Active, Ending}, func(list []Grant) error {
 		for i := range list {
 			if g := &list[i]; g.State == Active || g.State == Ending {
 				keep[g.ID] = true
 				s.remember(g, t.now)
 			}
 		}
-		if err := s.sweepPage(ctx, list, t); err != nil {
+		return s.sweepPage(ctx, list, t)
+	})
+	if err != nil {
+		return err
+	}
+	if s.isHalted() {
+		return nil
+	}
+	s.forget(before, keep)
+	return s.watch(ctx, t, true)
+}
+
+// pages calls f with all grants in some states, newest request first.
+func (s *Service) pages(ctx context.Context, states []State, f func([]Grant) error) error {
+	p := Page{States: states, Limit: pageSize}
+	for {
+		list, err := s.store.List(ctx, p)
+		if err != nil {
 			return err
 		}
-		if len(list) < pageSize {
-			break
+		if len(list) > 0 {
+			p.After = list[len(list)-1].ID
 		}
-		p.After = list[len(list)-1].ID
+		if err := f(list); err != nil || len(list) < pageSize || s.isHalted() {
+			return err
+		}
 	}
-	s.forget(keep)
-	return s.watch(ctx, t, true)
+}
+
+// hurry tries every write that waits for its next turn: the directory is there again, and
+// however long it was away, nothing waits for delays that grew meanwhile.
+func (s *Service) hurry(ctx context.Context, t tick) error {
+	t.sweep = true
+	return s.pages(ctx, []State{Activating, Ending}, func(list []Grant) error { return s.drive(ctx, list, t) })
 }
 
 // sweepPage looks at some grants.
 func (s *Service) sweepPage(ctx context.Context, list []Grant, t tick) error {
 	var ends []Grant
 	for _, g := range list {
+		if s.isHalted() {
+			return nil
+		}
 		var err error
 		switch g.State {
 		case Active:

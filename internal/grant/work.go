@@ -1,11 +1,12 @@
 package grant
 
 import (
-	"cmp"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/leastwise/leastwise/internal/secdesc"
@@ -22,6 +23,7 @@ type Report struct {
 	Ended   int           // grants that ended
 	Late    time.Duration // the longest time between an end and its removal's answer, by the controller's clock
 	More    bool          // more is due: call again at once
+	Sweep   bool          // the directory is back, or a clock jumped: call Sweep soon
 	Away    bool          // the directory did not answer
 	Why     string        // why not
 }
@@ -37,8 +39,6 @@ type Job struct {
 // Carry does now what a grant needs, if the job is not stale. A stale job does nothing:
 // one entry, and ErrStale.
 func (s *Service) Carry(ctx context.Context, j Job, now Instant) (Grant, error) {
-	s.work.Lock()
-	defer s.work.Unlock()
 	g, err := s.Grant(ctx, j.Grant)
 	if err != nil {
 		return Grant{}, err
@@ -54,8 +54,6 @@ func (s *Service) Carry(ctx context.Context, j Job, now Instant) (Grant, error) 
 // that needs no approval, for example. The directory's absence is no error; the grant's
 // state says how far it came.
 func (s *Service) Advance(ctx context.Context, id ID, now Instant) (Grant, error) {
-	s.work.Lock()
-	defer s.work.Unlock()
 	g, err := s.Grant(ctx, id)
 	if err != nil {
 		return Grant{}, err
@@ -85,15 +83,16 @@ type tick struct {
 }
 
 // Tick does what is due. Call it about every second, and again at once while
-// Report.More. An error means that the store is away; ends are seen to all the same.
+// Report.More; also while an earlier call still runs, which may wait for one domain
+// controller that is slow: what that call has taken on is left to it. An error means that
+// the store is away; ends are seen to all the same.
 func (s *Service) Tick(ctx context.Context, now Instant) (Report, error) {
-	s.work.Lock()
-	defer s.work.Unlock()
 	var r Report
 	t, again := s.begin(ctx, now, &r)
 	var err error
 	if again {
-		err = s.sweep(ctx, t)
+		r.Sweep = true
+		err = s.hurry(ctx, t)
 	}
 	if err == nil {
 		err = s.round(ctx, t)
@@ -166,29 +165,106 @@ func (s *Service) round(ctx context.Context, t tick) error {
 	return s.watch(ctx, t, false)
 }
 
-// drive does for each grant what its state asks for. It returns an error only if the
-// store fails.
+// drive does for each grant what its state asks for, several groups at once if
+// [Service.Together] says so. It returns an error only if the store fails.
 func (s *Service) drive(ctx context.Context, list []Grant, t tick) error {
 	var ends []Grant
+	var tasks []task
 	for _, g := range list {
-		if len(g.Owed) > 0 {
-			settled, err := s.settleOwed(ctx, &g, t.now)
-			switch {
-			case err == nil:
-				g = settled
-			case !errors.Is(err, ErrLog) && !harmless(err):
-				return err
-			}
-		}
 		if g.State == Active || g.State == Ending {
 			ends = append(ends, g)
 			continue
 		}
-		if err := s.driveOne(ctx, &g, t); err != nil && !harmless(err) {
+		tasks = append(tasks, func(t tick) error {
+			settled, err := s.settled(ctx, g, t)
+			if err == nil {
+				err = s.driveOne(ctx, &settled, t)
+			}
+			if err != nil && harmless(err) {
+				err = nil
+			}
 			return err
-		}
+		})
 	}
-	return s.driveEnds(ctx, ends, t)
+	return s.run(append(tasks, s.endTasks(ctx, ends, t)...), t)
+}
+
+// A task is a part of a round that touches no other part's grants.
+type task func(tick) error
+
+// run does the parts of a round, and adds up what they report. The first error of the
+// store is returned when all that were begun are done; no others are begun then.
+func (s *Service) run(tasks []task, t tick) error {
+	s.mu.Lock()
+	n := min(s.together, len(tasks))
+	s.mu.Unlock()
+	if n <= 1 {
+		for _, f := range tasks {
+			if s.isHalted() {
+				return nil
+			}
+			if err := f(t); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		first error
+		next  int
+	)
+	for range n {
+		wg.Go(func() {
+			for {
+				mu.Lock()
+				i := next
+				next++
+				stop := first != nil
+				mu.Unlock()
+				if stop || s.isHalted() || i >= len(tasks) {
+					return
+				}
+				var part Report
+				own := t
+				own.r = &part
+				err := tasks[i](own)
+				mu.Lock()
+				t.r.add(&part)
+				if first == nil {
+					first = err
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return first
+}
+
+// add adds what a part of a round did.
+func (r *Report) add(part *Report) {
+	r.Started += part.Started
+	r.Removed += part.Removed
+	r.Ended += part.Ended
+	r.Late = max(r.Late, part.Late)
+}
+
+// settled returns a grant after the entries that it owes the log were written, if they
+// can be now.
+func (s *Service) settled(ctx context.Context, g Grant, t tick) (Grant, error) {
+	if len(g.Owed) == 0 {
+		return g, nil
+	}
+	out, err := s.settleOwed(ctx, &g, t.now)
+	switch {
+	case err == nil:
+		return out, nil
+	case errors.Is(err, ErrLog), harmless(err):
+		return g, nil
+	}
+	return g, err
 }
 
 // harmless reports whether an error concerns one grant only: somebody else was quicker,
@@ -257,24 +333,38 @@ func (s *Service) settleOwed(ctx context.Context, g *Grant, at Instant) (out Gra
 func (s *Service) driveEnds(ctx context.Context, list []Grant, t tick) error {
 	if t.dc.IsZero() {
 		for _, g := range list {
-			if _, err := s.apply(ctx, &g, Expire, input{now: t.now}); err != nil && !harmless(err) {
+			g, err := s.settled(ctx, g, t)
+			if err == nil {
+				_, err = s.apply(ctx, &g, Expire, input{now: t.now})
+			}
+			if err != nil && !harmless(err) {
 				return err
 			}
 		}
 		return nil
 	}
-	slices.SortStableFunc(list, func(a, b Grant) int { return cmp.Compare(a.Key.Group.String(), b.Key.Group.String()) })
+	return s.run(s.endTasks(ctx, list, t), t)
+}
+
+// endTasks makes the parts of ending grants: a batch of one group each.
+func (s *Service) endTasks(ctx context.Context, list []Grant, t tick) (tasks []task) {
+	if t.dc.IsZero() {
+		if len(list) == 0 {
+			return nil
+		}
+		return []task{func(t tick) error { return s.driveEnds(ctx, list, t) }}
+	}
+	slices.SortStableFunc(list, func(a, b Grant) int { return bytes.Compare(a.Key.Group[:], b.Key.Group[:]) })
 	for len(list) > 0 {
 		n := 1
 		for n < len(list) && n < batch/4 && list[n].Key.Group == list[0].Key.Group {
 			n++
 		}
-		if err := s.endBatch(ctx, list[:n], t); err != nil {
-			return err
-		}
+		part := list[:n]
+		tasks = append(tasks, func(t tick) error { return s.endBatch(ctx, part, t) })
 		list = list[n:]
 	}
-	return nil
+	return tasks
 }
 
 // memberOf returns the holder's account as Links wants it.
@@ -287,10 +377,23 @@ type removal struct {
 }
 
 // endBatch ends grants of one group.
-func (s *Service) endBatch(ctx context.Context, list []Grant, t tick) error {
+func (s *Service) endBatch(ctx context.Context, all []Grant, t tick) error {
 	var members []secdesc.GUID
-	for _, g := range list {
-		members = append(members, g.Key.Member)
+	var ids []ID
+	list := make([]Grant, 0, len(all))
+	defer func() { s.release(ids...) }()
+	for _, g := range all {
+		g, err := s.settled(ctx, g, t)
+		if err != nil {
+			return err
+		}
+		if !s.claim(g.ID) {
+			continue // another round of this service is at it
+		}
+		list, members, ids = append(list, g), append(members, g.Key.Member), append(ids, g.ID)
+	}
+	if len(list) == 0 {
+		return nil
 	}
 	links, err := s.dir.Links(ctx, list[0].Key.Group, members)
 	if err != nil {

@@ -138,6 +138,11 @@ func (s *sim) second() {
 				if err != nil && !errors.Is(err, ErrDown) {
 					s.t.Fatalf("tick: %v", err)
 				}
+				if r.Sweep {
+					if _, err := svc.Sweep(s.ctx, now); err != nil && !errors.Is(err, ErrDown) {
+						s.t.Fatalf("sweep: %v", err)
+					}
+				}
 				if !r.More {
 					break
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 
 	"github.com/leastwise/leastwise/internal/dc"
 	"github.com/leastwise/leastwise/internal/plan"
@@ -11,7 +12,13 @@ import (
 )
 
 // A Directory is one domain that plans are carried out in.
-type Directory struct{ w *dc.Writer }
+type Directory struct {
+	w   *dc.Writer
+	cfg dc.Config
+
+	mu   sync.Mutex
+	lent map[secdesc.GUID]chan struct{} // management accounts in use, see Through
+}
 
 // Open finds the domain controllers and signs in. Config says where and as whom; the
 // account needs exactly the rights to what the plans write, and to read that.
@@ -20,7 +27,7 @@ func Open(ctx context.Context, cfg dc.Config) (*Directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Directory{w}, nil
+	return &Directory{w: w, cfg: cfg}, nil
 }
 
 // Close ends the connections.

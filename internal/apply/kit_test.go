@@ -30,6 +30,13 @@ func TestMain(m *testing.M) {
 		child()
 		return
 	}
+	if os.Getenv(useVariable) != "" {
+		if err := useChild(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	code := m.Run()
 	if code == 0 {
 		if err := goleak.Find(); err != nil {

@@ -143,9 +143,15 @@ func (x Extra) Text() string {
 		mask secdesc.Mask
 		text string
 	}{
-		{secdesc.WriteProperty, "write attributes"}, {secdesc.SelfWrite, "make validated writes"}, {secdesc.ControlAccess, "use extended rights"},
-		{secdesc.WriteDAC, "write the permissions"}, {secdesc.WriteOwner, "take ownership"}, {secdesc.CreateChild, "create objects below"},
-		{secdesc.DeleteChild, "delete objects below"}, {secdesc.Delete, "delete it"}, {secdesc.DeleteTree, "delete it with all below"},
+		{secdesc.WriteProperty, "write attributes"},
+		{secdesc.SelfWrite, "make validated writes"},
+		{secdesc.ControlAccess, "use extended rights"},
+		{secdesc.WriteDAC, "write the permissions"},
+		{secdesc.WriteOwner, "take ownership"},
+		{secdesc.CreateChild, "create objects below"},
+		{secdesc.DeleteChild, "delete objects below"},
+		{secdesc.Delete, "delete it"},
+		{secdesc.DeleteTree, "delete it with all below"},
 	}
 	var list []string
 	rest := x.Mask

@@ -45,6 +45,8 @@ var packages = []struct {
 	{name: "audit/audittest", uses: []string{"audit"}},
 	{name: "grant", uses: []string{"secdesc", "control"}, pure: true, libs: []string{"github.com/goccy/go-yaml"}},
 	{name: "grant/granttest", uses: []string{"secdesc", "grant"}},
+	{name: "operator", uses: []string{"secdesc", "audit"}, pure: true, libs: []string{"github.com/cedar-policy/cedar-go", "github.com/go-webauthn/webauthn", "github.com/pquerna/otp", "github.com/tink-crypto/tink-go/v2"}},
+	{name: "operator/operatortest", uses: []string{"secdesc", "audit", "audit/audittest", "operator"}},
 
 	// Programs for developers.
 	{name: "forest/fixture/gen", uses: []string{"secdesc", "forest", "forest/fixture"}},
@@ -52,7 +54,7 @@ var packages = []struct {
 	// The outside world.
 	{name: "dc", uses: []string{"secdesc"}},
 	{name: "collect", uses: []string{"secdesc", "forest", "dc"}},
-	{name: "store", uses: []string{"secdesc", "forest", "control", "audit", "grant"}},
+	{name: "store", uses: []string{"secdesc", "forest", "control", "audit", "grant", "operator"}},
 	{name: "store/storetest", uses: []string{"store"}},
 	{name: "apply", uses: []string{"secdesc", "plan", "dc"}},
 	{name: "adminservice", uses: []string{"configmgr", "dc"}},
@@ -83,6 +85,10 @@ var owners = map[string][]string{
 	"cel.dev/cel-go":                 {"control", "configmgr/judge"},
 	"github.com/owenrumney/go-sarif": {"report"},
 	"golang.org/x/mod/sumdb":         {"audit", "audit/audittest", "store"},
+	"github.com/cedar-policy":        {"operator"},
+	"github.com/go-webauthn":         {"operator"},
+	"github.com/pquerna/otp":         {"operator"},
+	"github.com/tink-crypto":         {"operator"},
 	"modernc.org/sqlite":             {"store"},
 	"github.com/jackc/pgx":           {"store", "store/storetest"},
 	"github.com/uptrace/bun":         {"store"},

@@ -1,0 +1,320 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-webauthn/webauthn/webauthn"
+
+	"github.com/leastwise/leastwise/internal/audit"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// A Factor is a second factor of an account.
+type Factor struct {
+	ID      string       `json:"id"`
+	Account secdesc.GUID `json:"account"`
+	Kind    audit.Method `json:"kind"` // [audit.TOTP] or [audit.WebAuthn]
+	Label   string       `json:"label"`
+	Made    time.Time    `json:"made"`
+	Used    time.Time    `json:"used,omitzero"`
+	// Confirmed: a code or an assertion has proved that its owner has it. Until then it
+	// counts for nothing.
+	Confirmed bool `json:"confirmed"`
+}
+
+// storedFactor is a factor as it is kept.
+type storedFactor struct {
+	Factor
+	Sealed []byte `json:"sealed,omitempty"` // TOTP: the shared secret
+	Step   int64  `json:"step,omitempty"`   // TOTP: the newest time step that was used
+	// Credential is WebAuthn's: public key, counter, flags.
+	Credential *webauthn.Credential `json:"credential,omitempty"`
+}
+
+// maxFactors is how many second factors an account has at most.
+const maxFactors = 10
+
+// pending is how long an enrolment may wait for its confirmation.
+const pending = 15 * time.Minute
+
+// place names what a factor's secret is sealed for.
+func (f *Factor) place() string {
+	return fmt.Sprintf("leastwise operator factor %s %s %s", f.Kind, f.Account, f.ID)
+}
+
+// factorsOf returns the confirmed factors of an account, of one kind if it is given.
+func factorsOf(ctx context.Context, tx Tx, account secdesc.GUID, kind audit.Method) ([]storedFactor, []Record, error) {
+	list, records, err := all[storedFactor](ctx, tx, factors, account)
+	if err != nil {
+		return nil, nil, err
+	}
+	var out []storedFactor
+	var rows []Record
+	for i, f := range list {
+		if f.Confirmed && (kind == "" || f.Kind == kind) {
+			out, rows = append(out, f), append(rows, records[i])
+		}
+	}
+	return out, rows, nil
+}
+
+// factorKinds returns the kinds of factors that an account has.
+func factorKinds(ctx context.Context, tx Tx, account secdesc.GUID) ([]audit.Method, error) {
+	list, _, err := factorsOf(ctx, tx, account, "")
+	var kinds []audit.Method
+	for _, f := range list {
+		kinds = append(kinds, f.Kind)
+	}
+	slices.Sort(kinds)
+	return slices.Compact(kinds), err
+}
+
+// Factors returns the second factors of an account: the caller's own, or another's if he
+// may see them.
+func (s *Service) Factors(ctx context.Context, c Caller, account secdesc.GUID) ([]Factor, error) {
+	if err := s.mayRead(ctx, c, account); err != nil {
+		return nil, err
+	}
+	var out []Factor
+	err := s.store.View(ctx, func(ctx context.Context, tx Tx) error {
+		list, _, err := all[storedFactor](ctx, tx, factors, account)
+		out = nil
+		for _, f := range list {
+			out = append(out, f.Factor)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing second factors: %w", err)
+	}
+	return out, nil
+}
+
+// mayEnrol checks that a caller may add a second factor to his account: in person, with
+// a fresh first factor and, if he has a second factor already, with that, fresh too.
+// The first one of an account that was recovered, or of every account where that is
+// demanded, needs a code. It takes an unused code out.
+func (s *Service) mayEnrol(ctx context.Context, tx Tx, c *Caller, code Secret) error {
+	if c.Token || c.local() {
+		return fmt.Errorf("%w: second factors are enrolled in person", ErrForbidden)
+	}
+	list, _, err := all[storedFactor](ctx, tx, factors, c.Account)
+	if err != nil {
+		return err
+	}
+	if len(list) >= maxFactors {
+		return invalid("the account has %d second factors already; remove some", len(list))
+	}
+	if slices.ContainsFunc(list, func(f storedFactor) bool { return f.Confirmed }) {
+		if !c.SteppedUp() {
+			return ErrStepUp
+		}
+		return nil
+	}
+	if c.Now.Sub(c.Since) > s.times.Fresh {
+		return fmt.Errorf("%w: sign in again first; the last time is more than %s ago", ErrForbidden, s.times.Fresh)
+	}
+	return s.takeCode(ctx, tx, c, code)
+}
+
+// storedCode is an enrolment code.
+type storedCode struct {
+	Hash []byte    `json:"hash"`
+	Ends time.Time `json:"ends"`
+}
+
+// takeCode checks an enrolment code where one is needed. It stays until the enrolment is
+// confirmed.
+func (s *Service) takeCode(ctx context.Context, tx Tx, c *Caller, code Secret) error {
+	st, _, err := load[storedCode](ctx, tx, codes, c.Account.String())
+	switch {
+	case errors.Is(err, ErrNotFound) && !s.invite:
+		return nil
+	case errors.Is(err, ErrNotFound):
+		return fmt.Errorf("%w: the first second factor needs an enrolment code from an administrator", ErrForbidden)
+	case err != nil:
+		return err
+	case !c.Now.Before(st.Ends):
+		return fmt.Errorf("%w: the enrolment code has ended; ask an administrator for a new one", ErrForbidden)
+	case !code.matches(st.Hash):
+		return fmt.Errorf("%w: the enrolment code is wrong or missing", ErrForbidden)
+	}
+	return nil
+}
+
+// enrol stores a new factor that waits for its confirmation.
+func (s *Service) enrol(ctx context.Context, c *Caller, code Secret, f storedFactor) error {
+	if f.Label == "" || len(f.Label) > maxTyped {
+		return invalid("a second factor has a label of 1 to %d bytes", maxTyped)
+	}
+	if _, err := s.usable(ctx, c.Account); err != nil {
+		return s.refused(ctx, c, "factor.enrol", err)
+	}
+	err := s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		if err := s.mayEnrol(ctx, tx, c, code); err != nil {
+			return err
+		}
+		r := Record{Kind: factors, ID: f.ID, Account: f.Account, Until: c.Now.Add(pending)}
+		if err := put(ctx, tx, r, f); err != nil {
+			return err
+		}
+		return s.note(ctx, tx, c, "factor.enrol", &f.Factor, "waits for its confirmation")
+	})
+	return s.refused(ctx, c, "factor.enrol", err)
+}
+
+// confirm makes a factor count, in a transaction that has proved its possession.
+func (s *Service) confirm(ctx context.Context, tx Tx, c *Caller, f storedFactor, r Record) error {
+	f.Confirmed, f.Used, r.Until = true, c.Now, time.Time{}
+	if err := put(ctx, tx, r, f); err != nil {
+		return err
+	}
+	if err := tx.Drop(ctx, codes, c.Account.String()); err != nil {
+		return err
+	}
+	return s.note(ctx, tx, c, "factor.confirm", &f.Factor, "")
+}
+
+// note logs something about a factor.
+func (s *Service) note(ctx context.Context, tx Tx, c *Caller, action string, f *Factor, reason string) error {
+	text := fmt.Sprintf("%s %q", f.Kind, f.Label)
+	if reason != "" {
+		text += "; " + reason
+	}
+	e := c.entry(audit.Fact, action, text)
+	e.Target, e.Record = f.Account, recordName("factor", f.ID)
+	_, err := audit.Append(ctx, tx, e)
+	return err
+}
+
+// refused logs what a caller was refused, if err is a refusal, and returns err.
+func (s *Service) refused(ctx context.Context, c *Caller, action string, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("%s: %w", action, err)
+	for _, refusal := range []error{ErrForbidden, ErrStepUp, ErrFactor, ErrNoFactor, ErrRetry} {
+		if errors.Is(err, refusal) {
+			if err2 := s.append(context.WithoutCancel(ctx), c.entry(audit.Refusal, action, err.Error())); err2 != nil {
+				return fmt.Errorf("%w; logging that: %w", err, err2)
+			}
+			break
+		}
+	}
+	return err
+}
+
+// RemoveFactor removes a second factor of the caller, who has stepped up, or anybody's if
+// he may administer.
+func (s *Service) RemoveFactor(ctx context.Context, c Caller, id, reason string) error {
+	var f storedFactor
+	err := s.store.View(ctx, func(ctx context.Context, tx Tx) (err error) {
+		f, _, err = load[storedFactor](ctx, tx, factors, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("removing a second factor: %w", err)
+	}
+	if f.Account == c.Account && !c.Token {
+		if f.Confirmed && !c.SteppedUp() {
+			return s.refused(ctx, &c, "factor.remove", ErrStepUp)
+		}
+	} else if _, err := s.Authorize(ctx, c, Administer, OfAccount(f.Account)); err != nil {
+		return err
+	}
+	return s.update(ctx, "removing a second factor", func(ctx context.Context, tx Tx) error {
+		if _, err := tx.Record(ctx, factors, id); err != nil {
+			return err
+		}
+		if err := tx.Drop(ctx, factors, id); err != nil {
+			return err
+		}
+		return s.note(ctx, tx, &c, "factor.remove", &f.Factor, reason)
+	})
+}
+
+// Invite makes an enrolment code for an account that has no second factor, which its
+// owner needs to enrol the first one. It replaces an earlier code. c may administer, or
+// is [Local].
+func (s *Service) Invite(ctx context.Context, c Caller, account secdesc.GUID, reason string) (Secret, error) {
+	return s.code(ctx, c, account, "factor.invite", reason, func(ctx context.Context, tx Tx) error {
+		list, _, err := factorsOf(ctx, tx, account, "")
+		if err == nil && len(list) > 0 {
+			err = invalid("the account has a second factor; recover it if that is lost")
+		}
+		return err
+	})
+}
+
+// Recover helps an account whose second factors are lost: it removes them, ends the
+// account's sessions and tokens, and makes an enrolment code without which no new one is
+// enrolled. c may administer and is somebody else, or is [Local].
+func (s *Service) Recover(ctx context.Context, c Caller, account secdesc.GUID, reason string) (Secret, error) {
+	if account == c.Account && !account.IsZero() {
+		return Secret{}, s.refused(ctx, &c, "factor.recover", fmt.Errorf("%w: nobody recovers his own account", ErrForbidden))
+	}
+	return s.code(ctx, c, account, "factor.recover", reason, func(ctx context.Context, tx Tx) error {
+		list, records, err := all[storedFactor](ctx, tx, factors, account)
+		if err != nil {
+			return err
+		}
+		for i, r := range records {
+			if err := tx.Drop(ctx, factors, r.ID); err != nil {
+				return err
+			}
+			if err := s.note(ctx, tx, &c, "factor.remove", &list[i].Factor, reason); err != nil {
+				return err
+			}
+		}
+		ended, err := s.endAll(ctx, tx, account, c.entry(audit.Fact, "session.end", reason))
+		if err == nil && len(ended) > 0 {
+			_, err = audit.Append(ctx, tx, ended...)
+		}
+		return err
+	})
+}
+
+// code stores a new enrolment code together with what before does.
+func (s *Service) code(ctx context.Context, c Caller, account secdesc.GUID, action, reason string, before func(context.Context, Tx) error) (Secret, error) {
+	if reason == "" {
+		return Secret{}, invalid("a reason is needed")
+	}
+	if _, err := s.Authorize(ctx, c, Administer, OfAccount(account)); err != nil {
+		return Secret{}, err
+	}
+	a, err := s.usable(ctx, account)
+	if err != nil {
+		return Secret{}, s.refused(ctx, &c, action, err)
+	}
+	id, err := newID(s.random)
+	if err != nil {
+		return Secret{}, err
+	}
+	secret, hash, err := newSecret(s.random, codePrefix, id)
+	if err != nil {
+		return Secret{}, err
+	}
+	err = s.update(ctx, action, func(ctx context.Context, tx Tx) error {
+		if err := before(ctx, tx); err != nil {
+			return err
+		}
+		if err := tx.Drop(ctx, codes, account.String()); err != nil {
+			return err
+		}
+		st := storedCode{hash, c.Now.Add(s.times.Code)}
+		// The record has no end: a recovered account stays one until it has a factor.
+		if err := put(ctx, tx, Record{Kind: codes, ID: account.String(), Account: account}, st); err != nil {
+			return err
+		}
+		e := c.entry(audit.Fact, action, reason)
+		e.Target, e.TargetName, e.Until = a.GUID, a.Name, st.Ends
+		_, err := audit.Append(ctx, tx, e)
+		return err
+	})
+	s.forget(account)
+	return secret, err
+}

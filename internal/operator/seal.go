@@ -1,0 +1,101 @@
+package operator
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/tink"
+)
+
+// ErrKeys reports keys that cannot be used, or something that they do not open.
+var ErrKeys = errors.New("keys of the server")
+
+// maxKeys is the size of a file of keys at most.
+const maxKeys = 1 << 20
+
+// Keys seal what the database must not show: envelope encryption, a key of its own for
+// each secret, sealed with a key that is kept outside the database. What is sealed is
+// bound to where it belongs, so that it cannot be moved to another account.
+type Keys struct{ aead tink.AEAD }
+
+// GenerateKeys returns new keys as text (a Tink keyset in JSON, AES-256-GCM). Whoever
+// has the text and the database can make the codes of all accounts.
+func GenerateKeys() ([]byte, error) {
+	m := keyset.NewManager()
+	return addKey(m)
+}
+
+// RotateKeys returns the keys with a new one, which seals from now on; the others go on
+// opening what they have sealed.
+func RotateKeys(text []byte) ([]byte, error) {
+	h, err := readKeyset(text)
+	if err != nil {
+		return nil, err
+	}
+	return addKey(keyset.NewManagerFromHandle(h))
+}
+
+func addKey(m *keyset.Manager) ([]byte, error) {
+	id, err := m.Add(aead.AES256GCMKeyTemplate())
+	if err == nil {
+		err = m.SetPrimary(id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: making one: %w", ErrKeys, err)
+	}
+	h, err := m.Handle()
+	if err != nil {
+		return nil, fmt.Errorf("%w: making one: %w", ErrKeys, err)
+	}
+	var b bytes.Buffer
+	if err := insecurecleartextkeyset.Write(h, keyset.NewJSONWriter(&b)); err != nil {
+		return nil, fmt.Errorf("%w: writing them: %w", ErrKeys, err)
+	}
+	return append(b.Bytes(), '\n'), nil
+}
+
+func readKeyset(text []byte) (*keyset.Handle, error) {
+	if len(text) > maxKeys {
+		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrKeys, len(text), maxKeys)
+	}
+	h, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(text)))
+	if err != nil { // what the library says could repeat the text
+		return nil, fmt.Errorf("%w: not a keyset in JSON", ErrKeys)
+	}
+	return h, nil
+}
+
+// ReadKeys reads keys that [GenerateKeys] made.
+func ReadKeys(text []byte) (*Keys, error) {
+	h, err := readKeyset(text)
+	if err != nil {
+		return nil, err
+	}
+	kek, err := aead.New(h)
+	if err != nil {
+		return nil, fmt.Errorf("%w: not keys for sealing", ErrKeys)
+	}
+	return &Keys{aead.NewKMSEnvelopeAEAD2(aead.AES256GCMKeyTemplate(), kek)}, nil
+}
+
+// seal encrypts a secret of the record that place names.
+func (k *Keys) seal(secret []byte, place string) ([]byte, error) {
+	b, err := k.aead.Encrypt(secret, []byte(place))
+	if err != nil {
+		return nil, fmt.Errorf("%w: sealing for %s: %w", ErrKeys, place, err)
+	}
+	return b, nil
+}
+
+// open is the inverse of seal.
+func (k *Keys) open(sealed []byte, place string) ([]byte, error) {
+	b, err := k.aead.Decrypt(sealed, []byte(place))
+	if err != nil {
+		return nil, fmt.Errorf("%w: they do not open what was sealed for %s", ErrKeys, place)
+	}
+	return b, nil
+}

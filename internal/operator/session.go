@@ -1,0 +1,302 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/audit"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// A Session is a person signed in.
+type Session struct {
+	ID      string       `json:"id"`
+	Account secdesc.GUID `json:"account"`
+	SID     secdesc.SID  `json:"sid"`
+	Name    string       `json:"name"`
+
+	Method   audit.Method `json:"method"`
+	Since    time.Time    `json:"since"`
+	Factor   audit.Method `json:"factor,omitempty"`
+	FactorAt time.Time    `json:"factor_at,omitzero"`
+	StepUp   time.Time    `json:"step_up,omitzero"` // until when the factor counts as fresh
+
+	Used time.Time `json:"used"` // last request, to the minute
+	Ends time.Time `json:"ends"` // whatever is done
+	From string    `json:"from"` // where it was begun
+}
+
+// storedSession is a session as it is kept.
+type storedSession struct {
+	Session
+	Hash []byte `json:"hash"` // SHA-256 of the secret
+}
+
+// A SignIn is a session with its secret, which is shown this once.
+type SignIn struct {
+	Session Session
+	Secret  Secret
+	Reply   []byte // Kerberos: token for the client; may be empty
+	// Factors are the kinds of second factors that the account has: [audit.TOTP],
+	// [audit.WebAuthn].
+	Factors []audit.Method
+}
+
+// touchEvery is how exactly the last use of a session is kept.
+const touchEvery = time.Minute
+
+func (s *Service) expiry(v *storedSession) time.Time {
+	if idle := v.Used.Add(s.times.Idle + touchEvery); idle.Before(v.Ends) {
+		return idle
+	}
+	return v.Ends
+}
+
+// over reports whether a session has ended by itself.
+func (s *Service) over(v *storedSession, now time.Time) bool {
+	return !now.Before(v.Ends) || !now.Before(v.Used.Add(s.times.Idle)) || now.Before(v.Since.Add(-maxSkew))
+}
+
+// maxSkew is how much the clocks of nodes may differ.
+const maxSkew = 5 * time.Minute
+
+// Identify returns who makes a request with the secret of a session or of an API token.
+// [ErrSignedOut] if it is of neither, or no longer.
+func (s *Service) Identify(ctx context.Context, v Visit, secret Secret) (Caller, error) {
+	if err := v.check(); err != nil {
+		return Caller{}, err
+	}
+	if id, ok := splitSecret(secret, tokenPrefix); ok {
+		return s.identifyToken(ctx, v, id, secret)
+	}
+	id, ok := splitSecret(secret, sessionPrefix)
+	if !ok {
+		return Caller{}, ErrSignedOut
+	}
+	var st storedSession
+	err := s.store.View(ctx, func(ctx context.Context, tx Tx) (err error) {
+		st, _, err = load[storedSession](ctx, tx, sessions, id)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Caller{}, ErrSignedOut
+	case err != nil:
+		return Caller{}, fmt.Errorf("reading a session: %w", err)
+	case !secret.matches(st.Hash) || s.over(&st, v.Now):
+		return Caller{}, ErrSignedOut
+	}
+	if v.Now.Sub(st.Used) >= touchEvery {
+		if err := s.touch(ctx, v, secret, id); err != nil {
+			return Caller{}, err
+		}
+	}
+	return st.caller(v), nil
+}
+
+func (v *Session) caller(visit Visit) Caller {
+	return Caller{
+		Account: v.Account, SID: v.SID, Name: v.Name, Method: v.Method, Since: v.Since, Factor: v.Factor, FactorAt: v.FactorAt,
+		StepUp: v.StepUp, Session: v.ID, Visit: visit,
+	}
+}
+
+// alive reports ErrSignedOut if the caller's session or token has ended since he was
+// identified.
+func (s *Service) alive(ctx context.Context, c *Caller) error {
+	kind := sessions
+	if c.Token {
+		kind = tokens
+	}
+	err := s.store.View(ctx, func(ctx context.Context, tx Tx) error {
+		r, err := tx.Record(ctx, kind, c.Session)
+		if err == nil && r.Account != c.Account {
+			err = ErrNotFound
+		}
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		return ErrSignedOut
+	}
+	return err
+}
+
+// touch notes that a session is used. It never brings back one that has ended.
+func (s *Service) touch(ctx context.Context, v Visit, secret Secret, id string) error {
+	err := s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		st, r, err := load[storedSession](ctx, tx, sessions, id)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return ErrSignedOut
+		case err != nil:
+			return err
+		case !secret.matches(st.Hash) || s.over(&st, v.Now):
+			return ErrSignedOut
+		case !v.Now.After(st.Used):
+			return nil // somebody else did
+		}
+		st.Used = v.Now
+		r.Until = s.expiry(&st)
+		return put(ctx, tx, r, st)
+	})
+	if err != nil && !errors.Is(err, ErrSignedOut) {
+		err = fmt.Errorf("noting the use of a session: %w", err)
+	}
+	return err
+}
+
+// begin stores a new session and returns it with its secret.
+func (s *Service) begin(ctx context.Context, tx Tx, v Session) (Secret, Session, error) {
+	id, err := newID(s.random)
+	if err != nil {
+		return Secret{}, v, err
+	}
+	secret, hash, err := newSecret(s.random, sessionPrefix, id)
+	if err != nil {
+		return Secret{}, v, err
+	}
+	v.ID = id
+	st := storedSession{Session: v, Hash: hash}
+	return secret, v, put(ctx, tx, Record{Kind: sessions, ID: id, Account: v.Account, Until: s.expiry(&st)}, st)
+}
+
+// SignOut ends the caller's own session.
+func (s *Service) SignOut(ctx context.Context, c Caller) error {
+	if c.Token || c.Session == "" {
+		return invalid("only a session is signed out; revoke a token instead")
+	}
+	return s.update(ctx, "signing out", func(ctx context.Context, tx Tx) error {
+		if _, err := tx.Record(ctx, sessions, c.Session); err != nil {
+			if errors.Is(err, ErrNotFound) {
+				return ErrSignedOut
+			}
+			return err
+		}
+		return s.end(ctx, tx, &c, c.Session, "signed out")
+	})
+}
+
+// end removes one session with its entry.
+func (s *Service) end(ctx context.Context, tx Tx, c *Caller, id, reason string) error {
+	if err := tx.Drop(ctx, sessions, id); err != nil {
+		return err
+	}
+	e := c.entry(audit.Fact, "session.end", reason)
+	e.Record = recordName("session", id)
+	_, err := audit.Append(ctx, tx, e)
+	return err
+}
+
+// update runs f in a transaction and names it in errors that come from outside.
+func (s *Service) update(ctx context.Context, what string, f func(context.Context, Tx) error) error {
+	if err := s.store.Update(ctx, f); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// Sessions returns the sessions of an account that have not ended: the caller's own, or
+// another's if he may see them.
+func (s *Service) Sessions(ctx context.Context, c Caller, account secdesc.GUID) ([]Session, error) {
+	if err := s.mayRead(ctx, c, account); err != nil {
+		return nil, err
+	}
+	var out []Session
+	err := s.store.View(ctx, func(ctx context.Context, tx Tx) error {
+		list, _, err := all[storedSession](ctx, tx, sessions, account)
+		out = nil
+		for _, v := range list {
+			if !s.over(&v, c.Now) {
+				out = append(out, v.Session)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing sessions: %w", err)
+	}
+	return out, nil
+}
+
+// mayRead lets a caller see what belongs to an account.
+func (s *Service) mayRead(ctx context.Context, c Caller, account secdesc.GUID) error {
+	if account == c.Account && !c.Token && !account.IsZero() {
+		return nil
+	}
+	_, err := s.Authorize(ctx, c, OperatorRead, OfAccount(account))
+	return err
+}
+
+// mayEnd lets a caller end what belongs to an account.
+func (s *Service) mayEnd(ctx context.Context, c Caller, account secdesc.GUID) error {
+	if account == c.Account && !c.Token && !account.IsZero() {
+		return nil
+	}
+	_, err := s.Authorize(ctx, c, Administer, OfAccount(account))
+	return err
+}
+
+// EndSession ends one session: the caller's own, or another's if he may administer.
+func (s *Service) EndSession(ctx context.Context, c Caller, id, reason string) error {
+	var st storedSession
+	err := s.store.View(ctx, func(ctx context.Context, tx Tx) (err error) {
+		st, _, err = load[storedSession](ctx, tx, sessions, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("ending session: %w", err)
+	}
+	if err := s.mayEnd(ctx, c, st.Account); err != nil {
+		return err
+	}
+	return s.update(ctx, "ending session", func(ctx context.Context, tx Tx) error {
+		if _, err := tx.Record(ctx, sessions, id); err != nil {
+			return err
+		}
+		return s.end(ctx, tx, &c, id, reason)
+	})
+}
+
+// EndAll ends all sessions and tokens of an account: the caller's own, or another's if
+// he may administer. It returns how many there were.
+func (s *Service) EndAll(ctx context.Context, c Caller, account secdesc.GUID, reason string) (n int, err error) {
+	if err := s.mayEnd(ctx, c, account); err != nil {
+		return 0, err
+	}
+	err = s.update(ctx, "ending sessions and tokens", func(ctx context.Context, tx Tx) error {
+		entries, err := s.endAll(ctx, tx, account, c.entry(audit.Fact, "session.end", reason))
+		if n = len(entries); err != nil || n == 0 {
+			return err
+		}
+		_, err = audit.Append(ctx, tx, entries...)
+		return err
+	})
+	s.forget(account)
+	return n, err
+}
+
+// endAll removes the sessions and tokens of an account and returns an entry for each,
+// made after like.
+func (s *Service) endAll(ctx context.Context, tx Tx, account secdesc.GUID, like audit.Entry) ([]audit.Entry, error) {
+	var entries []audit.Entry
+	for _, k := range []struct {
+		kind   Kind
+		action string
+	}{{sessions, "session.end"}, {tokens, "token.revoke"}} {
+		_, records, err := all[struct{}](ctx, tx, k.kind, account)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range records {
+			if err := tx.Drop(ctx, k.kind, r.ID); err != nil {
+				return nil, err
+			}
+			e := like
+			e.Action, e.Target, e.Record = k.action, account, recordName(string(k.kind), r.ID)
+			entries = append(entries, e)
+		}
+	}
+	return entries, nil
+}

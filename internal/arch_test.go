@@ -61,6 +61,7 @@ var packages = []struct {
 
 	// The product.
 	{name: "api", uses: []string{"secdesc", "audit", "grant"}},
+	{name: "server", uses: []string{"secdesc", "audit", "grant", "operator", "store", "api"}},
 	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge"}},
 	{name: "app", uses: []string{"secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "audit", "store"}},
 	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "app", "audit", "store"}},
@@ -93,6 +94,8 @@ var owners = map[string][]string{
 	"github.com/jackc/pgx":           {"store", "store/storetest"},
 	"github.com/uptrace/bun":         {"store"},
 	"github.com/pressly/goose":       {"store"},
+	"github.com/danielgtaylor/huma":  {"server"},
+	"github.com/prometheus":          {"server"},
 }
 
 func TestImports(t *testing.T) {

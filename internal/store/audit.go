@@ -207,8 +207,9 @@ type AuditFilter struct {
 	Record        string
 	Request       string
 	Phase         audit.Phase
-	Open          bool // only intents without an outcome
-	Limit         int  // of the newest; 0 is all
+	Open          bool  // only intents without an outcome
+	Below         int64 // only entries with a smaller index; 0: all
+	Limit         int   // of the newest; 0 is all
 }
 
 // AuditEntries returns the entries that a filter lets through, oldest first. An
@@ -258,6 +259,9 @@ func (f *AuditFilter) restrict(q *bun.SelectQuery) {
 	}
 	if f.Open {
 		q.Where("?TableAlias.phase = ? AND NOT EXISTS (SELECT 1 FROM audit_entries AS o WHERE o.answers = ?TableAlias.id)", audit.Intent.String())
+	}
+	if f.Below > 0 {
+		q.Where("?TableAlias.id < ?", f.Below)
 	}
 	if f.Limit > 0 {
 		q.Limit(int64(f.Limit))

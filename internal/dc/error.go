@@ -64,6 +64,8 @@ const (
 	ErrNoSuchValue                        // the value to be taken away is not there, or no longer the one that was read
 	ErrReadOnly                           // the domain controller is read-only or refers writes elsewhere
 	ErrUncertain                          // the request was sent and no answer came: it may have been carried out
+	ErrTicket                             // a client's Kerberos token was not accepted; Error.Detail says why
+	ErrLockoutNear                        // a wrong password could lock the account, so it was not tried
 )
 
 var kindText = [...]string{
@@ -114,6 +116,8 @@ var kindText = [...]string{
 	ErrNoSuchValue:        "value is not there",
 	ErrReadOnly:           "domain controller is read-only",
 	ErrUncertain:          "request was sent but not answered: it may have been carried out",
+	ErrTicket:             "Kerberos token of a client was not accepted",
+	ErrLockoutNear:        "password was not tried, because a wrong one could lock the account",
 }
 
 // Error returns what the kind means, in a few words.
@@ -158,6 +162,7 @@ var hints = [...]string{
 	ErrConstraint:         "look at the password policy, or at what kinds of member the group may have",
 	ErrReadOnly:           "name a writable domain controller with --server",
 	ErrUncertain:          "read the object on the same domain controller before writing again",
+	ErrLockoutNear:        "wait for the lockout observation window to pass, or sign in with Kerberos or a certificate",
 }
 
 // A Position says how far a search had come.

@@ -304,26 +304,34 @@ func rotateLeft(b []byte, n int) {
 }
 
 // channelBindings returns the hash that ties a Kerberos exchange to the TLS
-// connection that it runs in: tls-server-end-point (RFC 5929 4) in the form of
-// RFC 4121 4.1.1.2. Domain controllers may be set to require it.
+// connection that it runs in. Domain controllers may be set to require it.
 func channelBindings(state *tls.ConnectionState) []byte {
 	if state == nil || len(state.PeerCertificates) == 0 {
 		return nil
 	}
-	cert := state.PeerCertificates[0]
-	var sum []byte
+	return bindings(EndPoint(state.PeerCertificates[0]))
+}
+
+// EndPoint returns the hash of a server's certificate that ties what is said in a TLS
+// connection to that server (tls-server-end-point, RFC 5929 4.1).
+func EndPoint(cert *x509.Certificate) []byte {
 	switch cert.SignatureAlgorithm {
 	case x509.SHA384WithRSA, x509.ECDSAWithSHA384, x509.SHA384WithRSAPSS:
 		s := sha512.Sum384(cert.Raw)
-		sum = s[:]
+		return s[:]
 	case x509.SHA512WithRSA, x509.ECDSAWithSHA512, x509.SHA512WithRSAPSS:
 		s := sha512.Sum512(cert.Raw)
-		sum = s[:]
+		return s[:]
 	default:
 		s := sha256.Sum256(cert.Raw)
-		sum = s[:]
+		return s[:]
 	}
-	data := append([]byte("tls-server-end-point:"), sum...)
+}
+
+// bindings returns the hash of channel bindings (RFC 4121 4.1.1.2) with an end point and
+// no addresses.
+func bindings(endpoint []byte) []byte {
+	data := append([]byte("tls-server-end-point:"), endpoint...)
 	b := make([]byte, 16, 20+len(data)) // no addresses
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(data)))
 	h := md5.Sum(append(b, data...)) //nolint:gosec // the protocol demands MD5

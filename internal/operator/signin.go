@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/leastwise/leastwise/internal/audit"
 )
@@ -75,6 +77,9 @@ func (s *Service) SignInPassword(ctx context.Context, v Visit, name string, pass
 	}
 	if n := len(password.text); s.auth == nil || name == "" || len(name) > maxTyped || n == 0 || n > maxSecret {
 		return SignIn{}, invalid("no sign-in by password, or name or password are empty or too long")
+	}
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) { // directories differ in what they make of it
+		return SignIn{}, invalid("the name holds what no name holds")
 	}
 	address := addressLimit().of(network(v.From))
 	err := s.store.View(ctx, func(ctx context.Context, tx Tx) error { return check(ctx, tx, v.Now, address) })

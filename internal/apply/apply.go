@@ -8,6 +8,7 @@ import (
 
 	"github.com/leastwise/leastwise/internal/dc"
 	"github.com/leastwise/leastwise/internal/plan"
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // A Run carries one plan out, or back. Directory, Journal and Now are required.
@@ -67,7 +68,8 @@ type Changed struct {
 	Verified bool
 	Earlier  bool // by an earlier run, as the journal says
 	Why      string
-	Err      error // behind Why, if the directory or the way to it is the reason
+	Err      error        // behind Why, if the directory or the way to it is the reason
+	Made     secdesc.GUID // the object that was created; zero if none was, or it could not be read
 }
 
 // A StopError says at which change a run ended. It is [ErrStopped], and what the
@@ -295,7 +297,11 @@ func (s *state) attempt(ctx context.Context, i int, c plan.Change, t *trace) err
 	verdict, why := c.Judge(f)
 	switch {
 	case verdict == plan.Already && t.open():
-		return s.conclude(ctx, at, t, Changed{Result: Done, Server: f.Server, Verified: true, Why: "found done after its answer was lost"})
+		out := Changed{Result: Done, Server: f.Server, Verified: true, Why: "found done after its answer was lost"}
+		if c.Kind == plan.CreateObject {
+			out.Made = f.Child.GUID
+		}
+		return s.conclude(ctx, at, t, out)
 	case verdict == plan.Already:
 		return s.conclude(ctx, at, t, Changed{Result: Already, Server: f.Server, Verified: true})
 	case verdict == plan.Refused:
@@ -341,6 +347,9 @@ func (s *state) send(ctx context.Context, at Step, c plan.Change, t *trace) erro
 	switch w.Outcome {
 	case dc.Done:
 		out.Result = Done
+		if c.Kind == plan.CreateObject {
+			out.Made = s.made(ctx, c)
+		}
 		if !w.Verified {
 			out.Why = "the domain controller confirmed it, but it could not be read back: " + errText(w.Unread)
 		}
@@ -359,6 +368,15 @@ func (s *state) send(ctx context.Context, at Step, c plan.Change, t *trace) erro
 	at.Name = StepOutcome
 	s.step(at)
 	return s.conclude(ctx, at, t, out)
+}
+
+// made reads the GUID of an object that was just created.
+func (s *state) made(ctx context.Context, c plan.Change) secdesc.GUID {
+	var f plan.Facts
+	if err := s.Directory.childFacts(ctx, c, &f); err != nil || f.Child == nil {
+		return secdesc.GUID{} // undoing then goes by name, class and account name
+	}
+	return f.Child.GUID
 }
 
 func errText(err error) string {
@@ -381,13 +399,16 @@ func (s *state) conclude(ctx context.Context, at Step, t *trace, out Changed) er
 	out.Number, out.Change = at.Change, s.h.plan.Changes[i]
 	err := s.note(ctx, Entry{
 		Event: Outcome, Undo: s.undo, Change: at.Change, Server: out.Server,
-		Result: out.Result, Verified: out.Verified, Why: out.Why,
+		Result: out.Result, Verified: out.Verified, Why: out.Why, Made: out.Made,
 	})
 	if err != nil {
 		return err
 	}
 	s.report.Changes[i] = out
 	t.result = out.Result
+	if !out.Made.IsZero() {
+		t.made = out.Made
+	}
 	if out.Result == Failed || out.Result == Refused {
 		t.intent, t.first = nil, nil
 	}
@@ -413,6 +434,9 @@ func (s *state) takeBack(ctx context.Context, i int) error {
 		at := Step{Name: StepOutcome, Change: i + 1, Of: len(s.h.plan.Changes), Text: c.Text()}
 		s.step(at)
 		return s.conclude(ctx, at, back, Changed{Result: Irreversible, Why: err.Error()})
+	}
+	if inverse.Kind == plan.DeleteObject {
+		inverse.Require.Made = forth.made
 	}
 	if forth.intent.Server != "" {
 		if err := s.Directory.w.Pin(c.Object.GUID, forth.intent.Server); err != nil {

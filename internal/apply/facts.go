@@ -3,7 +3,9 @@ package apply
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/leastwise/leastwise/internal/dc"
@@ -73,6 +75,8 @@ func (d *Directory) facts(ctx context.Context, c plan.Change) (plan.Facts, error
 		} else if dc.KindOf(derr) != dc.ErrAccessDenied { // else the entry stays not read
 			err = derr
 		}
+	case plan.CreateObject, plan.DeleteObject:
+		err = d.childFacts(ctx, c, &f)
 	case plan.EnableAccount, plan.DisableAccount, plan.ResetPassword, plan.SetExpiry:
 	}
 	return f, err
@@ -100,6 +104,28 @@ func (d *Directory) memberFacts(ctx context.Context, c plan.Change, f *plan.Fact
 		return err
 	}
 	f.MemberDN, f.MemberSID = e.DN, sidOf(e)
+	return nil
+}
+
+// childFacts reads the object that has the name of a new one.
+func (d *Directory) childFacts(ctx context.Context, c plan.Change, f *plan.Facts) error {
+	e, there, _, err := d.w.Child(ctx, c.Object.GUID, c.New.Name, "objectGUID", "objectClass", "sAMAccountName", "userAccountControl", "member")
+	f.ChildThere = plan.Known(there)
+	if err != nil || !there {
+		return err
+	}
+	guid, err := secdesc.GUIDFromBytes([]byte(e.Value("objectGUID")))
+	if err != nil {
+		return fmt.Errorf("reading the objectGUID of %s: %w", e.DN, err)
+	}
+	f.Child = &plan.Child{GUID: guid, DN: e.DN, Account: e.Value("sAMAccountName"), Members: len(e.Values("member")) > 0}
+	if classes := e.Values("objectClass"); len(classes) > 0 {
+		f.Child.Class = string(classes[len(classes)-1])
+	}
+	if v := number(e, "userAccountControl"); v != nil {
+		flags := uint32(*v)
+		f.Child.Flags = &flags
+	}
 	return nil
 }
 
@@ -136,6 +162,18 @@ func (d *Directory) write(ctx context.Context, c plan.Change, f plan.Facts, pass
 		return d.w.ReplaceInt(ctx, c.Object.GUID, "accountExpires", *f.Expires, c.Expires.FileTime())
 	case plan.GrantEntry, plan.RevokeEntry:
 		return d.writeEntry(ctx, c)
+	case plan.CreateObject:
+		o := dc.NewObject{Name: c.New.Name, RDN: c.New.DN(""), Attributes: c.New.Attributes()}
+		o.RDN = strings.TrimSuffix(o.RDN, ",")
+		if c.New.Permissions != nil {
+			o.Permissions = c.New.Permissions.Descriptor
+		}
+		return d.w.Create(ctx, c.Object.GUID, o)
+	case plan.DeleteObject:
+		if err := d.w.Pin(f.Child.GUID, f.Server); err != nil {
+			return dc.Write{Outcome: dc.NotDone, Err: err}
+		}
+		return d.w.Delete(ctx, f.Child.GUID)
 	case plan.ResetPassword:
 		value, err := password()
 		if err != nil {

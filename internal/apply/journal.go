@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/internal/plan"
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // Errors that callers may test for.
@@ -66,6 +67,9 @@ type Entry struct {
 	Result   Result      `json:"result,omitempty"`
 	Verified bool        `json:"verified,omitempty"` // reading back showed it
 	Why      string      `json:"why,omitempty"`
+	// Made is the GUID of the object that the change created, so that undoing deletes
+	// no other one.
+	Made secdesc.GUID `json:"made,omitzero"`
 }
 
 // A trace is what a journal says of one change in one direction.
@@ -73,6 +77,7 @@ type trace struct {
 	intent *Entry // the last one, nil if none
 	result Result // the last one, empty if none since the intent
 	first  *Entry // the first intent: its facts are from before any write
+	made   secdesc.GUID
 }
 
 // final reports whether nothing is left to do.
@@ -139,6 +144,9 @@ func (h *history) add(e Entry) error {
 		return nil
 	}
 	t.result = e.Result
+	if !e.Made.IsZero() {
+		t.made = e.Made
+	}
 	if t.result == Failed || t.result == Refused { // nothing was changed: the next intent is the first again
 		t.intent, t.first = nil, nil
 	}

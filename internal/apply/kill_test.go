@@ -145,9 +145,10 @@ func TestKilledAtEveryStep(t *testing.T) {
 		plan.Change{Kind: plan.RemoveMember, Object: g, Member: &bert},
 		plan.Change{Kind: plan.DisableAccount, Object: bert},
 		plan.Change{Kind: plan.GrantEntry, Object: g, Entry: entry(t, writeMember, anna.SID)},
+		plan.Change{Kind: plan.CreateObject, Object: y.container(), New: &plan.NewObject{Class: plan.ClassUser, Name: "new", Account: "new-" + y.ou[9:15], Flags: 0x202}},
 	)
 	state := func() string {
-		return fmt.Sprint(y.members(g), y.number(bert, "userAccountControl"), y.hasEntry(g, p.Changes[4].Entry))
+		return fmt.Sprint(y.members(g), y.number(bert, "userAccountControl"), y.hasEntry(g, p.Changes[4].Entry), y.exists("CN=new,"+y.ou))
 	}
 	before := state()
 	w := &killing{y: y, p: p, dir: t.TempDir()}

@@ -162,6 +162,15 @@ func (y *yard) read(dn string) *ldap.Entry {
 	return r.Entries[0]
 }
 
+func (y *yard) exists(dn string) bool {
+	y.t.Helper()
+	_, err := y.conn.Search(ldap.NewSearchRequest(dn, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{"cn"}, nil))
+	if err != nil && !ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) {
+		y.t.Fatalf("looking for %s: %v", dn, err)
+	}
+	return err == nil
+}
+
 func (y *yard) modify(dn, attr string, values ...string) {
 	y.t.Helper()
 	r := ldap.NewModifyRequest(dn, nil)

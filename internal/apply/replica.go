@@ -14,7 +14,7 @@ func (d *Directory) Replicas(ctx context.Context, c plan.Change) []dc.Replica {
 	switch c.Kind {
 	case plan.AddMember, plan.RemoveMember:
 		return d.w.ReplicasOfMember(ctx, c.Object.GUID, member(c), c.Kind == plan.AddMember)
-	case plan.EnableAccount, plan.DisableAccount, plan.ResetPassword, plan.SetExpiry, plan.GrantEntry, plan.RevokeEntry:
+	case plan.EnableAccount, plan.DisableAccount, plan.ResetPassword, plan.SetExpiry, plan.GrantEntry, plan.RevokeEntry, plan.CreateObject, plan.DeleteObject:
 	}
 	return d.w.ReplicasOfAttribute(ctx, c.Object.GUID, c.Attribute())
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/leastwise/leastwise/internal/configmgr"
 	"github.com/leastwise/leastwise/internal/dc"
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/grant"
 	"github.com/leastwise/leastwise/internal/report"
 	"github.com/leastwise/leastwise/internal/store"
 )
@@ -233,11 +234,11 @@ func exitCode(err error) int {
 		return code
 	}
 	switch {
-	case errors.As(err, &u), errors.Is(err, app.ErrConfig), errors.Is(err, app.ErrUnrelated), dc.KindOf(err) == dc.ErrConfig:
+	case errors.As(err, &u), errors.Is(err, app.ErrConfig), errors.Is(err, app.ErrUnrelated), errors.Is(err, grant.ErrPolicies), dc.KindOf(err) == dc.ErrConfig:
 		return exitUsage
 	case errors.Is(err, store.ErrSettings):
 		return exitUsage
-	case dc.KindOf(err) == dc.ErrPlaintext, errors.Is(err, store.ErrInUse), errors.Is(err, store.ErrOccupied), errors.Is(err, audit.ErrForked):
+	case dc.KindOf(err) == dc.ErrPlaintext, errors.Is(err, store.ErrInUse), errors.Is(err, store.ErrOccupied), errors.Is(err, audit.ErrForked), errors.Is(err, app.ErrPrivileged):
 		return exitRefused
 	}
 	return exitRead
@@ -301,7 +302,7 @@ func (c *command) root() *cobra.Command {
 		return &usageError{err, "see: " + cmd.CommandPath() + " --help"}
 	})
 	for _, make := range []func() *cobra.Command{
-		c.collectCommand, c.assessCommand, c.whoCanCommand, c.explainCommand, c.reachCommand, c.zonesCommand, c.whatIfCommand, c.planCommand, c.applyCommand, c.undoCommand, c.rightsCommand, c.importCommand, c.exportCommand, c.diffCommand,
+		c.collectCommand, c.assessCommand, c.whoCanCommand, c.explainCommand, c.reachCommand, c.zonesCommand, c.whatIfCommand, c.planCommand, c.applyCommand, c.undoCommand, c.bootstrapCommand, c.rightsCommand, c.importCommand, c.exportCommand, c.diffCommand,
 		c.controlsCommand, c.configMgrCommand, c.auditCommand, c.backupCommand, c.restoreCommand, c.configCommand, c.doctorCommand, c.versionCommand,
 	} {
 		root.AddCommand(make())

@@ -218,7 +218,7 @@ func plannedChange(s *forest.Snapshot, w wantedChange) (plan.Change, forest.ID, 
 			return c, id, usagef("write it as in a path: (A;;WD;;;SID)", "the entry %s: %v", quoted(words[1]), aerr)
 		}
 		c.Entry = &plan.Entry{ACE: ace}
-	case plan.ResetPassword:
+	case plan.ResetPassword, plan.CreateObject, plan.DeleteObject: // the last two have no flag
 	}
 	return c, id, err
 }
@@ -229,7 +229,7 @@ func planWords(kind plan.Kind, w wantedChange) ([]string, error) {
 	switch kind {
 	case plan.EnableAccount, plan.DisableAccount, plan.ResetPassword:
 		return []string{strings.Trim(w.text, `"'`)}, nil
-	case plan.AddMember, plan.RemoveMember, plan.SetExpiry, plan.GrantEntry, plan.RevokeEntry:
+	case plan.AddMember, plan.RemoveMember, plan.SetExpiry, plan.GrantEntry, plan.RevokeEntry, plan.CreateObject, plan.DeleteObject:
 	}
 	words, err := splitWords(w.text)
 	if err != nil {

@@ -19,6 +19,10 @@ const (
 	opSearchReference  = 0x73
 	opModifyRequest    = 0x66
 	opModifyResponse   = 0x67
+	opAddRequest       = 0x68
+	opAddResponse      = 0x69
+	opDelRequest       = 0x4a
+	opDelResponse      = 0x6b
 	opExtendedRequest  = 0x77
 	opExtendedResponse = 0x78
 	tagControls        = 0xa0

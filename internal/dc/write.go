@@ -84,9 +84,12 @@ func encodeModify(dn string, mods ...modification) []byte {
 	return tlv(opModifyRequest, berString(0x04, dn), tlv(0x30, list))
 }
 
-// modify sends one ModifyRequest. sent is false if not a byte of it can have reached
-// the server.
-func (c *conn) modify(ctx context.Context, doing string, op, controls []byte) (r result, sent bool, err error) {
+// answers are the answers to the requests that write.
+var answers = map[byte]byte{opModifyRequest: opModifyResponse, opAddRequest: opAddResponse, opDelRequest: opDelResponse}
+
+// change sends one request that writes. sent is false if not a byte of it can have
+// reached the server.
+func (c *conn) change(ctx context.Context, doing string, op, controls []byte) (r result, sent bool, err error) {
 	defer c.watch(ctx)()
 	server := c.server.String()
 	if ctx.Err() != nil {
@@ -100,7 +103,7 @@ func (c *conn) modify(ctx context.Context, doing string, op, controls []byte) (r
 	if err != nil {
 		return r, true, ioError(ctx, doing, server, err)
 	}
-	if m.op != opModifyResponse {
+	if m.op != answers[op[0]] {
 		return r, true, c.protocolError(doing, fmt.Errorf("answer has tag %#02x", m.op))
 	}
 	if r, err = parseResult(m.body); err != nil {
@@ -149,7 +152,10 @@ type job struct {
 	mods   []modification
 	// prepare makes mods of what it reads, on the connection that is written to and
 	// while no other write of this Writer to the object is in flight; nil: they are made.
-	prepare  func(ctx context.Context, c *conn) ([]modification, error)
+	prepare func(ctx context.Context, c *conn) ([]modification, error)
+	// request makes another request than a modification, as prepare makes mods; nil:
+	// there is none.
+	request  func(ctx context.Context, c *conn) ([]byte, error)
 	controls []byte
 	// shows reads whether the object is as wanted.
 	shows func(ctx context.Context, c *conn) (bool, error)
@@ -176,7 +182,13 @@ func (w *Writer) run(ctx context.Context, j job) Write {
 		}
 	}
 	op := encodeModify(guidDN(j.flight.object), j.mods...)
-	r, sent, err := c.modify(ctx, j.doing, op, j.controls)
+	if j.request != nil {
+		if op, err = j.request(ctx, c); err != nil {
+			w.put(l, c)
+			return Write{Outcome: NotDone, Server: c.server, Err: err}
+		}
+	}
+	r, sent, err := c.change(ctx, j.doing, op, j.controls)
 	clear(op) // it may hold a password
 	out := Write{Server: c.server}
 	switch {

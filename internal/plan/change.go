@@ -33,11 +33,13 @@ const (
 	SetExpiry      Kind = "set-expiry"      // Object: account; Expires
 	GrantEntry     Kind = "grant-entry"     // Object; Entry
 	RevokeEntry    Kind = "revoke-entry"    // Object; Entry
+	CreateObject   Kind = "create-object"   // Object: container; New
+	DeleteObject   Kind = "delete-object"   // Object: container; New: takes CreateObject back
 )
 
 // Kinds returns all kinds in the order in which [Arrange] puts them.
 func Kinds() []Kind {
-	return []Kind{GrantEntry, SetExpiry, ResetPassword, EnableAccount, AddMember, RemoveMember, DisableAccount, RevokeEntry}
+	return []Kind{CreateObject, GrantEntry, SetExpiry, ResetPassword, EnableAccount, AddMember, RemoveMember, DisableAccount, RevokeEntry, DeleteObject}
 }
 
 // A Target is an object. Only GUID decides; the others are for people, and SID as a
@@ -159,17 +161,20 @@ type Require struct {
 	// another domain controller.
 	USNChanged int64  `json:"usn_changed,omitempty"`
 	Server     string `json:"server,omitempty"`
+	// Made is the GUID of the object that is to be deleted.
+	Made secdesc.GUID `json:"made,omitzero"`
 }
 
 // A Change is one change of one fact of one object.
 type Change struct {
-	Kind    Kind    `json:"kind"`
-	Object  Target  `json:"object"`
-	Member  *Target `json:"member,omitempty"`
-	Entry   *Entry  `json:"entry,omitempty"`
-	Expires *Expiry `json:"expires,omitempty"`
-	Seconds int64   `json:"ttl_seconds,omitempty"` // time to live of a member, by the directory's own means; 0: none
-	Require Require `json:"require,omitzero"`
+	Kind    Kind       `json:"kind"`
+	Object  Target     `json:"object"`
+	Member  *Target    `json:"member,omitempty"`
+	Entry   *Entry     `json:"entry,omitempty"`
+	Expires *Expiry    `json:"expires,omitempty"`
+	Seconds int64      `json:"ttl_seconds,omitempty"` // time to live of a member, by the directory's own means; 0: none
+	New     *NewObject `json:"new,omitempty"`
+	Require Require    `json:"require,omitzero"`
 }
 
 // AccountDisabled is the bit of userAccountControl that disables an account
@@ -180,12 +185,14 @@ const AccountDisabled uint32 = 0x2
 func (c Change) Validate() error {
 	member := c.Kind == AddMember || c.Kind == RemoveMember
 	entry := c.Kind == GrantEntry || c.Kind == RevokeEntry
+	object := c.Kind == CreateObject || c.Kind == DeleteObject
 	switch {
 	case !known(c.Kind):
 		return badPlan("there is no change of kind %q", c.Kind)
 	case c.Object.GUID.IsZero():
 		return badPlan("%s of %s: the object has no GUID", c.Kind, c.Object.Name())
-	case member != (c.Member != nil), entry != (c.Entry != nil), (c.Kind == SetExpiry) != (c.Expires != nil):
+	case member != (c.Member != nil), entry != (c.Entry != nil), object != (c.New != nil), (c.Kind == SetExpiry) != (c.Expires != nil),
+		!c.Require.Made.IsZero() && c.Kind != DeleteObject:
 		return badPlan("%s of %s: it needs other parts, or has too many", c.Kind, c.Object.Name())
 	case member && c.Member.GUID.IsZero() && c.Member.SID.IsZero():
 		return badPlan("%s of %s: the member has neither GUID nor SID", c.Kind, c.Object.Name())
@@ -198,8 +205,11 @@ func (c Change) Validate() error {
 	case c.Require.FlagsSet&c.Require.FlagsClear != 0:
 		return badPlan("%s of %s: flags are required to be both set and clear", c.Kind, c.Object.Name())
 	}
-	if entry {
+	switch {
+	case entry:
 		return c.validateEntry()
+	case object:
+		return c.New.validate()
 	}
 	return nil
 }
@@ -239,6 +249,8 @@ func (c Change) Subject() string {
 	case GrantEntry, RevokeEntry:
 		text, _ := c.Entry.MarshalText() // never fails
 		return "entry " + c.Object.key() + " " + string(text)
+	case CreateObject, DeleteObject:
+		return "object " + c.Object.key() + " " + strings.ToLower(c.New.Name)
 	case ResetPassword, SetExpiry:
 	}
 	return string(c.Kind) + " " + c.Object.key()
@@ -246,7 +258,7 @@ func (c Change) Subject() string {
 
 // gives reports whether the change makes its fact true rather than false.
 func (c Change) gives() bool {
-	return c.Kind == AddMember || c.Kind == EnableAccount || c.Kind == GrantEntry
+	return c.Kind == AddMember || c.Kind == EnableAccount || c.Kind == GrantEntry || c.Kind == CreateObject
 }
 
 // toggles reports whether the change's fact is one that is true or false.
@@ -263,6 +275,8 @@ func (c Change) Attribute() string {
 		return "unicodePwd"
 	case SetExpiry:
 		return "accountExpires"
+	case CreateObject, DeleteObject:
+		return "objectClass"
 	case GrantEntry, RevokeEntry:
 	}
 	return "nTSecurityDescriptor"
@@ -291,6 +305,11 @@ func (c Change) Text() string {
 		return fmt.Sprintf("grant on %s the entry %s", object, c.Entry.SDDL(secdesc.SID{}))
 	case RevokeEntry:
 		return fmt.Sprintf("revoke on %s the entry %s", object, c.Entry.SDDL(secdesc.SID{}))
+	case CreateObject, DeleteObject:
+	}
+	if c.New != nil {
+		verb := map[Kind]string{CreateObject: "create", DeleteObject: "delete"}[c.Kind]
+		return fmt.Sprintf("%s %s %s", verb, map[string]string{ClassGroup: "group", ClassUser: "account"}[c.New.Class], quote(c.New.DN(c.Object.Name())))
 	}
 	return string(c.Kind) + " " + object
 }
@@ -312,6 +331,10 @@ func (c Change) Conditions() []string {
 		add("the entry is not there yet, or nothing is done")
 	case RevokeEntry:
 		add("the entry is there and not inherited, or nothing is done")
+	case CreateObject:
+		add("there is no object of that name; one of the same class and account name: nothing is done")
+	case DeleteObject:
+		add("it is there, without members if a group, disabled if an account")
 	case ResetPassword, SetExpiry:
 	}
 	r := c.Require
@@ -332,6 +355,9 @@ func (c Change) Conditions() []string {
 	}
 	if r.WhenChanged != "" {
 		add("whenChanged is %s", r.WhenChanged)
+	}
+	if !r.Made.IsZero() {
+		add("its GUID is %s", r.Made)
 	}
 	if r.USNChanged != 0 {
 		add("uSNChanged is %d on %s", r.USNChanged, r.Server)

@@ -42,6 +42,8 @@ type Facts struct {
 	Entry       Presence    `json:"entry,omitempty"`
 	WhenChanged string      `json:"when_changed,omitempty"`
 	USNChanged  int64       `json:"usn_changed,omitempty"`
+	ChildThere  Presence    `json:"child_there,omitempty"` // there is an object with the new one's name
+	Child       *Child      `json:"child,omitempty"`
 }
 
 // A Verdict says what a change is for the directory as it was read.
@@ -112,6 +114,8 @@ func (c Change) already(f Facts) (bool, string) {
 		return presence(f.Membership, "the membership")
 	case GrantEntry, RevokeEntry:
 		return presence(f.Entry, "the permissions")
+	case CreateObject, DeleteObject:
+		return c.created(f)
 	case EnableAccount, DisableAccount:
 		if f.Flags == nil {
 			return false, "userAccountControl could not be read"
@@ -195,6 +199,10 @@ func (c Change) Inverse(f Facts) (Change, error) {
 		back.Kind = RevokeEntry
 	case RevokeEntry:
 		back.Kind = GrantEntry
+	case CreateObject:
+		back.Kind = DeleteObject
+	case DeleteObject:
+		return irreversible("a deleted object does not come back as it was")
 	case SetExpiry:
 		if f.Expires == nil {
 			return irreversible("what was there before was not read")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -54,6 +55,16 @@ func (c Change) ldif(b *bytes.Buffer) {
 			return
 		}
 		swap(record, "accountExpires", c.Require.Expires.FileTime(), c.Expires.FileTime())
+	case CreateObject:
+		fmt.Fprintf(b, "%s\nchangetype: add\n", ldifLine("dn", c.New.DN(c.Object.DN)))
+		for _, a := range c.New.Attributes() {
+			b.WriteString(ldifLine(a[0], a[1]) + "\n")
+		}
+		if c.New.Permissions != nil {
+			fmt.Fprintf(b, "nTSecurityDescriptor:: %s\n", base64.StdEncoding.EncodeToString(c.New.Permissions.Bytes()))
+		}
+	case DeleteObject:
+		fmt.Fprintf(b, "%s\nchangetype: delete\n", ldifLine("dn", c.New.DN(c.Object.DN)))
 	case ResetPassword:
 		fmt.Fprintf(b, "# unicodePwd of <GUID=%s>; the value is given when the plan is carried out\n", c.Object.GUID)
 	case GrantEntry, RevokeEntry:
@@ -76,7 +87,8 @@ func (t Target) link() string {
 // ldifLine writes an attribute line; a value that may not begin as it does goes in
 // base64 (RFC 2849: SAFE-INIT-CHAR excludes "<").
 func ldifLine(name, value string) string {
-	if value != "" && value[0] != '<' && value[0] != ':' && value[0] != ' ' {
+	plain := !strings.ContainsFunc(value, func(r rune) bool { return r < 0x20 || r > 0x7e }) && !strings.HasSuffix(value, " ")
+	if plain && value != "" && value[0] != '<' && value[0] != ':' && value[0] != ' ' {
 		return name + ": " + value
 	}
 	return name + ":: " + base64.StdEncoding.EncodeToString([]byte(value))

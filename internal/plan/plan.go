@@ -192,6 +192,11 @@ func (p *Plan) Text(w io.Writer) error {
 		if c.Member != nil && !c.Member.GUID.IsZero() {
 			fmt.Fprintf(&b, "     member {%s} %s\n", c.Member.GUID, c.Member.SID)
 		}
+		if c.New != nil {
+			for _, line := range c.New.details() {
+				fmt.Fprintf(&b, "     %s\n", line)
+			}
+		}
 		for _, line := range c.Conditions() {
 			fmt.Fprintf(&b, "     if %s\n", line)
 		}

@@ -44,7 +44,14 @@ func all(t testing.TB) *Plan {
 	flags, set := uint32(512), int64(134397874741152270)
 	never := Expiry{}
 	until := At(time.Date(2031, 1, 2, 3, 4, 5, 0, time.UTC))
+	permits := &Permits{}
+	if err := permits.UnmarshalText([]byte("D:P(D;;SDDT;;;WD)(A;;RPWPCRCCDCLCLORCWOWDSDDTSW;;;S-1-5-21-1-2-3-512)")); err != nil {
+		t.Fatal(err)
+	}
+	manager := &NewObject{Class: ClassUser, Name: "Manager, 1", Account: "manager-1", Description: "für <leastwise>", Flags: 0x100202, Encryption: 24, NoDialIn: true, Permissions: permits}
+	container := Target{GUID: secdesc.MustGUID("0bd41b25-6cf8-4f3b-9b57-0c3f5a4f3a11"), DN: "OU=Admin,DC=contoso,DC=test"}
 	p, err := New("Contoso.Test", "all kinds", made, []Change{
+		{Kind: CreateObject, Object: container, New: &NewObject{Class: ClassGroup, Name: "Managers", Account: "managers", GroupType: GlobalSecurityGroup}},
 		{Kind: GrantEntry, Object: group(), Entry: ace(t, "(OA;;RPWP;bf9679c0-0de6-11d0-a285-00aa003049e2;;S-1-5-21-1-2-3-1104)")},
 		{Kind: SetExpiry, Object: *member(), Expires: &until, Require: Require{Expires: &never, WhenChanged: "20261122021755.0Z"}},
 		{Kind: ResetPassword, Object: *member(), Require: Require{PasswordSet: &set}},
@@ -53,6 +60,7 @@ func all(t testing.TB) *Plan {
 		{Kind: RemoveMember, Object: group(), Member: &Target{DN: "CN=S-1-5-21-9-9-9-500", SID: secdesc.MustSID("S-1-5-21-9-9-9-500")}},
 		{Kind: DisableAccount, Object: *member(), Require: Require{Flags: &flags}},
 		{Kind: RevokeEntry, Object: group(), Entry: ace(t, "(D;;WD;;;S-1-1-0)"), Require: Require{}},
+		{Kind: DeleteObject, Object: container, New: manager, Require: Require{Made: groupGUID}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -306,7 +314,7 @@ func TestJudgeAndInverse(t *testing.T) {
 
 func TestTextAndLDIF(t *testing.T) {
 	p := all(t)
-	p.Changes[4].Member.DN = "CN=\x1b[31mevil\u202e,DC=x"
+	p.Changes[5].Member.DN = "CN=\x1b[31mevil\u202e,DC=x"
 	p.Title = "line\nbreak"
 	var text, ldif strings.Builder
 	if err := errors.Join(p.Text(&text), p.LDIF(&ldif)); err != nil {

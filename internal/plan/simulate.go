@@ -27,6 +27,10 @@ func (p *Plan) Simulate(before *reach.Graph, s *forest.Snapshot) (*Simulation, e
 			sim.Left[i+1] = "who can gain what does not depend on it"
 			continue
 		}
+		if c.New != nil {
+			sim.Left[i+1] = "a new object has no identity before it is there: plan again once it is"
+			continue
+		}
 		r, err := c.foresee(s)
 		if err != nil {
 			return nil, fmt.Errorf("change %d: %w", i+1, err)
@@ -55,7 +59,7 @@ func (c Change) foresee(s *forest.Snapshot) (reach.Change, error) {
 	case EnableAccount, DisableAccount:
 		out.Kind = map[Kind]reach.ChangeKind{EnableAccount: reach.FlagCleared, DisableAccount: reach.FlagSet}[c.Kind]
 		out.Flag = int64(AccountDisabled)
-	case ResetPassword, SetExpiry:
+	case ResetPassword, SetExpiry, CreateObject, DeleteObject:
 		return out, badPlan("%s cannot be simulated", c.Kind)
 	}
 	return out, err

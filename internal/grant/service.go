@@ -28,9 +28,9 @@ type Service struct {
 	mu       sync.Mutex // guards what follows
 	policies *Policies
 	memory   memory
-	together int         // how many groups are worked on at once
-	halted   bool        // no further part of a round is begun
-	flying   map[ID]bool // grants whose membership is being written
+	together int                  // how many groups are worked on at once
+	halted   bool                 // no further part of a round is begun
+	flying   map[ID]chan struct{} // grants whose membership is being written; closed when it was
 }
 
 // New returns a service. All three are required: nil is a wiring bug, and New panics.
@@ -38,7 +38,7 @@ func New(store Store, dir Directory, policies *Policies) *Service {
 	if store == nil || dir == nil || policies == nil {
 		panic("grant.New: store, directory and policies are required")
 	}
-	return &Service{store: store, dir: dir, policies: policies, memory: newMemory(), together: 1, flying: map[ID]bool{}}
+	return &Service{store: store, dir: dir, policies: policies, memory: newMemory(), together: 1, flying: map[ID]chan struct{}{}}
 }
 
 // Together sets how many groups a round of work may write to at once, so that a domain
@@ -68,17 +68,34 @@ func (s *Service) isHalted() bool {
 func (s *Service) claim(id ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.flying[id] {
+	if s.flying[id] != nil {
 		return false
 	}
-	s.flying[id] = true
+	s.flying[id] = make(chan struct{})
 	return true
+}
+
+// landed waits until no round of this service writes the membership of a grant.
+func (s *Service) landed(ctx context.Context, id ID) error {
+	s.mu.Lock()
+	flight := s.flying[id]
+	s.mu.Unlock()
+	if flight == nil {
+		return nil
+	}
+	select {
+	case <-flight:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (s *Service) release(ids ...ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range ids {
+		close(s.flying[id])
 		delete(s.flying, id)
 	}
 }

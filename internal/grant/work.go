@@ -51,14 +51,23 @@ func (s *Service) Carry(ctx context.Context, j Job, now Instant) (Grant, error) 
 }
 
 // Advance does now what a grant needs, instead of at the next tick: after a request
-// that needs no approval, for example. The directory's absence is no error; the grant's
-// state says how far it came.
+// that needs no approval, for example. If a round is at it already, Advance waits for
+// that. The directory's absence is no error; the grant's state says how far it came.
 func (s *Service) Advance(ctx context.Context, id ID, now Instant) (Grant, error) {
+	if err := s.landed(ctx, id); err != nil {
+		return Grant{}, fmt.Errorf("waiting for a write of grant %s: %w", id, err)
+	}
 	g, err := s.Grant(ctx, id)
 	if err != nil {
 		return Grant{}, err
 	}
-	return s.advance(ctx, g, now)
+	if g, err = s.advance(ctx, g, now); err != nil || g.State != Approved && g.State != Activating && g.State != Ending {
+		return g, err
+	}
+	if err := s.landed(ctx, id); err != nil { // a round was quicker
+		return g, fmt.Errorf("waiting for a write of grant %s: %w", id, err)
+	}
+	return s.Grant(ctx, id)
 }
 
 func (s *Service) advance(ctx context.Context, g Grant, now Instant) (Grant, error) {

@@ -56,7 +56,7 @@ var packages = []struct {
 	{name: "collect", uses: []string{"secdesc", "forest", "dc"}},
 	{name: "store", uses: []string{"secdesc", "forest", "control", "audit", "grant", "operator"}},
 	{name: "store/storetest", uses: []string{"store"}},
-	{name: "apply", uses: []string{"secdesc", "plan", "dc"}},
+	{name: "apply", uses: []string{"secdesc", "plan", "grant", "dc"}},
 	{name: "adminservice", uses: []string{"configmgr", "dc"}},
 
 	// The product.

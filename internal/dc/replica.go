@@ -111,6 +111,7 @@ type valueMeta struct {
 	stamp
 	Attribute string `xml:"pszAttributeName"`
 	Object    string `xml:"pszObjectDn"`
+	Created   string `xml:"ftimeCreated"` // when this link was last made
 }
 
 // errNoMetadata: the domain controller tells none.

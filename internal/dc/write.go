@@ -162,6 +162,9 @@ type job struct {
 	// repeats: being as wanted is no reason to be refused, so a refusal is one.
 	repeats bool
 	later   bool // the caller reads back, for many at once
+	// notAfter is when the request must not be sent any more, by the monotonic clock;
+	// zero: at any time.
+	notAfter time.Time
 }
 
 // run carries a job out on the domain controller of its object.
@@ -180,6 +183,10 @@ func (w *Writer) run(ctx context.Context, j job) Write {
 			w.put(l, c)
 			return Write{Outcome: NotDone, Server: c.server, Err: err}
 		}
+	}
+	if !j.notAfter.IsZero() && time.Now().After(j.notAfter) {
+		w.put(l, c)
+		return Write{Outcome: NotDone, Server: c.server, Err: &Error{Kind: ErrTimeout, Op: j.doing, Server: c.server.String(), Detail: "the moment after which it was not to be sent has passed"}}
 	}
 	op := encodeModify(guidDN(j.flight.object), j.mods...)
 	if j.request != nil {
@@ -296,23 +303,60 @@ func (m Member) filter() string { return "(member=" + m.dn() + ")" }
 // [Writer.TimeBoundLinks]) and is refused with [ErrUnsupported] elsewhere. A member
 // that was there before is Already, and its time to live is not changed.
 func (w *Writer) AddMember(ctx context.Context, group secdesc.GUID, m Member, ttl time.Duration) Write {
-	value := m.dn()
-	if ttl > 0 {
-		on, err := w.TimeBoundLinks(ctx, group)
-		if err == nil && !on {
-			err = &Error{Kind: ErrUnsupported, Op: "adding a time-bound member", Server: w.ServerFor(group).String(), Detail: "the Privileged Access Management feature is not enabled in this forest"}
-		}
-		if err != nil {
-			return Write{Outcome: NotDone, Server: w.ServerFor(group), Err: err}
-		}
-		value = m.ttlValue(ttl)
+	value, err := w.memberValue(ctx, group, m, ttl)
+	if err != nil {
+		return Write{Outcome: NotDone, Server: w.ServerFor(group), Err: err}
 	}
-	return w.run(ctx, job{
+	return w.run(ctx, w.addition(group, m, value))
+}
+
+// memberValue is what is written for a member.
+func (w *Writer) memberValue(ctx context.Context, group secdesc.GUID, m Member, ttl time.Duration) (string, error) {
+	if ttl <= 0 {
+		return m.dn(), nil
+	}
+	on, err := w.TimeBoundLinks(ctx, group)
+	if err == nil && !on {
+		err = &Error{Kind: ErrUnsupported, Op: "adding a time-bound member", Server: w.ServerFor(group).String(), Detail: "the Privileged Access Management feature is not enabled in this forest"}
+	}
+	return m.ttlValue(ttl), err
+}
+
+// addition is the job of adding a member, written as value.
+func (w *Writer) addition(group secdesc.GUID, m Member, value string) job {
+	return job{
 		flight: flight{group, m.key()},
 		doing:  fmt.Sprintf("adding %s to the group %s", m, group),
 		mods:   []modification{{modAdd, "member", [][]byte{[]byte(value)}}},
 		shows:  func(ctx context.Context, c *conn) (bool, error) { return c.fits(ctx, group, m.filter()) },
-	})
+	}
+}
+
+// A MemberWrite adds one value to the member attribute of a group, or removes it, for a
+// caller who keeps the books himself.
+type MemberWrite struct {
+	Group  secdesc.GUID
+	Member Member
+	Add    bool
+	TTL    time.Duration // of an addition, see [Writer.AddMember]
+	// NotAfter is the moment after which it is not sent any more. A time of this process's
+	// clock is compared by its monotonic reading: setting the clock changes nothing.
+	NotAfter time.Time
+	Unread   bool // do not read back: the caller does
+}
+
+// WriteMember is [Writer.AddMember], or [Writer.RemoveMember], with more to say.
+func (w *Writer) WriteMember(ctx context.Context, m MemberWrite) Write {
+	j := w.removal(m.Group, m.Member)
+	if m.Add {
+		value, err := w.memberValue(ctx, m.Group, m.Member, m.TTL)
+		if err != nil {
+			return Write{Outcome: NotDone, Server: w.ServerFor(m.Group), Err: err}
+		}
+		j = w.addition(m.Group, m.Member, value)
+	}
+	j.notAfter, j.later = m.NotAfter, m.Unread
+	return w.run(ctx, j)
 }
 
 // RemoveMember takes exactly one value from the member attribute of a group.

@@ -40,6 +40,7 @@ type lane struct {
 	root     RootDSE
 	known    bool // root was read
 	readOnly bool
+	bare     bool // it tells no metadata of links
 	idle     []*conn
 	slots    chan struct{} // as many as connections may be open
 }
@@ -48,7 +49,7 @@ type lane struct {
 type flight struct{ object, value secdesc.GUID }
 
 // maxWriterConns bounds the connections of a Writer to one domain controller.
-const maxWriterConns = 4
+const maxWriterConns = 8
 
 // oidPartialSecrets is the capability of read-only domain controllers
 // ([MS-ADTS] 3.1.1.3.4.3, LDAP_CAP_ACTIVE_DIRECTORY_PARTIAL_SECRETS_OID).
@@ -188,7 +189,7 @@ func (w *Writer) Pin(object secdesc.GUID, server string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for key, l := range w.lanes {
-		if strings.EqualFold(key, server) || strings.EqualFold(l.server.Name, server) || l.server.Addr.String() == server {
+		if l == w.named(server) {
 			w.pinned[object] = key
 			return nil
 		}

@@ -1,0 +1,474 @@
+package apply
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/dc"
+	"github.com/leastwise/leastwise/internal/grant"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+// Timing of what grants ask of a directory.
+const (
+	readTime  = 5 * time.Second  // bounds one question
+	replyTime = 10 * time.Second // bounds the answer to a write, from when it may last be sent
+	namesKept = 5 * time.Second  // what a name in a policy stands for
+)
+
+// GrantOptions say how a [Grants] reaches its domain.
+type GrantOptions struct {
+	Directory dc.Config
+	// Clock is the one whose readings Write.NotAfter has: the same as the grant service's.
+	Clock func() grant.Instant
+	// Person names the attribute whose value the accounts of one person share; nil, or an
+	// empty name: there is none.
+	Person func() string
+}
+
+// Grants is the directory of grants: one domain, as [grant.Directory] wants it. Each group
+// is written and read through one domain controller (see [dc.Writer.ServerFor]); everything
+// else is read from any that answers. Nothing is sent twice: a write whose answer is lost
+// is grant.OutcomeUnknown at once.
+//
+// A domain controller that does not answer is left alone until it does: questions fail at
+// once, a probe asks for its time twice a second, and Returned tells when it is back. An
+// account that may not sign in is tried rarely, so that leastwise never locks itself out.
+//
+// Memberships across domains are not found: a name of another domain, and an account that
+// is not of this one, are errors, never "no".
+type Grants struct {
+	opt      GrantOptions
+	returned chan struct{}
+	probes   sync.WaitGroup
+	stop     context.CancelFunc
+	ended    context.Context //nolint:containedctx // ends with Close
+
+	opening sync.Mutex // one sign-in at a time while there is no writer
+
+	mu     sync.Mutex // guards what follows
+	writer *dc.Writer
+	home   home
+	gates  map[string]*gate
+	last   string // server that told the time last
+	names  map[grant.Ref]named
+}
+
+var _ grant.Directory = (*Grants)(nil)
+
+// A home is what is known of the domain.
+type home struct {
+	netbios string
+	domain  string // DNS name
+	base    string // distinguished name
+}
+
+// A named is what a name in a policy stood for a moment ago.
+type named struct {
+	object grant.Object
+	at     time.Duration // by the monotonic clock
+}
+
+// NewGrants returns the directory of grants. It does not connect: the domain need not be
+// there yet. Clock is required; nil is a wiring bug, and NewGrants panics.
+func NewGrants(o GrantOptions) *Grants {
+	if o.Clock == nil {
+		panic("apply.NewGrants: a clock is required")
+	}
+	if o.Person == nil {
+		o.Person = func() string { return "" }
+	}
+	d := &Grants{opt: o, returned: make(chan struct{}, 1), gates: map[string]*gate{}, names: map[grant.Ref]named{}}
+	d.ended, d.stop = context.WithCancel(context.Background())
+	return d
+}
+
+// Close ends probes and connections.
+func (d *Grants) Close() error {
+	d.stop()
+	d.probes.Wait()
+	d.mu.Lock()
+	w := d.writer
+	d.mu.Unlock()
+	if w == nil {
+		return nil
+	}
+	return w.Close()
+}
+
+// Returned tells, without saying which, that a domain controller answers again.
+func (d *Grants) Returned() <-chan struct{} { return d.returned }
+
+// connected returns the writer, and signs in if there is none yet.
+func (d *Grants) connected(ctx context.Context) (*dc.Writer, home, error) {
+	if w, h := d.have(); w != nil {
+		return w, h, nil
+	}
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	if w, h := d.have(); w != nil {
+		return w, h, nil
+	}
+	if err := d.pass(anyServer); err != nil {
+		return nil, home{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	w, h, err := d.signIn(ctx)
+	if err != nil {
+		d.failed(anyServer, err)
+		return nil, home{}, unreachable(err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.writer, d.home = w, h
+	return w, h, nil
+}
+
+func (d *Grants) have() (*dc.Writer, home) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.writer, d.home
+}
+
+// signIn finds the domain controllers and learns what the domain is called.
+func (d *Grants) signIn(ctx context.Context) (*dc.Writer, home, error) {
+	w, err := dc.OpenWriter(ctx, d.opt.Directory)
+	if err != nil {
+		return nil, home{}, err
+	}
+	var first error
+	for _, s := range w.Servers() {
+		h, err := readHome(ctx, w, dc.Via{Server: serverName(s)})
+		if err == nil {
+			return w, h, nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return nil, home{}, errors.Join(cmp.Or(first, errNoServer), w.Close())
+}
+
+// errNoServer reports a domain without a domain controller that can be written to.
+var errNoServer = errors.New("no domain controller of the domain can be written to")
+
+func readHome(ctx context.Context, w *dc.Writer, v dc.Via) (home, error) {
+	root, err := w.Root(ctx, v)
+	if err != nil {
+		return home{}, err
+	}
+	h := home{domain: root.Domain(), base: root.DefaultNC}
+	list, _, err := w.Find(ctx, v, dc.Request{
+		Base: "CN=Partitions," + root.ConfigurationNC, Scope: dc.ScopeOne, Attributes: []string{"nETBIOSName"},
+		Filter: "(&(objectClass=crossRef)(nCName=" + dc.EscapeFilter(root.DefaultNC) + "))",
+	})
+	if err != nil {
+		return home{}, err
+	}
+	if len(list) != 1 || list[0].Value("nETBIOSName") == "" {
+		return home{}, fmt.Errorf("the NetBIOS name of %s is not among the partitions, or may not be read", h.domain)
+	}
+	h.netbios = list[0].Value("nETBIOSName")
+	return h, nil
+}
+
+func serverName(s dc.Server) string {
+	if s.Name != "" {
+		return s.Name
+	}
+	return s.Addr.String()
+}
+
+// unreachable marks an error as one of a directory that could not be asked.
+func unreachable(err error) error {
+	if err == nil || errors.Is(err, grant.ErrUnreachable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", grant.ErrUnreachable, err)
+}
+
+// asking is one question to one domain controller.
+type asking struct {
+	w    *dc.Writer
+	h    home
+	via  dc.Via
+	name string // of the server, for its gate
+}
+
+// about asks the domain controller that an object is written through.
+func (d *Grants) about(ctx context.Context, object secdesc.GUID, f func(context.Context, asking) error) error {
+	w, h, err := d.connected(ctx)
+	if err != nil {
+		return err
+	}
+	return d.ask(ctx, asking{w: w, h: h, via: dc.Via{Object: object}, name: serverName(w.ServerFor(object))}, f)
+}
+
+// ask asks, unless the server's gate is shut, and tells the gate what came of it.
+func (d *Grants) ask(ctx context.Context, a asking, f func(context.Context, asking) error) error {
+	if err := d.pass(a.name); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	err := f(ctx, a)
+	d.note(a.name, err)
+	return unreachable(err)
+}
+
+// anywhere asks one domain controller after the other until one answers, the one that
+// told the time last before the others.
+func (d *Grants) anywhere(ctx context.Context, f func(context.Context, asking) error) error {
+	w, h, err := d.connected(ctx)
+	if err != nil {
+		return err
+	}
+	err = unreachable(errNoServer)
+	for i, s := range d.inTurn(w) {
+		a := asking{w: w, h: h, via: dc.Via{Server: s}, name: s}
+		failed := d.ask(ctx, a, f)
+		if failed == nil || !elsewhere(failed) || ctx.Err() != nil {
+			return failed
+		}
+		if i == 0 {
+			err = failed
+		}
+	}
+	return err
+}
+
+// inTurn returns the names of the domain controllers in the order of asking.
+func (d *Grants) inTurn(w *dc.Writer) []string {
+	var out []string
+	for _, s := range w.Servers() {
+		out = append(out, serverName(s))
+	}
+	d.mu.Lock()
+	last := d.last
+	d.mu.Unlock()
+	if i := slices.Index(out, last); i > 0 {
+		out = append([]string{last}, slices.Delete(out, i, i+1)...)
+	}
+	return out
+}
+
+// Time implements [grant.Directory]: the time of the domain controller that told it last,
+// as long as that one answers.
+func (d *Grants) Time(ctx context.Context) (t time.Time, err error) {
+	err = d.anywhere(ctx, func(ctx context.Context, a asking) error {
+		t, _, err = a.w.Time(ctx, a.via)
+		if err == nil {
+			d.mu.Lock()
+			d.last = a.name
+			d.mu.Unlock()
+		}
+		return err
+	})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reading the directory's time: %w", err)
+	}
+	return t, nil
+}
+
+// Object implements [grant.Directory].
+func (d *Grants) Object(ctx context.Context, guid secdesc.GUID) (o grant.Object, err error) {
+	err = d.anywhere(ctx, func(ctx context.Context, a asking) error {
+		list, err := d.objects(ctx, a, guid)
+		o = list[guid]
+		return err
+	})
+	if err != nil {
+		return grant.Object{}, fmt.Errorf("reading object %s: %w", guid, err)
+	}
+	return o, nil
+}
+
+// Links implements [grant.Directory].
+func (d *Grants) Links(ctx context.Context, group secdesc.GUID, members []secdesc.GUID) (grant.Links, error) {
+	out := grant.Links{Links: map[secdesc.GUID]grant.Link{}}
+	err := d.about(ctx, group, func(ctx context.Context, a asking) (err error) {
+		if out.At, _, err = a.w.Time(ctx, a.via); err != nil {
+			return err
+		}
+		if out.Members, err = d.objects(ctx, a, append([]secdesc.GUID{group}, members...)...); err != nil {
+			return err
+		}
+		out.Group = out.Members[group]
+		if !slices.Contains(members, group) {
+			delete(out.Members, group)
+		}
+		if !out.Group.Exists {
+			return nil
+		}
+		return d.links(ctx, a, &out, members)
+	})
+	if err != nil {
+		return grant.Links{}, fmt.Errorf("reading who is a member of the group %s: %w", group, err)
+	}
+	return out, nil
+}
+
+// links reads the links of those accounts that exist, or may: an account that only cannot
+// be seen may be a member all the same. Then it is left out of the accounts, so that it
+// does not count as deleted.
+func (d *Grants) links(ctx context.Context, a asking, out *grant.Links, members []secdesc.GUID) error {
+	var ask []secdesc.GUID
+	for _, g := range members {
+		if o := out.Members[g]; o.Exists || o.Missing != "" {
+			ask = append(ask, g)
+		}
+	}
+	if len(ask) == 0 {
+		return nil
+	}
+	found, _, err := a.w.Links(ctx, out.Group.GUID, ask)
+	if err != nil {
+		return err
+	}
+	for g, l := range found {
+		out.Links[g] = linkOf(l, out.At)
+		if !out.Members[g].Exists {
+			delete(out.Members, g)
+		}
+	}
+	return nil
+}
+
+func linkOf(l dc.Link, at time.Time) grant.Link {
+	out := grant.Link{Present: true, Stamp: l.Stamp, Since: l.Created}
+	if l.Expires > 0 {
+		out.Expires = at.Add(l.Expires)
+	}
+	return out
+}
+
+// Add implements [grant.Writer].
+func (d *Grants) Add(ctx context.Context, w grant.Write) grant.Result { return d.write(ctx, w, true) }
+
+// Remove implements [grant.Writer].
+func (d *Grants) Remove(ctx context.Context, w grant.Write) grant.Result {
+	return d.write(ctx, w, false)
+}
+
+// write makes one write. It is never sent a second time.
+func (d *Grants) write(ctx context.Context, w grant.Write, add bool) grant.Result {
+	later := func(err error) grant.Result { return grant.Result{Outcome: grant.OutcomeLater, Detail: err.Error()} }
+	left := w.NotAfter.Mono - d.opt.Clock().Mono
+	if left <= 0 {
+		return grant.Result{Outcome: grant.OutcomeLater, Detail: "too late to send"}
+	}
+	notAfter := time.Now().Add(left)
+	ctx, cancel := context.WithTimeout(ctx, left+replyTime)
+	defer cancel()
+	writer, h, err := d.connected(ctx)
+	if err != nil {
+		return later(err)
+	}
+	a := asking{w: writer, h: h, via: dc.Via{Object: w.Key.Group}, name: serverName(writer.ServerFor(w.Key.Group))}
+	if err := d.pass(a.name); err != nil {
+		return later(err)
+	}
+	if w.Through != "" {
+		return later(fmt.Errorf("the policy wants the management account %s for this write, which this version cannot enable: take the key through out of the policy", w.Through))
+	}
+	m := dc.MemberWrite{Group: w.Key.Group, Member: dc.Member{GUID: w.Key.Member}, Add: add, NotAfter: notAfter, Unread: add}
+	if add && w.For > 0 {
+		on, err := writer.TimeBoundLinks(ctx, w.Key.Group)
+		if err != nil {
+			d.note(a.name, err)
+			return later(err)
+		}
+		if on {
+			m.TTL = w.For
+		}
+	}
+	out := writer.WriteMember(ctx, m)
+	d.note(a.name, out.Err)
+	r := resultOf(out)
+	if r.Outcome == grant.OutcomeDone {
+		d.afterwards(ctx, a, w, add, &r)
+	}
+	return r
+}
+
+// afterwards adds to the result of a write that was done what the domain controller holds
+// now. Not being able to read it changes nothing about what was done.
+func (d *Grants) afterwards(ctx context.Context, a asking, w grant.Write, add bool, r *grant.Result) {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	var err error
+	if r.At, _, err = a.w.Time(ctx, a.via); err != nil {
+		r.At = time.Time{}
+		return
+	}
+	if !add {
+		return
+	}
+	r.Link = grant.Link{Present: true}
+	links, _, err := a.w.Links(ctx, w.Key.Group, []secdesc.GUID{w.Key.Member})
+	l, there := links[w.Key.Member]
+	switch {
+	case err != nil:
+		r.Detail = "not read back: " + err.Error()
+	case !there:
+		r.Detail = "reading back does not show it: it was removed again at once"
+	default:
+		r.Link = linkOf(l, r.At)
+	}
+}
+
+// resultOf translates what became of a write.
+func resultOf(out dc.Write) grant.Result {
+	r := grant.Result{Server: serverName(out.Server)}
+	if out.Err != nil {
+		r.Detail = out.Err.Error()
+	}
+	switch out.Outcome {
+	case dc.Done:
+		r.Outcome = grant.OutcomeDone
+		if out.Unread != nil {
+			r.Detail = out.Unread.Error()
+		}
+	case dc.Already:
+		r.Outcome = grant.OutcomeAlready
+	case dc.Uncertain:
+		r.Outcome = grant.OutcomeUnknown
+	case dc.NotDone:
+		r.Outcome = refusal(out.Err)
+	}
+	return r
+}
+
+// refusal tells a refusal for good from one for now. What is not clearly for good is for
+// now: trying again costs little, giving up a grant by mistake more.
+func refusal(err error) grant.Outcome {
+	switch dc.KindOf(err) {
+	case dc.ErrNoSuchObject:
+		return grant.OutcomeGone
+	case dc.ErrAccessDenied, dc.ErrUnwilling, dc.ErrConstraint, dc.ErrUnsupported, dc.ErrServer:
+		return grant.OutcomeRefused
+	}
+	return grant.OutcomeLater
+}
+
+// elsewhere reports whether another domain controller may answer what this one did not.
+func elsewhere(err error) bool {
+	switch dc.KindOf(err) {
+	case dc.ErrAccessDenied, dc.ErrNoSuchObject, dc.ErrConfig, dc.ErrSizeLimit:
+		return false
+	}
+	return !errors.Is(err, errName)
+}
+
+// sameName compares names as the directory does.
+func sameName(a, b string) bool { return a != "" && strings.EqualFold(a, b) }
+
+// Tickets implements [grant.Directory].
+func (d *Grants) Tickets(context.Context, secdesc.GUID) (grant.Tickets, error) {
+	return grant.Tickets{Why: "not read yet"}, nil
+}

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/leastwise/leastwise/internal/apply"
 	"github.com/leastwise/leastwise/internal/grant"
+	"github.com/leastwise/leastwise/internal/store"
 )
 
 // Timing of the runner of grants.
@@ -34,6 +38,11 @@ type GrantSettings struct {
 	Log      *slog.Logger         // nil: nothing is logged
 	// Together is how many groups are written to at once; 0: 4.
 	Together int
+	// Reclaim disables management accounts that a process which died has left enabled; nil:
+	// there are none. It is called with those that policies name.
+	Reclaim func(context.Context, []grant.Ref) error
+	// Used is told of policies before they are used; nil: nobody listens.
+	Used func(*grant.Policies)
 	// Closers are closed when the runner has ended, the last one first.
 	Closers []io.Closer
 }
@@ -180,6 +189,11 @@ func (g *Grants) compare(ctx context.Context) {
 		timer.Reset(sweepEvery)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepTime)
 		r, err := g.service.Sweep(ctx, g.set.Clock())
+		if g.set.Reclaim != nil && !r.Away {
+			if err := g.set.Reclaim(ctx, through(g.service.Policies())); err != nil {
+				g.set.Log.Error("management accounts could not be looked after", "error", err)
+			}
+		}
 		cancel()
 		g.note(r, err, func(s *GrantStatus) {
 			if err == nil && !r.Away {
@@ -325,6 +339,9 @@ func (g *Grants) Policies() *grant.Policies { return g.service.Policies() }
 
 // Use replaces the policies, see [grant.Service.Use], and has everything looked at anew.
 func (g *Grants) Use(p *grant.Policies) {
+	if g.set.Used != nil {
+		g.set.Used(p)
+	}
 	g.service.Use(p)
 	signal(g.sweep)
 }
@@ -422,4 +439,31 @@ func (t *watchedTx) Put(ctx context.Context, g grant.Grant, was int64) error {
 		*t.put = append(*t.put, g)
 	}
 	return err
+}
+
+// through returns the management accounts that policies name.
+func through(p *grant.Policies) (out []grant.Ref) {
+	for _, x := range p.Policies {
+		if x.Through != "" && !slices.Contains(out, x.Through) {
+			out = append(out, x.Through)
+		}
+	}
+	return out
+}
+
+// OpenGrants runs grants of the configured domain on an open database. It does not wait
+// for the domain: whether it answers, [Grants.Status] tells. The store stays the caller's.
+func OpenGrants(ctx context.Context, cfg *Config, by Caller, s *store.Store, p *grant.Policies, log *slog.Logger) (*Grants, error) {
+	c, err := DirectoryConfig(ctx, cfg, by)
+	if err != nil {
+		return nil, err
+	}
+	clock := Clock()
+	var used atomic.Pointer[grant.Policies]
+	used.Store(p)
+	d := apply.NewGrants(apply.GrantOptions{Directory: c, Clock: clock, Person: func() string { return used.Load().PersonAttribute }})
+	return RunGrants(GrantSettings{
+		Store: s.Grants(), Directory: d, Policies: p, Returned: d.Returned(), Clock: clock, Log: log, Reclaim: d.Reclaim, Used: used.Store,
+		Closers: []io.Closer{d},
+	}), nil
 }

@@ -133,16 +133,16 @@ func (d *Grants) answers(server string) error {
 	ctx, cancel := context.WithTimeout(d.ended, probeTime)
 	defer cancel()
 	if server != anyServer {
-		w, _ := d.have()
-		_, _, err := w.Time(ctx, dc.Via{Server: server})
+		dir, _ := d.have()
+		_, _, err := dir.w.Time(ctx, dc.Via{Server: server})
 		return err
 	}
-	w, h, err := d.signIn(ctx)
+	dir, h, err := d.signIn(ctx)
 	if err != nil {
 		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.writer, d.home = w, h
+	d.dir, d.home = dir, h
 	return nil
 }

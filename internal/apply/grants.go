@@ -12,6 +12,7 @@ import (
 
 	"github.com/leastwise/leastwise/internal/dc"
 	"github.com/leastwise/leastwise/internal/grant"
+	"github.com/leastwise/leastwise/internal/plan"
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
@@ -52,12 +53,12 @@ type Grants struct {
 
 	opening sync.Mutex // one sign-in at a time while there is no writer
 
-	mu     sync.Mutex // guards what follows
-	writer *dc.Writer
-	home   home
-	gates  map[string]*gate
-	last   string // server that told the time last
-	names  map[grant.Ref]named
+	mu    sync.Mutex // guards what follows
+	dir   *Directory
+	home  home
+	gates map[string]*gate
+	last  string // server that told the time last
+	names map[grant.Ref]named
 }
 
 var _ grant.Directory = (*Grants)(nil)
@@ -93,20 +94,17 @@ func NewGrants(o GrantOptions) *Grants {
 func (d *Grants) Close() error {
 	d.stop()
 	d.probes.Wait()
-	d.mu.Lock()
-	w := d.writer
-	d.mu.Unlock()
-	if w == nil {
-		return nil
+	if w, _ := d.have(); w != nil {
+		return w.Close()
 	}
-	return w.Close()
+	return nil
 }
 
 // Returned tells, without saying which, that a domain controller answers again.
 func (d *Grants) Returned() <-chan struct{} { return d.returned }
 
-// connected returns the writer, and signs in if there is none yet.
-func (d *Grants) connected(ctx context.Context) (*dc.Writer, home, error) {
+// connected returns the directory, and signs in if that was not done yet.
+func (d *Grants) connected(ctx context.Context) (*Directory, home, error) {
 	if w, h := d.have(); w != nil {
 		return w, h, nil
 	}
@@ -127,31 +125,31 @@ func (d *Grants) connected(ctx context.Context) (*dc.Writer, home, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.writer, d.home = w, h
+	d.dir, d.home = w, h
 	return w, h, nil
 }
 
-func (d *Grants) have() (*dc.Writer, home) {
+func (d *Grants) have() (*Directory, home) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.writer, d.home
+	return d.dir, d.home
 }
 
 // signIn finds the domain controllers and learns what the domain is called.
-func (d *Grants) signIn(ctx context.Context) (*dc.Writer, home, error) {
-	w, err := dc.OpenWriter(ctx, d.opt.Directory)
+func (d *Grants) signIn(ctx context.Context) (*Directory, home, error) {
+	dir, err := Open(ctx, d.opt.Directory)
 	if err != nil {
 		return nil, home{}, err
 	}
 	var first error
-	for _, s := range w.Servers() {
-		h, err := readHome(ctx, w, dc.Via{Server: serverName(s)})
+	for _, s := range dir.w.Servers() {
+		h, err := readHome(ctx, dir.w, dc.Via{Server: serverName(s)})
 		if err == nil {
-			return w, h, nil
+			return dir, h, nil
 		}
 		first = cmp.Or(first, err)
 	}
-	return nil, home{}, errors.Join(cmp.Or(first, errNoServer), w.Close())
+	return nil, home{}, errors.Join(cmp.Or(first, errNoServer), dir.Close())
 }
 
 // errNoServer reports a domain without a domain controller that can be written to.
@@ -177,13 +175,6 @@ func readHome(ctx context.Context, w *dc.Writer, v dc.Via) (home, error) {
 	return h, nil
 }
 
-func serverName(s dc.Server) string {
-	if s.Name != "" {
-		return s.Name
-	}
-	return s.Addr.String()
-}
-
 // unreachable marks an error as one of a directory that could not be asked.
 func unreachable(err error) error {
 	if err == nil || errors.Is(err, grant.ErrUnreachable) {
@@ -202,11 +193,11 @@ type asking struct {
 
 // about asks the domain controller that an object is written through.
 func (d *Grants) about(ctx context.Context, object secdesc.GUID, f func(context.Context, asking) error) error {
-	w, h, err := d.connected(ctx)
+	dir, h, err := d.connected(ctx)
 	if err != nil {
 		return err
 	}
-	return d.ask(ctx, asking{w: w, h: h, via: dc.Via{Object: object}, name: serverName(w.ServerFor(object))}, f)
+	return d.ask(ctx, asking{w: dir.w, h: h, via: dc.Via{Object: object}, name: serverName(dir.w.ServerFor(object))}, f)
 }
 
 // ask asks, unless the server's gate is shut, and tells the gate what came of it.
@@ -224,13 +215,13 @@ func (d *Grants) ask(ctx context.Context, a asking, f func(context.Context, aski
 // anywhere asks one domain controller after the other until one answers, the one that
 // told the time last before the others.
 func (d *Grants) anywhere(ctx context.Context, f func(context.Context, asking) error) error {
-	w, h, err := d.connected(ctx)
+	dir, h, err := d.connected(ctx)
 	if err != nil {
 		return err
 	}
 	err = unreachable(errNoServer)
-	for i, s := range d.inTurn(w) {
-		a := asking{w: w, h: h, via: dc.Via{Server: s}, name: s}
+	for i, s := range d.inTurn(dir.w) {
+		a := asking{w: dir.w, h: h, via: dc.Via{Server: s}, name: s}
 		failed := d.ask(ctx, a, f)
 		if failed == nil || !elsewhere(failed) || ctx.Err() != nil {
 			return failed
@@ -355,30 +346,34 @@ func (d *Grants) Remove(ctx context.Context, w grant.Write) grant.Result {
 	return d.write(ctx, w, false)
 }
 
+// later is the result of a write that was not sent.
+func later(err error) grant.Result {
+	return grant.Result{Outcome: grant.OutcomeLater, Detail: err.Error()}
+}
+
+// errLate reports a write whose moment has passed.
+var errLate = errors.New("too late to send")
+
 // write makes one write. It is never sent a second time.
 func (d *Grants) write(ctx context.Context, w grant.Write, add bool) grant.Result {
-	later := func(err error) grant.Result { return grant.Result{Outcome: grant.OutcomeLater, Detail: err.Error()} }
 	left := w.NotAfter.Mono - d.opt.Clock().Mono
 	if left <= 0 {
-		return grant.Result{Outcome: grant.OutcomeLater, Detail: "too late to send"}
+		return later(errLate)
 	}
 	notAfter := time.Now().Add(left)
 	ctx, cancel := context.WithTimeout(ctx, left+replyTime)
 	defer cancel()
-	writer, h, err := d.connected(ctx)
+	dir, h, err := d.connected(ctx)
 	if err != nil {
 		return later(err)
 	}
-	a := asking{w: writer, h: h, via: dc.Via{Object: w.Key.Group}, name: serverName(writer.ServerFor(w.Key.Group))}
+	a := asking{w: dir.w, h: h, via: dc.Via{Object: w.Key.Group}, name: serverName(dir.w.ServerFor(w.Key.Group))}
 	if err := d.pass(a.name); err != nil {
 		return later(err)
 	}
-	if w.Through != "" {
-		return later(fmt.Errorf("the policy wants the management account %s for this write, which this version cannot enable: take the key through out of the policy", w.Through))
-	}
 	m := dc.MemberWrite{Group: w.Key.Group, Member: dc.Member{GUID: w.Key.Member}, Add: add, NotAfter: notAfter, Unread: add}
 	if add && w.For > 0 {
-		on, err := writer.TimeBoundLinks(ctx, w.Key.Group)
+		on, err := dir.w.TimeBoundLinks(ctx, w.Key.Group)
 		if err != nil {
 			d.note(a.name, err)
 			return later(err)
@@ -387,13 +382,67 @@ func (d *Grants) write(ctx context.Context, w grant.Write, add bool) grant.Resul
 			m.TTL = w.For
 		}
 	}
-	out := writer.WriteMember(ctx, m)
-	d.note(a.name, out.Err)
-	r := resultOf(out)
+	var r grant.Result
+	if w.Through == "" {
+		out := dir.w.WriteMember(ctx, m)
+		d.note(a.name, out.Err)
+		r = resultOf(out)
+	} else {
+		r = d.through(ctx, dir, w.Through, m)
+	}
 	if r.Outcome == grant.OutcomeDone {
 		d.afterwards(ctx, a, w, add, &r)
 	}
 	return r
+}
+
+// through makes a write as a management account, which is enabled for it. What cannot be
+// undone about the account afterwards is in the result's detail, and Reclaim's to mend.
+func (d *Grants) through(ctx context.Context, dir *Directory, ref grant.Ref, m dc.MemberWrite) grant.Result {
+	account, err := d.Find(ctx, ref)
+	if err != nil {
+		return later(err)
+	}
+	if !account.Exists || account.Group {
+		return later(fmt.Errorf("the management account %s does not exist", ref))
+	}
+	var out dc.Write
+	written := false
+	_, err = dir.Through(ctx, Use{
+		Account: targetOf(account), Object: m.Group,
+		Do: func(ctx context.Context, lent *Directory) error {
+			out, written = lent.w.WriteMember(ctx, m), true
+			return nil
+		},
+	})
+	if !written {
+		return later(cmp.Or(err, errLate))
+	}
+	r := resultOf(out)
+	if err != nil {
+		r.Detail = strings.TrimPrefix(r.Detail+"; "+err.Error(), "; ")
+	}
+	return r
+}
+
+func targetOf(o grant.Object) plan.Target { return plan.Target{GUID: o.GUID, DN: o.DN, SID: o.SID} }
+
+// Reclaim disables those of some management accounts that a process which died has left
+// enabled. Whoever runs grants calls it at start and with each comparison.
+func (d *Grants) Reclaim(ctx context.Context, accounts []grant.Ref) error {
+	var errs []error
+	for _, ref := range accounts {
+		dir, _, err := d.connected(ctx)
+		if err != nil {
+			return err
+		}
+		o, err := d.Find(ctx, ref)
+		if err == nil && o.Exists {
+			_, err = dir.Reclaim(ctx, targetOf(o))
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // afterwards adds to the result of a write that was done what the domain controller holds

@@ -338,9 +338,9 @@ func TestGrantsGate(t *testing.T) {
 	}
 	// Away while it is in use: the connections that stand are closed, too.
 	away.Store(true)
-	d.writer.Close()
+	_ = d.dir.Close()
 	d.mu.Lock()
-	d.writer = nil
+	d.dir = nil
 	d.mu.Unlock()
 	if err := ask(); !errors.Is(err, grant.ErrUnreachable) {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ const (
 
 // A Check is one thing that the doctor looked at.
 type Check struct {
-	Area   string     `json:"area"` // configuration, discovery, network, clock, tls, logon, account, reading
+	Area   string     `json:"area"` // configuration, discovery, network, clock, tls, logon, account, reading, rights
 	Name   string     `json:"name"`
 	State  CheckState `json:"state"`
 	Detail string     `json:"detail"`
@@ -34,11 +34,20 @@ type Check struct {
 	// there are.
 	Objects []string `json:"objects,omitempty"`
 	Total   int      `json:"total,omitempty"`
-	Hint    string   `json:"hint,omitempty"`
+	// What the objects are: empty: objects that cannot be read; rights: rights that are
+	// too much, each in a line.
+	What string `json:"what,omitempty"`
+	Hint string `json:"hint,omitempty"`
 }
 
 // maxSkew is the difference of clocks that Kerberos allows.
 const maxSkew = 5 * time.Minute
+
+// An Examination is what the doctor is asked for.
+type Examination struct {
+	Tool   string  // name and version of the program
+	Duties *Duties // of a server that runs as the account; nil: it only scans
+}
 
 // A doctor collects checks.
 type doctor struct {
@@ -48,8 +57,9 @@ type doctor struct {
 
 // Diagnose checks step by step whether a scan with this configuration would work
 // and what the account would see, and hands each check to report as it is made.
-// It returns all of them.
-func Diagnose(ctx context.Context, c *Config, by Caller, tool string, report func(Check)) []Check {
+// It returns all of them. With duties it also compares the account's rights with what a
+// server with these duties needs.
+func Diagnose(ctx context.Context, c *Config, by Caller, o Examination, report func(Check)) []Check {
 	d := &doctor{report: report}
 	cfg, err := DirectoryConfig(ctx, c, by)
 	if err != nil {
@@ -68,7 +78,7 @@ func Diagnose(ctx context.Context, c *Config, by Caller, tool string, report fun
 	for _, p := range dc.ProbeAuth(ctx, cfg) {
 		d.logon(cfg, p)
 	}
-	d.reading(ctx, cfg, tool)
+	d.reading(ctx, cfg, o)
 	return d.checks
 }
 
@@ -158,14 +168,14 @@ func (d *doctor) logon(cfg dc.Config, p dc.AuthProbe) {
 
 // reading scans, to say what the account can and cannot read and whether it holds
 // more than reading needs.
-func (d *doctor) reading(ctx context.Context, cfg dc.Config, tool string) {
+func (d *doctor) reading(ctx context.Context, cfg dc.Config, o Examination) {
 	r, err := dc.Open(ctx, cfg)
 	if err != nil {
 		d.add("reading", "connection", err, "")
 		return
 	}
 	defer r.Close()
-	opt := collect.Options{Tool: tool, Account: cfg.Credentials.Principal(), SACL: true, Files: sysvol{r}, Now: cfg.Now}
+	opt := collect.Options{Tool: o.Tool, Account: cfg.Credentials.Principal(), SACL: true, Files: sysvol{r}, Now: cfg.Now}
 	s, err := collect.Scan(ctx, r, opt)
 	if err != nil {
 		d.add("reading", "scan", err, "")
@@ -174,6 +184,9 @@ func (d *doctor) reading(ctx context.Context, cfg dc.Config, tool string) {
 	who := d.account(ctx, r, s)
 	for _, c := range coverageChecks(s, who) {
 		d.put(c)
+	}
+	if o.Duties != nil {
+		d.rights(ctx, r, s, *o.Duties)
 	}
 }
 

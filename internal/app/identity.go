@@ -72,6 +72,7 @@ type Identity struct {
 	Unread    []string       `json:"unread,omitempty"` // what could not be found out, and why
 
 	token map[secdesc.SID]bool
+	works map[string]bool // distinguished names of the objects of its duties
 }
 
 // A HeldGroup is a privileged group.
@@ -152,7 +153,7 @@ func CompareIdentity(ctx context.Context, cfg dc.Config, duties Duties) (*Identi
 }
 
 func compareIdentity(ctx context.Context, r *dc.Reader, duties Duties) (*Identity, error) {
-	q := &inquiry{r: r, id: &Identity{token: map[secdesc.SID]bool{}}}
+	q := &inquiry{r: r, id: &Identity{token: map[secdesc.SID]bool{}, works: map[string]bool{}}}
 	if err := q.account(ctx); err != nil {
 		return nil, fmt.Errorf("comparing the rights of leastwise's own account: %w", err)
 	}
@@ -287,6 +288,9 @@ func (q *inquiry) find(ctx context.Context, ref grant.Ref, right delegation.Righ
 			Object: string(ref), Account: q.id.Account, Right: right.Name, Effect: effect, Why: "there is no such object, or it may not be seen",
 		})
 	}
+	if o != nil {
+		q.id.works[o.dn] = true
+	}
 	return o, o != nil
 }
 
@@ -318,12 +322,8 @@ func (q *inquiry) surplus(o *found, needed ...delegation.Right) {
 		if delegation.Broad(x.ACE.SID) {
 			continue
 		}
-		s := SurplusRight{Object: o.dn, Trustee: x.ACE.SID, Right: x.Text(), Index: x.Index}
-		if x.Index >= 0 {
-			s.Entry = x.ACE.SDDL(secdesc.SID{})
-		}
-		if !slices.Contains(q.id.Surplus, s) {
-			q.id.Surplus = append(q.id.Surplus, s)
+		if r := surplusRight(o.dn, x); !slices.Contains(q.id.Surplus, r) {
+			q.id.Surplus = append(q.id.Surplus, r)
 		}
 	}
 }
@@ -409,4 +409,13 @@ func (q *inquiry) read(ctx context.Context, base string, scope dc.Scope, filter 
 // escapeFilter writes a value as filters want it (RFC 4515 3).
 func escapeFilter(value string) string {
 	return strings.NewReplacer(`\`, `\5c`, `*`, `\2a`, `(`, `\28`, `)`, `\29`, "\x00", `\00`).Replace(value)
+}
+
+// ReadPolicies reads a file of policies of grants.
+func ReadPolicies(name string) (*grant.Policies, error) {
+	b, err := ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the policies %s: %w", name, err)
+	}
+	return grant.ParsePolicies(name, b)
 }

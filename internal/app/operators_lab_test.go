@@ -212,8 +212,14 @@ func TestOperatorsPassword(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ name, password string }{
-		{anna, "wrong"}, {off, scenePassword}, {x.name("nobody"), scenePassword}, {`OTHER\` + anna, scenePassword},
-		{"*", scenePassword}, {anna + ")(cn=*", scenePassword}, {`\`, scenePassword}, {"@", scenePassword},
+		{anna, "wrong"},
+		{off, scenePassword},
+		{x.name("nobody"), scenePassword},
+		{`OTHER\` + anna, scenePassword},
+		{"*", scenePassword},
+		{anna + ")(cn=*", scenePassword},
+		{`\`, scenePassword},
+		{"@", scenePassword},
 	} {
 		if _, err := x.s.SignInPassword(t.Context(), x.visit(), c.name, operator.NewSecret(c.password)); !errors.Is(err, operator.ErrSignIn) {
 			t.Errorf("%q: %v", c.name, err)

@@ -88,11 +88,8 @@ func (c *command) bootstrap(cmd *cobra.Command, a *bootstrapping) error {
 	}
 	var policies *grant.Policies
 	if a.policies != "" {
-		b, err := app.ReadFile(a.policies)
-		if err != nil {
-			return fmt.Errorf("reading the policies %s: %w", a.policies, err)
-		}
-		if policies, err = grant.ParsePolicies(a.policies, b); err != nil {
+		var err error
+		if policies, err = app.ReadPolicies(a.policies); err != nil {
 			return err
 		}
 	}

@@ -268,8 +268,25 @@ func (e *estate) identity(t *testing.T) *app.Identity {
 	return id
 }
 
+// doctor returns the checks of rights as an account, one a line.
+func (e *estate) doctor(t *testing.T, want int, a samba.Account) string {
+	t.Helper()
+	var o, x bytes.Buffer
+	code := cli.Run(t.Context(), []string{
+		"doctor", "--domain", e.lab.Domain, "--dns", e.lab.DNS, "--ca", e.lab.CAFile, "--user", a.Name, "--password-file", a.PasswordFile, "--policies", e.policies,
+	}, cli.Environment{Version: "test", In: strings.NewReader(""), Out: &o, Err: &x, Now: time.Now})
+	_, rights, ok := strings.Cut(o.String(), " rights ")
+	if code != want || !ok {
+		t.Errorf("doctor as %s: exit code %d, want %d\n%s\n%s", a.Name, code, want, o.String(), x.String())
+	}
+	return rights
+}
+
 // The bootstrapped account has what it needs, no more, and may start a server.
 func (e *estate) testIdentity(t *testing.T) {
+	if got := e.doctor(t, 0, e.service); !strings.Contains(got, "has what it needs for 2 groups and 1 management accounts, and no more") {
+		t.Errorf("doctor: %s", got)
+	}
 	id := e.identity(t)
 	if len(id.Missing)+len(id.Surplus)+len(id.Unread)+len(id.Powers) > 0 || id.Refusal() != nil {
 		t.Errorf("%+v, %v", id, id.Refusal())
@@ -340,6 +357,23 @@ func (e *estate) testSurplus(t *testing.T) {
 	id := e.identity(t)
 	if len(id.Surplus) != 1 || id.Surplus[0].Entry != extra || id.Surplus[0].Object != e.helpers || id.Refusal() != nil {
 		t.Errorf("an entry too many: %+v", id)
+	}
+	before, err := secdesc.Parse(e.read(e.other).GetRawAttributeValue("nTSecurityDescriptor"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	owns := func(sid secdesc.SID) {
+		t.Helper()
+		r := ldap.NewModifyRequest(e.other, []ldap.Control{ldap.NewControlString("1.2.840.113556.1.4.801", true, "0\x03\x02\x01\x01")})
+		r.Replace("nTSecurityDescriptor", []string{string((&secdesc.Descriptor{Owner: sid}).Bytes())})
+		if err := e.admin.Modify(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owns(sid)
+	defer owns(before.Owner)
+	if got := e.doctor(t, 0, e.service); !strings.Contains(got, extra) || !strings.Contains(got, e.other+": owns it") || !strings.Contains(got, "2 rights:") {
+		t.Errorf("doctor does not see what is too much: %s", got)
 	}
 	out, _ := e.bootstrap(1, "--verify")
 	if !strings.Contains(out, "To look at") || !strings.Contains(out, extra) {

@@ -95,6 +95,11 @@ func New(o Options) (*Service, error) {
 	if o.Store == nil || o.Membership == nil || o.Policies == nil || o.Keys == nil {
 		return nil, errors.New("making the service of operators: store, membership, policies and keys are required")
 	}
+	if o.Certificates != nil {
+		if err := o.Certificates.Check(); err != nil {
+			return nil, err
+		}
+	}
 	web, err := o.RelyingParty.open()
 	if err != nil {
 		return nil, fmt.Errorf("setting up WebAuthn: %w", err)

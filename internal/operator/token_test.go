@@ -1,0 +1,121 @@
+package operator_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/audit"
+	"github.com/leastwise/leastwise/internal/operator"
+	"github.com/leastwise/leastwise/internal/operator/operatortest"
+	"github.com/leastwise/leastwise/internal/secdesc"
+)
+
+func TestTokenOrders(t *testing.T) {
+	w := newWorld(t)
+	in := w.signIn(w.dir.Add("job"))
+	good := operator.TokenOrder{Label: "nightly", Scope: []operator.Action{operator.GrantRequest, operator.GrantRead}, For: time.Hour}
+	for name, change := range map[string]func(o *operator.TokenOrder){
+		"no scope":       func(o *operator.TokenOrder) { o.Scope = nil },
+		"in person":      func(o *operator.TokenOrder) { o.Scope = []operator.Action{operator.GrantApprove} },
+		"administration": func(o *operator.TokenOrder) { o.Scope = []operator.Action{operator.Administer} },
+		"unknown":        func(o *operator.TokenOrder) { o.Scope = []operator.Action{"grant.everything"} },
+		"twice":          func(o *operator.TokenOrder) { o.Scope = []operator.Action{operator.GrantRead, operator.GrantRead} },
+		"no label":       func(o *operator.TokenOrder) { o.Label = "" },
+		"too long":       func(o *operator.TokenOrder) { o.For = 12*time.Hour + time.Second },
+		"too short":      func(o *operator.TokenOrder) { o.For = time.Second },
+		"negative":       func(o *operator.TokenOrder) { o.For = -time.Hour },
+	} {
+		o := good
+		change(&o)
+		wants(t, name, third(w.IssueToken(t.Context(), w.caller(in.Secret), o)), operator.ErrInvalid)
+	}
+	o := good
+	o.Account = w.dir.Add("other").GUID
+	wants(t, "for another account", third(w.IssueToken(t.Context(), w.caller(in.Secret), o)), operator.ErrForbidden)
+
+	tok, secret, err := w.IssueToken(t.Context(), w.caller(in.Secret), good)
+	if err != nil || tok.Name != `CONTOSO\job` || !tok.Ends.Equal(w.now.Add(time.Hour)) {
+		t.Fatalf("%+v, %v", tok, err)
+	}
+	w.holdsNone(secret.Reveal())
+	c := w.caller(secret)
+	if !c.Token || c.Method != audit.Token || c.Account != in.Session.Account || c.SteppedUp() {
+		t.Errorf("%+v", c)
+	}
+	wants(t, "a token that makes tokens", third(w.IssueToken(t.Context(), c, good)), operator.ErrForbidden)
+	wants(t, "out of its scope", second(w.Authorize(t.Context(), c, operator.GrantEnd, grantOf(true, false))), operator.ErrForbidden)
+	if got := w.lastRefusal("grant.end"); !strings.Contains(got, "not for this") {
+		t.Error(got)
+	}
+	w.pass(time.Hour)
+	wants(t, "after its end", second(w.Identify(t.Context(), w.visit(), secret)), operator.ErrSignedOut)
+}
+
+func third[A, B any](_ A, _ B, err error) error { return err }
+
+// Tokens are listed and revoked, by their account, by themselves and by administrators.
+func TestTokensAreRevocable(t *testing.T) {
+	w := newWorld(t)
+	admin := w.administrator("root")
+	job := w.dir.Add("job")
+	in, bob := w.signIn(job), w.signIn(w.dir.Add("bob"))
+	order := operator.TokenOrder{Label: "nightly", Scope: []operator.Action{operator.GrantRead}}
+	var ids []string
+	var secrets []operator.Secret
+	for range 3 {
+		tok, s, err := w.IssueToken(t.Context(), w.caller(in.Secret), order)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, secrets = append(ids, tok.ID), append(secrets, s)
+	}
+	list, err := w.Tokens(t.Context(), w.caller(in.Secret), job.GUID)
+	if err != nil || len(list) != 3 || list[0].Label != "nightly" {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	wants(t, "bob sees them", second(w.Tokens(t.Context(), w.caller(bob.Secret), job.GUID)), operator.ErrForbidden)
+	wants(t, "bob revokes", w.RevokeToken(t.Context(), w.caller(bob.Secret), ids[0], "x"), operator.ErrForbidden)
+	wants(t, "one revokes another", w.RevokeToken(t.Context(), w.caller(secrets[0]), ids[1], "x"), operator.ErrForbidden)
+	for i, by := range []operator.Secret{in.Secret, secrets[1], admin.Secret} {
+		if err := w.RevokeToken(t.Context(), w.caller(by), ids[i], "done"); err != nil {
+			t.Errorf("%d: %v", i, err)
+		}
+		wants(t, "revoked", second(w.Identify(t.Context(), w.visit(), secrets[i])), operator.ErrSignedOut)
+	}
+	if got := w.entries(audit.Fact, "token.revoke"); len(got) != 3 {
+		t.Error(got)
+	}
+}
+
+// The token of an account that is disabled meanwhile opens nothing, and is gone; so is
+// the account's session. An account that is locked out by somebody keeps both.
+func TestTokenOfDisabledAccount(t *testing.T) {
+	w := newWorld(t)
+	job := w.dir.Add("job")
+	in := w.signIn(job)
+	_, secret, err := w.IssueToken(t.Context(), w.caller(in.Secret), operator.TokenOrder{Label: "nightly", Scope: []operator.Action{operator.GrantRequest}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	use := func() error {
+		return second(w.Authorize(t.Context(), w.caller(secret), operator.GrantRequest, operator.Resource{Kind: operator.OnGrantPolicy, ID: "quick"}))
+	}
+	if err := use(); err != nil {
+		t.Fatal(err)
+	}
+	w.dir.Change(job.GUID, func(a *operator.Account, _ *string) { a.Disabled = true })
+	w.pass(31 * time.Second)
+	wants(t, "disabled", use(), operator.ErrForbidden)
+	for _, s := range []operator.Secret{secret, in.Secret} {
+		wants(t, "after that", second(w.Identify(t.Context(), w.visit(), s)), operator.ErrSignedOut)
+	}
+	if got := w.entries(audit.Fact, "token.revoke"); len(got) != 1 || got[0] != "leastwise: the account is disabled or has expired" {
+		t.Error(got)
+	}
+	wants(t, "signing in", second(w.SignInKerberos(t.Context(), w.visit(), operatortest.Ticket(job, 99), nil)), operator.ErrSignIn)
+	wants(t, "another node's token for nobody", second(w.Authorize(t.Context(), operator.Caller{
+		Account: secdesc.MustGUID("00000000-0000-4000-9000-0000000000ff"), Method: audit.Token, Session: "00", Token: true,
+		Scope: []operator.Action{operator.GrantRequest}, Visit: w.visit(),
+	}, operator.GrantRequest, operator.Resource{Kind: operator.OnGrantPolicy, ID: "quick"})), operator.ErrForbidden)
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/leastwise/leastwise/lab/samba"
+)
+
+func main() {
+	if text := os.Getenv(nodeVariable); text != "" {
+		if err := node(text, os.Stdin, os.Stdout); err != nil {
+			fatal(err)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ok, err := command(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
+		fatal(err)
+	}
+	if !ok {
+		os.Exit(1)
+	}
+}
+
+// options of the program.
+type options struct {
+	lab, net  string
+	databases string
+	runs      int
+	width     int
+	phase     time.Duration
+	limit     time.Duration
+	seed      uint64
+	keep      bool
+}
+
+// command plays rounds and reports whether everything held.
+func command(ctx context.Context, args []string, out io.Writer) (bool, error) {
+	var o options
+	f := flag.NewFlagSet("faults", flag.ContinueOnError)
+	f.StringVar(&o.lab, "dir", filepath.Join(samba.DefaultRoot, "faults"), "folder of the lab")
+	f.StringVar(&o.net, "net", "127.0.71", "its address block")
+	f.StringVar(&o.databases, "database", "both", "sqlite, postgres or both")
+	f.IntVar(&o.runs, "runs", 2000, "runs on each database")
+	f.IntVar(&o.width, "width", 200, "runs of one round")
+	f.DurationVar(&o.phase, "phase", 8*time.Second, "length of each of the two phases of disturbances of a round")
+	f.DurationVar(&o.limit, "limit", time.Hour, "begin no round after so long; what was really run is printed")
+	f.Uint64Var(&o.seed, "seed", 0, "seed of the first round; the next has the next number. 0: from the clock")
+	f.BoolVar(&o.keep, "keep", false, "leave the lab running")
+	if err := f.Parse(args); err != nil {
+		return false, err
+	}
+	if o.seed == 0 {
+		o.seed = uint64(time.Now().Unix())
+	}
+	lab, err := samba.Up(ctx, samba.Options{Dir: o.lab, Net: o.net, Single: true})
+	if err != nil {
+		return false, err
+	}
+	if !o.keep {
+		defer func() { _ = lab.Down(context.WithoutCancel(ctx)) }()
+	}
+	dir, err := os.MkdirTemp("", "leastwise-faults")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // PostgreSQL's user passes through
+		return false, err
+	}
+	w := &world{lab: lab, dir: dir}
+	if err := w.build(ctx, min(o.width, o.runs)); err != nil {
+		return false, fmt.Errorf("building what the runs need: %w", err)
+	}
+	return o.play(ctx, w, out)
+}
+
+// play plays the rounds on each database.
+func (o *options) play(ctx context.Context, w *world, out io.Writer) (bool, error) {
+	ok := true
+	for _, name := range []string{"sqlite", "postgres"} {
+		if o.databases != "both" && o.databases != name {
+			continue
+		}
+		f, err := o.database(ctx, w, name, out)
+		if f != nil {
+			f.print(out, name)
+			ok = ok && f.violations == 0
+		}
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return ok, nil
+}
+
+// database plays rounds on one database.
+func (o *options) database(ctx context.Context, w *world, name string, out io.Writer) (*figures, error) {
+	size, nodes := 24, 1
+	if name == "postgres" {
+		size, nodes = 600, 2
+	}
+	d, err := newDisk(filepath.Join(w.dir, name), size)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = d.close() }()
+	var pg *server
+	if name == "postgres" {
+		if pg, err = newServer(d); err != nil {
+			return nil, err
+		}
+		defer pg.stop()
+	}
+	f := newFigures()
+	for began := time.Now(); f.runs < o.runs && time.Since(began) < o.limit && ctx.Err() == nil; {
+		seed := o.seed + uint64(f.rounds)
+		r, err := o.round(w, d, pg, nodes, seed)
+		if err != nil {
+			return f, err
+		}
+		r.f = f
+		problems, err := r.play(ctx)
+		for _, p := range r.proxy {
+			p.mu.Lock()
+			for k, n := range p.counts {
+				f.faults[k] += n
+			}
+			p.mu.Unlock()
+			p.close()
+		}
+		f.rounds++
+		f.runs += len(r.runs)
+		f.violations += len(problems)
+		for _, p := range problems {
+			fmt.Fprintf(out, "VIOLATION on %s, seed %d: %s\n", name, seed, p)
+		}
+		fmt.Fprintf(out, "%s: round %d, seed %d: %d runs, %d violations so far, worst %s\n", name, f.rounds, seed, f.runs, f.violations, f.worst.Round(time.Millisecond))
+		if err != nil {
+			return f, fmt.Errorf("seed %d: %w", seed, err)
+		}
+	}
+	f.deaths.Wait()
+	return f, nil
+}
+
+// round makes a round.
+func (o *options) round(w *world, d disk, pg *server, nodes int, seed uint64) (*round, error) {
+	host := w.lab.DCs()[0]
+	r := &round{w: w, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), pg: pg, disk: d, phases: o.phase}
+	ca := filepath.Join(w.dir, fmt.Sprintf("ca-%d.pem", seed))
+	cert, err := newAuthority(ca, host.FQDN)
+	if err != nil {
+		return nil, err
+	}
+	pem, err := os.ReadFile(w.lab.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, errors.New("the lab's authority cannot be read")
+	}
+	for i := range nodes {
+		p, err := newProxy(host.Address+":636", cert, roots, host.FQDN, seed*10+uint64(i))
+		if err != nil {
+			return nil, err
+		}
+		r.proxy = append(r.proxy, p)
+	}
+	r.set = nodeSettings{
+		Policies: w.policyFile(), Domain: w.lab.Domain, DNS: w.lab.DNS, Server: host.FQDN, CA: ca,
+		User: w.lab.Admin.Name + "@" + w.lab.Domain, Secret: w.lab.Admin.PasswordFile, Exclusive: pg == nil,
+	}
+	if pg != nil {
+		if err := pg.ensure(); err != nil {
+			return nil, err
+		}
+		r.set.Database, err = pg.create()
+		return r, err
+	}
+	old, err := filepath.Glob(filepath.Join(d.dir, "*.db*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range old {
+		_ = os.Remove(name)
+	}
+	r.set.Database = filepath.Join(d.dir, fmt.Sprintf("%d.db", seed))
+	return r, nil
+}
+
+// print says what was done.
+func (f *figures) print(out io.Writer, name string) {
+	fmt.Fprintf(out, "\n%s: %d runs in %d rounds, %d violations\n", name, f.runs, f.rounds, f.violations)
+	fmt.Fprintf(out, "  grants that became active %d, ended %d, by inference %d; audit entries %d\n", f.active, f.ended, f.inferred, f.entries)
+	fmt.Fprintf(out, "  worst lateness in calm %s (%d looks at the directory)\n", f.worst.Round(time.Millisecond), f.looks)
+	fmt.Fprintf(out, "  runs: plain %d, standing %d, overlapping %d, given back %d, taken away %d\n", f.shapes[plain], f.shapes[standing], f.shapes[overlap], f.shapes[giveBack], f.shapes[taken])
+	fmt.Fprintf(out, "  requests that the proxy disturbed:")
+	for k := noFault + 1; k < faults; k++ {
+		fmt.Fprintf(out, " %s %d,", k, f.faults[k])
+	}
+	fmt.Fprintf(out, " clock jumps of the domain controller %d\n", f.jumps)
+	for _, e := range slices.Sorted(maps.Keys(f.events)) {
+		fmt.Fprintf(out, "  %s: %d\n", e, f.events[e])
+	}
+	total := 0
+	for _, n := range f.steps {
+		total += n
+	}
+	fmt.Fprintf(out, "  nodes that died at a numbered step: %d, at %d of %d steps\n", total, len(f.steps), len(labels()))
+	for _, l := range labels() {
+		fmt.Fprintf(out, "    %-40s %d\n", l, f.steps[l])
+	}
+}

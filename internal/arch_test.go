@@ -54,9 +54,10 @@ var packages = []struct {
 	// The outside world.
 	{name: "dc", uses: []string{"secdesc"}},
 	{name: "collect", uses: []string{"secdesc", "forest", "dc"}},
-	{name: "store", uses: []string{"secdesc", "forest", "control", "audit", "grant", "operator"}},
-	{name: "store/storetest", uses: []string{"store"}},
 	{name: "apply", uses: []string{"secdesc", "plan", "grant", "dc"}},
+	{name: "apply/applytest", uses: []string{"secdesc", "plan", "apply"}},
+	{name: "store", uses: []string{"secdesc", "forest", "control", "audit", "grant", "apply", "operator"}},
+	{name: "store/storetest", uses: []string{"store"}},
 	{name: "adminservice", uses: []string{"configmgr", "dc"}},
 
 	// The product.

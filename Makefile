@@ -7,10 +7,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test oracle reference bench mutate lint clean setup help
+.PHONY: build demo demo-serve test oracle reference bench mutate lint clean setup help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
 
 build: ## bin/leastwise
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/leastwise ./cmd/leastwise
@@ -20,6 +20,9 @@ setup: ## install the Debian packages that the lab and the tests need
 
 demo: ## a real forest on loopback, assessed: build/report.html (KEEP=1 leaves the forest running)
 	@scripts/demo
+
+demo-serve: ## the server: a membership of Domain Admins for 20 seconds, asked for, approved, observed, used, proved
+	@scripts/demo-serve
 
 test: ## everything: lint, unit tests, tests against a real directory, browser tests
 	@scripts/test

@@ -64,8 +64,8 @@ var packages = []struct {
 	{name: "api", uses: []string{"secdesc", "audit", "grant"}},
 	{name: "server", uses: []string{"secdesc", "audit", "grant", "operator", "store", "api"}},
 	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge"}},
-	{name: "app", uses: []string{"operator", "secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "audit", "store"}},
-	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "app", "audit", "store"}},
+	{name: "app", uses: []string{"operator", "secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "audit", "store", "api", "server"}},
+	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "app", "operator", "api", "audit", "store"}},
 }
 
 // impure is what a pure package must not import, and why.

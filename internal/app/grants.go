@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/internal/apply"
+	"github.com/leastwise/leastwise/internal/dc"
 	"github.com/leastwise/leastwise/internal/grant"
 	"github.com/leastwise/leastwise/internal/store"
 )
@@ -458,6 +459,11 @@ func OpenGrants(ctx context.Context, cfg *Config, by Caller, s *store.Store, p *
 	if err != nil {
 		return nil, err
 	}
+	return runGrants(c, s, p, log), nil
+}
+
+// runGrants is OpenGrants for a directory whose configuration was read before.
+func runGrants(c dc.Config, s *store.Store, p *grant.Policies, log *slog.Logger) *Grants {
 	clock := Clock()
 	var used atomic.Pointer[grant.Policies]
 	used.Store(p)
@@ -465,5 +471,8 @@ func OpenGrants(ctx context.Context, cfg *Config, by Caller, s *store.Store, p *
 	return RunGrants(GrantSettings{
 		Store: s.Grants(), Directory: d, Policies: p, Returned: d.Returned(), Clock: clock, Log: log, Reclaim: d.Reclaim, Used: used.Store,
 		Closers: []io.Closer{d},
-	}), nil
+	})
 }
+
+// Directory returns the directory that grants are written to, for questions.
+func (g *Grants) Directory() grant.Directory { return g.set.Directory }

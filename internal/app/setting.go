@@ -38,7 +38,7 @@ const (
 type Setting struct {
 	Name    string
 	Kind    Kind
-	Group   string // commands take whole groups: directory, controls, assess
+	Group   string // commands take whole groups: directory, store, serve, client, controls, assess
 	Default string
 	Help    string
 	Values  []string // the only values allowed, if any
@@ -72,6 +72,28 @@ func Settings() []Setting {
 		{Name: "database-password-file", Group: "store", Help: "file with the password of PostgreSQL; else PGPASSWORD or the passfile"},
 		{Name: "audit-key", Group: "store", Default: "audit.key", Help: "file with the secret key that signs checkpoints of the audit log"},
 		{Name: "witness", Group: "store", Help: "file, best on another machine, that every new checkpoint is appended to"},
+
+		{Name: "listen", Group: "serve", Default: "127.0.0.1:8443", Help: "address and port that the server listens on"},
+		{Name: "names", Kind: List, Group: "serve", Help: "DNS names and addresses that clients call the server by; its own authority issues for them, and the first one is its Kerberos name; default: the machine's name and localhost"},
+		{Name: "tls-folder", Group: "serve", Default: "tls", Help: "folder of the server's own authority, which is made at the first start: give its ca.pem to the clients"},
+		{Name: "certificate", Group: "serve", Help: "PEM file with a certificate and its chain to use instead of an own authority's"},
+		{Name: "certificate-key", Group: "serve", Help: "PEM file with the key of --certificate"},
+		{Name: "plain-http", Kind: Bool, Group: "serve", Default: "false", Help: "serve without TLS; on a loopback address only"},
+		{Name: "grant-policies", Group: "serve", Default: "grants.yaml", Help: "file of the policies of grants"},
+		{Name: "operator-policies", Group: "serve", Help: "Cedar file of what operators may do; default: the built-in policies"},
+		{Name: "operator-keys", Group: "serve", Default: "operator.keys", Help: "file with the keys that seal second factors; made at the first start"},
+		{Name: "service-keytab", Group: "serve", Help: "keytab of HTTP/NAME, which clients get Kerberos tickets for; default: no sign-in with Kerberos"},
+		{Name: "loose-tickets", Kind: Bool, Group: "serve", Default: "false", Help: "take Kerberos tickets that are not tied to the TLS connection, too, such as those of browsers that cannot"},
+		{Name: "client-ca", Group: "serve", Help: "PEM file with the authorities that are trusted to say by a client certificate who somebody is"},
+		{Name: "power-snapshot", Group: "serve", Help: "snapshot that tells approvers what the power of a group is; read again when it changes"},
+		{Name: "checkpoint-every", Kind: Duration, Group: "serve", Default: "1h", Help: "how often the audit log is signed"},
+		{Name: "despite-privileges", Kind: Bool, Group: "serve", Default: "false", Help: "start although leastwise's own account holds power that it must not have; said loudly at every start"},
+		{Name: "log-level", Group: "serve", Default: "info", Values: []string{"debug", "info", "warn", "error"}, Help: "what the server logs to standard error, as lines of JSON"},
+
+		{Name: "url", Group: "client", Help: "address of the server, such as https://leastwise.contoso.com:8443"},
+		{Name: "sign-in", Group: "client", Default: "kerberos", Values: []string{"kerberos", "password", "token"}, Help: "how to sign in to the server"},
+		{Name: "token-file", Group: "client", Help: "file with an API token, for --sign-in token; - reads standard input"},
+		{Name: "code-file", Group: "client", Help: "file with the present code of the authenticator app, where the server asks for one; default: a prompt"},
 
 		{Name: "catalogue", Kind: List, Group: "controls", Help: "further catalogue files of controls"},
 		{Name: "exceptions", Group: "assess", Help: "file of accepted findings: control, subject, owner, reason, expiry"},

@@ -195,6 +195,12 @@ func hintOf(err error) string {
 	if hint := storeHint(err); hint != "" {
 		return hint
 	}
+	if hint := problemHint(err); hint != "" {
+		return hint
+	}
+	if errors.Is(err, app.ErrPrivileged) {
+		return "take the account out of these groups; leastwise bootstrap makes one with exactly the rights that are needed"
+	}
 	return adminservice.Hint(err)
 }
 
@@ -231,6 +237,9 @@ func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
 func exitCode(err error) int {
 	var u *usageError
 	if code := carryExit(err); code != 0 {
+		return code
+	}
+	if code := problemExit(err); code != 0 {
 		return code
 	}
 	switch {
@@ -303,7 +312,7 @@ func (c *command) root() *cobra.Command {
 	})
 	for _, make := range []func() *cobra.Command{
 		c.collectCommand, c.assessCommand, c.whoCanCommand, c.explainCommand, c.reachCommand, c.zonesCommand, c.whatIfCommand, c.planCommand, c.applyCommand, c.undoCommand, c.bootstrapCommand, c.rightsCommand, c.importCommand, c.exportCommand, c.diffCommand,
-		c.controlsCommand, c.configMgrCommand, c.auditCommand, c.backupCommand, c.restoreCommand, c.configCommand, c.doctorCommand, c.versionCommand,
+		c.controlsCommand, c.configMgrCommand, c.serveCommand, c.grantCommand, c.operatorCommand, c.auditCommand, c.backupCommand, c.restoreCommand, c.configCommand, c.doctorCommand, c.versionCommand,
 	} {
 		root.AddCommand(make())
 	}

@@ -34,15 +34,15 @@ type (
 		ID string `path:"id" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9_-]+$"`
 	}
 	noteIn struct {
-		grantIn
+		ID   string   `path:"id" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9_-]+$"`
 		Body api.Note `required:"false"`
 	}
 	extendIn struct {
-		grantIn
+		ID   string `path:"id" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9_-]+$"`
 		Body api.ExtensionRequest
 	}
 	reviewIn struct {
-		grantIn
+		ID   string `path:"id" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9_-]+$"`
 		Body api.Verdict
 	}
 	listIn struct {

@@ -1,0 +1,487 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/leastwise/leastwise/internal/audit"
+	"github.com/leastwise/leastwise/internal/dc"
+	"github.com/leastwise/leastwise/internal/grant"
+	"github.com/leastwise/leastwise/internal/operator"
+	"github.com/leastwise/leastwise/internal/secdesc"
+	"github.com/leastwise/leastwise/internal/server"
+	"github.com/leastwise/leastwise/internal/store"
+)
+
+// Timing of the server.
+const (
+	graceTime    = 20 * time.Second // requests that run at the end have so long
+	closeTime    = 30 * time.Second // and then the work on grants
+	statusEvery  = time.Second
+	tidyEvery    = time.Hour
+	replyKept    = 24 * time.Hour
+	staleAfter   = time.Minute // no round of work for so long: not ready
+	identityWait = 30 * time.Second
+)
+
+// ServeOptions are what the program around the server gives it.
+type ServeOptions struct {
+	Version string
+	Log     *slog.Logger
+	// Started is called when requests are answered, with the address; may be nil.
+	Started func(address string)
+	// Reload asks for the policy files to be read again; may be nil.
+	Reload <-chan struct{}
+}
+
+// A serving is the server with everything that it stands on.
+type serving struct {
+	cfg     *Config
+	o       ServeOptions
+	now     func() time.Time
+	store   *store.Store
+	signer  *audit.Signer
+	dir     dc.Config
+	grants  *Grants
+	people  *people
+	ops     *operator.Service
+	web     *server.Server
+	certs   *server.Certificates
+	closers []func() error
+}
+
+// Serve runs the server until ctx ends, and then lets what was begun come to its end.
+// Database, keys and authority are made at the first start. The directory need not be
+// there: what needs it says so until it is.
+func Serve(ctx context.Context, cfg *Config, by Caller, o ServeOptions) (err error) {
+	s := &serving{cfg: cfg, o: o, now: by.Now}
+	defer func() {
+		for i := len(s.closers) - 1; i >= 0; i-- {
+			err = errors.Join(err, s.closers[i]())
+		}
+	}()
+	if err := server.CheckListen(cfg.Text("listen"), cfg.Bool("plain-http")); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	policies, err := readGrantPolicies(cfg)
+	if err != nil {
+		return err
+	}
+	if s.dir, err = DirectoryConfig(ctx, cfg, by); err != nil {
+		return err
+	}
+	if err := s.openStore(ctx); err != nil {
+		return err
+	}
+	if err := s.openOperators(); err != nil {
+		return err
+	}
+	if err := s.checkIdentity(ctx, policies); err != nil {
+		return err
+	}
+	if !cfg.Bool("plain-http") {
+		if s.certs, err = openCertificates(cfg, s.now); err != nil {
+			return err
+		}
+	}
+	s.runGrants(policies)
+	s.makeServer()
+	return s.run(ctx)
+}
+
+// openStore opens the database as its owner, and the audit log's key. Both are made
+// where they are missing.
+func (s *serving) openStore(ctx context.Context) error {
+	signer, err := readSigner(s.cfg.Text("audit-key"))
+	if errors.Is(err, fs.ErrNotExist) {
+		name := "leastwise"
+		if d := s.cfg.Text("domain"); d != "" {
+			name = strings.ToLower(d)
+		}
+		if _, err = InitLog(ctx, s.cfg, name, s.now().UTC()); err == nil {
+			signer, err = readSigner(s.cfg.Text("audit-key"))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.signer = signer
+	if s.store, err = OpenStore(ctx, s.cfg, store.Options{Migrate: true, Exclusive: true}); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.store.Close)
+	return s.note(ctx, "server.start", "leastwise "+s.o.Version)
+}
+
+// note writes an entry about the server itself.
+func (s *serving) note(ctx context.Context, action, reason string) error {
+	e := localEntry(action, s.now().UTC())
+	e.Reason = reason
+	return s.store.Update(ctx, func(ctx context.Context, tx *store.Tx) error {
+		_, err := audit.Append(ctx, tx, e)
+		return err
+	})
+}
+
+func readGrantPolicies(cfg *Config) (*grant.Policies, error) {
+	name := cfg.Text("grant-policies")
+	data, err := ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading the policies of grants %s: %w", ErrConfig, name, err)
+	}
+	p, err := grant.ParsePolicies(filepath.Base(name), data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return p, nil
+}
+
+func readOperatorPolicies(cfg *Config) (*operator.Policies, error) {
+	name, data := cfg.Text("operator-policies"), []byte(operator.DefaultPolicies())
+	if name != "" {
+		var err error
+		if data, err = ReadFile(name); err != nil {
+			return nil, fmt.Errorf("%w: reading the policies of operators %s: %w", ErrConfig, name, err)
+		}
+	}
+	p, err := operator.ParsePolicies(filepath.Base(name), data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return p, nil
+}
+
+// operatorKeys reads the keys that seal second factors, and makes them at the first
+// start.
+func operatorKeys(file string) (*operator.Keys, error) {
+	text, err := ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		if text, err = operator.GenerateKeys(); err == nil {
+			err = writeSecret(file, text)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the keys %s: %w", file, err)
+	}
+	keys, err := operator.ReadKeys(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
+	}
+	return keys, nil
+}
+
+// writeSecret writes a new file that only its owner can read.
+func writeSecret(file string, data []byte) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return writeError(file, err)
+	}
+	_, err = f.Write(data)
+	return writeError(file, errors.Join(err, f.Sync(), f.Close()))
+}
+
+func (s *serving) openOperators() error {
+	policies, err := readOperatorPolicies(s.cfg)
+	if err != nil {
+		return err
+	}
+	keys, err := operatorKeys(s.cfg.Text("operator-keys"))
+	if err != nil {
+		return err
+	}
+	roots, err := clientRoots(s.cfg.Text("client-ca"))
+	if err != nil {
+		return err
+	}
+	s.people = &people{set: OperatorSettings{
+		Directory: s.dir, Keytab: s.cfg.Text("service-keytab"), Bound: !s.cfg.Bool("loose-tickets") && !s.cfg.Bool("plain-http"),
+	}, now: s.now}
+	s.closers = append(s.closers, s.people.Close)
+	o := operator.Options{Store: s.store.Operators(), Membership: s.people, Authenticator: s.people, Policies: policies, Keys: keys}
+	if roots != nil {
+		o.Certificates = &operator.Certificates{Roots: roots, SID: true}
+	}
+	if name := calledBy(s.cfg)[0]; !s.cfg.Bool("plain-http") && net.ParseIP(name) == nil {
+		_, port, _ := net.SplitHostPort(s.cfg.Text("listen"))
+		o.RelyingParty = operator.RelyingParty{ID: name, Origins: []string{"https://" + name, "https://" + net.JoinHostPort(name, port)}}
+	}
+	if s.ops, err = operator.New(o); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return nil
+}
+
+// clientRoots reads the authorities of client certificates, nil for none.
+func clientRoots(file string) ([]*x509.Certificate, error) {
+	if file == "" {
+		return nil, nil
+	}
+	data, err := ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading the authorities of clients %s: %w", ErrConfig, file, err)
+	}
+	roots, err := readCertificates(data)
+	if err != nil || len(roots) == 0 {
+		return nil, fmt.Errorf("%w: %s holds no certificate, or something else: %w", ErrConfig, file, err)
+	}
+	return roots, nil
+}
+
+// calledBy are the names that clients call the server by, the machine's own first
+// where none is given.
+func calledBy(cfg *Config) []string {
+	names := cfg.List("names")
+	if len(names) > 0 {
+		return names
+	}
+	if host, err := os.Hostname(); err == nil && host != "" && host != "localhost" {
+		names = append(names, strings.ToLower(host))
+	}
+	return append(names, "localhost", "127.0.0.1")
+}
+
+func openCertificates(cfg *Config, now func() time.Time) (*server.Certificates, error) {
+	cert, key := cfg.Text("certificate"), cfg.Text("certificate-key")
+	var c *server.Certificates
+	var err error
+	switch {
+	case (cert == "") != (key == ""):
+		return nil, fmt.Errorf("%w: certificate and certificate-key belong together", ErrConfig)
+	case cert != "":
+		c, err = server.OpenFiles(cert, key, now)
+	default:
+		c, err = server.OpenAuthority(cfg.Text("tls-folder"), calledBy(cfg), now)
+	}
+	if errors.Is(err, server.ErrCertificate) {
+		err = fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return c, err
+}
+
+// checkIdentity refuses to start under an account that holds power. Where the directory
+// cannot be asked, the server starts, since ends must not wait for it, and asks later.
+func (s *serving) checkIdentity(ctx context.Context, p *grant.Policies) error {
+	ctx, cancel := context.WithTimeout(ctx, identityWait)
+	defer cancel()
+	id, err := CompareIdentity(ctx, s.dir, DutiesOf(p))
+	if err != nil {
+		s.o.Log.Error("the rights of leastwise's own account could not be compared with its duties; asked again later", "error", err.Error())
+		s.people.unchecked.Store(true)
+		return nil
+	}
+	return s.judgeIdentity(ctx, id)
+}
+
+func (s *serving) judgeIdentity(ctx context.Context, id *Identity) error {
+	for _, m := range id.Missing {
+		s.o.Log.Warn("a right is missing", "right", m.String())
+	}
+	for _, r := range id.Surplus {
+		s.o.Log.Warn("a right is not needed", "right", r.String())
+	}
+	for _, u := range id.Unread {
+		s.o.Log.Warn("a right could not be compared", "why", u)
+	}
+	refusal := id.Refusal()
+	if refusal == nil {
+		return nil
+	}
+	if !s.cfg.Bool("despite-privileges") {
+		return errors.Join(refusal, s.note(ctx, "server.refuse", refusal.Error()))
+	}
+	s.o.Log.Error("STARTED DESPITE PRIVILEGES", "why", refusal.Error())
+	return s.note(ctx, "server.override", "started despite privileges: "+refusal.Error())
+}
+
+// runGrants begins to work on grants.
+func (s *serving) runGrants(p *grant.Policies) {
+	s.grants = runGrants(s.dir, s.store, p, s.o.Log)
+	s.closers = append(s.closers, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+		defer cancel()
+		return errors.Join(s.grants.Close(ctx), s.note(ctx, "server.stop", ""))
+	})
+}
+
+func (s *serving) makeServer() {
+	c := server.Config{
+		Version: s.o.Version, Store: s.store, Grants: s.grants, Directory: s.grants.Directory(), Operators: s.ops, Now: s.now, Log: s.o.Log,
+		Certificates: s.certs, Signer: s.signer, Ready: s.ready,
+	}
+	if file := s.cfg.Text("witness"); file != "" {
+		c.Witness = func(signed string) error { return witness(file, signed) }
+	}
+	if file := s.cfg.Text("power-snapshot"); file != "" {
+		p := &powers{file: file, tool: s.o.Version, now: s.now}
+		c.Power = func(ctx context.Context, group secdesc.SID) (server.Power, error) { return p.of(ctx, group) }
+	}
+	s.web = server.New(c)
+}
+
+// ready says why the work on grants does not go on.
+func (s *serving) ready() error {
+	st := s.grants.Status()
+	switch {
+	case st.Store != "":
+		return fmt.Errorf("the store: %s", st.Store)
+	case st.Away:
+		return fmt.Errorf("the directory: %s", st.Why)
+	case s.now().Sub(st.Ticked) > staleAfter:
+		return fmt.Errorf("no round of work since %s", st.Ticked.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// run answers requests until ctx ends.
+func (s *serving) run(ctx context.Context) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Text("listen"))
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", s.cfg.Text("listen"), err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.web.Serve(ctx, l, graceTime) })
+	g.Go(func() error { s.keepUp(ctx); return nil })
+	g.Go(func() error { return s.laterIdentity(ctx) })
+	address := l.Addr().String()
+	s.o.Log.Info("serving", "address", address, "tls", s.certs != nil, "version", s.o.Version, "database", s.store.String(), "policies", len(s.grants.Policies().Policies))
+	if s.o.Started != nil {
+		s.o.Started(address)
+	}
+	err = g.Wait()
+	s.o.Log.Info("ending")
+	return err
+}
+
+// keepUp does what is due from time to time: metrics, checkpoints, forgetting what is
+// no longer needed, reading policies again.
+func (s *serving) keepUp(ctx context.Context) {
+	status, tidy, sign := time.NewTicker(statusEvery), time.NewTicker(tidyEvery), time.NewTicker(s.cfg.Duration("checkpoint-every"))
+	defer status.Stop()
+	defer tidy.Stop()
+	defer sign.Stop()
+	var was GrantStatus
+	for {
+		select {
+		case <-ctx.Done():
+			if _, err := s.web.Sign(context.WithoutCancel(ctx)); err != nil {
+				s.o.Log.Error("signing the audit log", "error", err.Error())
+			}
+			return
+		case <-status.C:
+			now := s.grants.Status()
+			if now.Rounds != was.Rounds {
+				s.web.Observe(server.Round{Failed: now.Store != "", Away: now.Away, Ended: int(now.Ended - was.Ended), Late: now.Late})
+			}
+			was = now
+		case <-sign.C:
+			if _, err := s.web.Sign(ctx); err != nil {
+				s.o.Log.Error("signing the audit log", "error", err.Error())
+			}
+		case <-tidy.C:
+			s.tidy(ctx)
+		case <-s.o.Reload:
+			s.reload(ctx)
+		}
+	}
+}
+
+func (s *serving) tidy(ctx context.Context) {
+	if _, err := s.store.TrimReplies(ctx, s.now().Add(-replyKept)); err != nil {
+		s.o.Log.Warn("forgetting old results", "error", err.Error())
+	}
+	if err := s.ops.Sweep(ctx, s.now()); err != nil {
+		s.o.Log.Warn("forgetting old sessions", "error", err.Error())
+	}
+}
+
+// reload reads the policies of grants again. If they cannot be used, the present ones
+// stay.
+func (s *serving) reload(ctx context.Context) {
+	p, err := readGrantPolicies(s.cfg)
+	if err == nil {
+		err = s.note(ctx, "server.policies", fmt.Sprintf("policies of grants read again: %d", len(p.Policies)))
+	}
+	if err != nil {
+		s.o.Log.Error("the policies of grants stay as they are", "error", err.Error())
+		return
+	}
+	s.grants.Use(p)
+	s.o.Log.Info("policies of grants read again", "policies", len(p.Policies))
+}
+
+// laterIdentity compares the account's rights as soon as the directory can be asked, if
+// it could not at the start.
+func (s *serving) laterIdentity(ctx context.Context) error {
+	if !s.people.unchecked.Load() {
+		return nil
+	}
+	t := time.NewTicker(identityWait)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		id, err := CompareIdentity(ctx, s.dir, DutiesOf(s.grants.Policies()))
+		if err == nil {
+			s.people.unchecked.Store(false)
+			return s.judgeIdentity(ctx, id)
+		}
+	}
+}
+
+// FirstAdministrator makes the first administrator of the configured database: an
+// account of the configured domain. It works once.
+func FirstAdministrator(ctx context.Context, cfg *Config, by Caller, account string) (name string, err error) {
+	s := &serving{cfg: cfg, now: by.Now, o: ServeOptions{Log: slog.New(slog.DiscardHandler)}}
+	defer func() {
+		for i := len(s.closers) - 1; i >= 0; i-- {
+			err = errors.Join(err, s.closers[i]())
+		}
+	}()
+	if s.dir, err = DirectoryConfig(ctx, cfg, by); err != nil {
+		return "", err
+	}
+	if s.store, err = OpenStore(ctx, cfg, store.Options{}); err != nil {
+		return "", err
+	}
+	s.closers = append(s.closers, s.store.Close)
+	if err = s.openOperators(); err != nil {
+		return "", err
+	}
+	local := localEntry("operator.init", s.now())
+	a, err := s.ops.Init(ctx, operator.Local(local.Actor.Name, "operator-init", s.now().UTC()), account)
+	return a.Name, err
+}
+
+// readCertificates reads all certificates of a PEM file.
+func readCertificates(data []byte) ([]*x509.Certificate, error) {
+	var out []*x509.Certificate
+	for block, rest := nextPEM(data); block != nil; block, rest = nextPEM(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, errors.New("it is empty")
+	}
+	return out, nil
+}

@@ -1,0 +1,292 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leastwise/leastwise/internal/api"
+	"github.com/leastwise/leastwise/internal/app"
+	"github.com/leastwise/leastwise/internal/operator"
+	"github.com/leastwise/leastwise/internal/report"
+)
+
+func (c *command) operatorCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "operator", Short: "First administrator, second factors, sessions and API tokens",
+		Long: `operator init runs on the server's machine and makes the first administrator, once. The
+other commands speak to the server (--url) about your own account.`,
+		Args: cobra.NoArgs,
+	}
+	cmd.AddCommand(c.operatorInitCommand(), c.operatorEnrolCommand(), c.operatorWhoCommand(), c.operatorSessionsCommand(), c.operatorTokenCommand())
+	return cmd
+}
+
+func (c *command) operatorInitCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "init ACCOUNT", Short: "Make the first administrator, on the server's machine",
+		Long: `Makes ACCOUNT the first administrator: it may administer operators and read the audit log,
+but not approve grants. It works once, and is in the audit log. Further administrators are a
+group that --operator-policies names. Run it beside the server, with its configuration.`,
+		Example: `  leastwise operator init 'CONTOSO\anna'`, Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			cfg, err := c.config(cmd)
+			if err != nil {
+				return err
+			}
+			name, err := app.FirstAdministrator(cmd.Context(), cfg, c.caller(), names[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.env.Out, "%s is the first administrator\n", report.Visible(name))
+			return err
+		},
+	}
+	addSettings(cmd, "store", "serve", "directory")
+	return cmd
+}
+
+// An enrolment is the server's answer.
+type enrolment struct {
+	Factor operator.Factor `json:"factor"`
+	Secret string          `json:"secret"`
+	URL    string          `json:"url"`
+}
+
+func (c *command) operatorEnrolCommand() *cobra.Command {
+	var (
+		o      output
+		label  string
+		invite string
+	)
+	cmd := &cobra.Command{
+		Use: "enrol", Short: "Enrol an authenticator app as second factor",
+		Long: `Prints the secret to type into an authenticator app (or to show it as a QR code), this once,
+and then asks for a code of it. With --output json it prints secret and ID, and waits for the
+code in --code-file - (standard input).`,
+		Example: "  leastwise operator enrol --label phone", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
+			}
+			return c.session(cmd, func(ctx context.Context, s *app.Session) error {
+				in := map[string]string{"label": label}
+				if invite != "" {
+					code, err := app.NewPassword(invite, c.caller())
+					if err != nil {
+						return err
+					}
+					in["code"] = code
+				}
+				var e enrolment
+				if err := s.Do(ctx, api.Call{Method: http.MethodPost, Path: "/v1/factors/totp", In: in, Out: &e}); err != nil {
+					return err
+				}
+				err := c.result(ctx, &o, e, func(w io.Writer) {
+					fmt.Fprintf(w, "secret\t%s\nurl\t%s\n", e.Secret, e.URL)
+				})
+				if err != nil {
+					return err
+				}
+				code, err := s.Code(ctx)
+				if err != nil {
+					return err
+				}
+				return s.Do(ctx, api.Call{Method: http.MethodPost, Path: "/v1/factors/totp/" + url.PathEscape(e.Factor.ID) + "/confirm", In: api.CodeAnswer{Code: code}})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&label, "label", "authenticator app", "what you call it")
+	cmd.Flags().StringVar(&invite, "enrolment-code-file", "", "`FILE` with the enrolment code, where an administrator gave you one; - reads standard input")
+	return withClient(cmd, &o)
+}
+
+func (c *command) operatorWhoCommand() *cobra.Command {
+	var o output
+	cmd := &cobra.Command{
+		Use: "whoami", Short: "Who you are to the server, and what you may do there", Example: "  leastwise operator whoami", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
+			}
+			return c.session(cmd, func(ctx context.Context, s *app.Session) error {
+				var v api.Session
+				if err := s.Do(ctx, api.Call{Method: http.MethodGet, Path: "/v1/session", Out: &v}); err != nil {
+					return err
+				}
+				return c.result(ctx, &o, v, func(w io.Writer) {
+					fmt.Fprintf(w, "name\t%s\naccount\t%s\nsigned in with\t%s\n", report.Visible(v.Name), v.Account, v.Method)
+					fmt.Fprintf(w, "second factors\t%s\nmay\t%s\n", strings.Join(v.Factors, ", "), strings.Join(v.Permission, ", "))
+				})
+			})
+		},
+	}
+	return withClient(cmd, &o)
+}
+
+func (c *command) operatorSessionsCommand() *cobra.Command {
+	var (
+		o   output
+		end string
+	)
+	cmd := &cobra.Command{
+		Use: "sessions", Short: "Your sessions, or end one of them", Example: "  leastwise operator sessions\n  leastwise operator sessions --end 0a1b2c…", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
+			}
+			return c.session(cmd, func(ctx context.Context, s *app.Session) error {
+				if end != "" {
+					return s.Do(ctx, api.Call{Method: http.MethodPost, Path: "/v1/sessions/" + url.PathEscape(end) + "/end", In: api.Note{Reason: "ended by hand"}})
+				}
+				var v api.Sessions
+				if err := s.Do(ctx, api.Call{Method: http.MethodGet, Path: "/v1/sessions", Out: &v}); err != nil {
+					return err
+				}
+				return c.result(ctx, &o, v, func(w io.Writer) {
+					fmt.Fprintln(w, "ID\tSINCE\tUSED\tENDS\tWITH\tFROM")
+					for _, x := range v.Items {
+						fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.ID, when(x.Since), when(x.Used), when(x.Ends), x.Method, x.From)
+					}
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&end, "end", "", "end the session with this `ID`")
+	return withClient(cmd, &o)
+}
+
+func (c *command) operatorTokenCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "token", Short: "API tokens: issue, list, revoke", Args: cobra.NoArgs}
+	cmd.AddCommand(c.tokenIssueCommand(), c.tokenListCommand(), c.tokenRevokeCommand())
+	return cmd
+}
+
+func (c *command) tokenIssueCommand() *cobra.Command {
+	var (
+		o                   output
+		label, life, target string
+		scope               []string
+	)
+	cmd := &cobra.Command{
+		Use: "issue --label TEXT --scope ACTION", Short: "Issue an API token, which is shown this once",
+		Example: "  leastwise operator token issue --label 'nightly job' --scope grant.request,grant.read --for 8h", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
+			}
+			if label == "" || len(scope) == 0 {
+				return usagef("", "a token needs --label and --scope")
+			}
+			return c.session(cmd, func(ctx context.Context, s *app.Session) error {
+				in := map[string]any{"label": label, "scope": scope}
+				for name, text := range map[string]string{"for": life, "account": target} {
+					if text != "" {
+						in[name] = text
+					}
+				}
+				var v struct {
+					Token  operator.Token `json:"token"`
+					Secret string         `json:"secret"`
+				}
+				if err := s.Do(ctx, api.Call{Method: http.MethodPost, Path: "/v1/tokens", In: in, Out: &v}); err != nil {
+					return err
+				}
+				return c.result(ctx, &o, v, func(w io.Writer) { fmt.Fprintln(w, v.Secret) })
+			})
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&label, "label", "", "`TEXT`: what it is for")
+	fl.StringSliceVar(&scope, "scope", nil, "`ACTIONS` that it may be used for: grant.read, grant.request, grant.end, assess.read, audit.read")
+	fl.StringVar(&life, "for", "", "how long, a `DURATION` such as 8h; default: the longest")
+	fl.StringVar(&target, "account", "", "objectGUID of a workload's `ACCOUNT` that it is bound to; default: your own")
+	return withClient(cmd, &o)
+}
+
+func (c *command) tokenListCommand() *cobra.Command {
+	var o output
+	cmd := &cobra.Command{
+		Use: "list", Short: "Your API tokens", Example: "  leastwise operator token list", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
+			}
+			return c.session(cmd, func(ctx context.Context, s *app.Session) error {
+				var v struct {
+					Items []operator.Token `json:"items"`
+				}
+				if err := s.Do(ctx, api.Call{Method: http.MethodGet, Path: "/v1/tokens", Out: &v}); err != nil {
+					return err
+				}
+				return c.result(ctx, &o, v, func(w io.Writer) {
+					fmt.Fprintln(w, "ID\tLABEL\tSCOPE\tENDS\tBY")
+					for _, t := range v.Items {
+						fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.ID, report.Visible(t.Label), fmt.Sprint(t.Scope), when(t.Ends), report.Visible(t.By))
+					}
+				})
+			})
+		},
+	}
+	return withClient(cmd, &o)
+}
+
+func (c *command) tokenRevokeCommand() *cobra.Command {
+	var o output
+	cmd := &cobra.Command{
+		Use: "revoke ID", Short: "End an API token", Example: "  leastwise operator token revoke 0a1b2c", Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			if checkID(ids[0]) != nil {
+				return usagef("leastwise operator token list shows them", "%s is no ID of a token", quoted(ids[0]))
+			}
+			return c.session(cmd, func(ctx context.Context, s *app.Session) error {
+				return s.Do(ctx, api.Call{Method: http.MethodPost, Path: "/v1/tokens/" + ids[0] + "/revoke", In: api.Note{Reason: "revoked by hand"}})
+			})
+		},
+	}
+	return withClient(cmd, &o)
+}
+
+// problemExit returns the exit code of an answer of the server, 0 if err is none.
+func problemExit(err error) int {
+	var p *api.Problem
+	if !errors.As(err, &p) {
+		return 0
+	}
+	switch p.Code() {
+	case api.CodeInvalid, api.CodeTooLarge, api.CodeMediaType, api.CodeMethod:
+		return exitUsage
+	case api.CodeNotFound, api.CodeDirectory, api.CodeStore, api.CodeInternal, api.CodeUnknown, api.CodeUnavailable, api.CodeKeyUnfinished:
+		return exitRead
+	}
+	return exitRefused
+}
+
+// problemHint says what to do about an answer of the server.
+func problemHint(err error) string {
+	var p *api.Problem
+	if !errors.As(err, &p) {
+		return ""
+	}
+	switch p.Code() {
+	case api.CodeUnauthorized:
+		return "check --user, --ccache or --token-file; the server's audit log says why"
+	case api.CodeStepUp, api.CodeSecondFactor:
+		return "enrol a second factor first: leastwise operator enrol"
+	case api.CodeTooMany:
+		return fmt.Sprintf("try again in %d seconds", max(1, p.Retry))
+	case api.CodeUnknown:
+		return "look at the state first: leastwise grant list"
+	case api.CodeInternal, api.CodeDirectory, api.CodeStore:
+		if p.Request != "" {
+			return "the server's log tells more about request " + p.Request
+		}
+	}
+	return ""
+}

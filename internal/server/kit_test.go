@@ -292,6 +292,7 @@ type client struct {
 	name   string
 	secret string
 	header http.Header // sent with every request
+	since  time.Time
 }
 
 // An answer is what the server said.
@@ -347,12 +348,12 @@ func (c *client) do(method, path string, body any) answer {
 }
 
 // nobody is somebody who is not signed in.
-func (w *world) nobody() *client { return &client{w: w, name: "nobody"} }
+func (w *world) nobody() *client { return &client{w: w, name: "nobody", since: w.now()} }
 
 // as signs somebody in.
 func (w *world) as(name string) *client {
 	w.t.Helper()
-	c := &client{w: w, name: name}
+	c := &client{w: w, name: name, since: w.now()}
 	if a := c.do("POST", "/v1/session/password", api.PasswordSignIn{Name: name, Password: password}); a.Code != http.StatusCreated {
 		w.t.Fatalf("signing %s in: %d %s", name, a.Code, a.Body)
 	}

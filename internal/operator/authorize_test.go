@@ -17,6 +17,8 @@ func TestEveryActionForEveryCaller(t *testing.T) {
 	w := newWorld(t)
 	admin := w.administrator("root")
 	anna := w.dir.Add("anna")
+	machine := w.dir.Add("web1$")
+	w.dir.Change(machine.GUID, func(a *operator.Account, _ *string) { a.Kind = operator.Computer })
 	person := w.signIn(anna)
 	_, token, err := w.IssueToken(t.Context(), w.caller(person.Secret), operator.TokenOrder{Label: "all", Scope: []operator.Action{
 		operator.AssessRead, operator.GrantRead, operator.GrantRequest, operator.GrantEnd, operator.AuditRead,
@@ -54,7 +56,8 @@ func TestEveryActionForEveryCaller(t *testing.T) {
 		{operator.GrantReview, grantOf(false, true), "uynny"},
 		{operator.GrantReview, grantOf(true, false), "nnnnn"},
 		{operator.AuditRead, operator.Server(), "nnnny"},
-		{operator.TokenIssue, operator.OfAccount(anna.GUID), "yynny"},
+		{operator.TokenIssue, operator.OfAccount(anna.GUID), "yynnn"},
+		{operator.TokenIssue, operator.OfAccount(machine.GUID), "nnnny"},
 		{operator.TokenIssue, operator.OfAccount(admin.Session.Account), "nnnny"},
 		{operator.OperatorRead, operator.Server(), "nnnny"},
 		{operator.OperatorRead, operator.OfAccount(anna.GUID), "nnnny"},

@@ -135,6 +135,18 @@ func TestRefusalsDoNotFillTheLog(t *testing.T) {
 	}
 }
 
+// What is typed as a name may be a password: only names of accounts are logged.
+func TestTypedNamesAreNotLogged(t *testing.T) {
+	w := newWorld(t)
+	w.dir.Add("anna")
+	wants(t, "a password as name", w.try("192.0.2.1", "Hunter2-is-secret", "x"), operator.ErrSignIn)
+	wants(t, "a name", w.try("192.0.2.1", "anna", "Hunter3-is-secret"), operator.ErrSignIn)
+	w.holdsNone("Hunter2", "Hunter3")
+	if got := w.entries(audit.Refusal, "session.begin"); len(got) != 2 || !strings.HasPrefix(got[0], "nobody: ") || !strings.HasPrefix(got[1], `CONTOSO\anna: `) {
+		t.Error(got)
+	}
+}
+
 // An account that one more wrong password could lock is not tried, and that costs nothing.
 func TestNearLockout(t *testing.T) {
 	w := newWorld(t)

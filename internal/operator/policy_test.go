@@ -13,7 +13,7 @@ func mustAddr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func TestDefaultPolicies(t *testing.T) {
 	p := policies(t, operator.DefaultPolicies())
-	if len(p.List()) != 8 || len(p.Groups()) != 0 {
+	if len(p.List()) != 9 || len(p.Groups()) != 0 {
 		t.Errorf("%v; groups %v", p.List(), p.Groups())
 	}
 	for _, r := range p.List() {

@@ -90,7 +90,7 @@ func (s *Service) SignInPassword(ctx context.Context, v Visit, name string, pass
 	if err != nil {
 		return SignIn{}, unavailable("asking for an account", err)
 	}
-	who := audit.Actor{Name: name, Method: audit.Password}
+	who := audit.Actor{Method: audit.Password} // an unknown name is not logged: people type passwords there
 	meters := []meter{address}
 	if a.Exists {
 		who.Name, who.SID = a.Name, a.SID

@@ -96,10 +96,11 @@ func (s *Service) IssueToken(ctx context.Context, c Caller, o TokenOrder) (Token
 		Issued: c.Now, Ends: c.Now.Add(o.For).Truncate(time.Microsecond),
 	}
 	err = s.update(ctx, "issuing a token", func(ctx context.Context, tx Tx) error {
-		_, have, err := all[struct{}](ctx, tx, tokens, a.GUID)
+		have, _, err := all[storedToken](ctx, tx, tokens, a.GUID)
 		if err != nil {
 			return err
 		}
+		have = slices.DeleteFunc(have, func(v storedToken) bool { return !c.Now.Before(v.Ends) })
 		if len(have) >= maxTokens {
 			return invalid("the account has %d tokens already; revoke some", len(have))
 		}

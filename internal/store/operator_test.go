@@ -1,10 +1,17 @@
 package store_test
 
 import (
+	"context"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/pquerna/otp/totp"
+
+	"github.com/leastwise/leastwise/internal/audit"
 	"github.com/leastwise/leastwise/internal/operator"
 	"github.com/leastwise/leastwise/internal/operator/operatortest"
+	"github.com/leastwise/leastwise/internal/store"
 	"github.com/leastwise/leastwise/internal/store/storetest"
 )
 
@@ -17,5 +24,44 @@ func TestOperatorsConform(t *testing.T) {
 			}
 			return storetest.Postgres(t).Open(t).Operators()
 		})
+	})
+}
+
+// An operator's way through everything, on two nodes and both databases; the log tells it
+// and verifies.
+func TestOperatorsStory(t *testing.T) {
+	storetest.Stores(t, func(t *testing.T, s *store.Store) {
+		operatortest.Story(t, s.Operators(), func(secret string, at time.Time) string {
+			code, err := totp.GenerateCode(secret, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return code
+		})
+		err := s.View(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			entries, err := tx.AuditEntries(ctx, store.AuditFilter{})
+			if err != nil {
+				return err
+			}
+			if r, err := audit.Verify(ctx, tx, nil); err != nil || !r.Sound() || r.Entries == 0 {
+				t.Errorf("the log: %+v, %v", r, err)
+			}
+			var told []string
+			for _, e := range entries {
+				told = append(told, e.Phase.String()+" "+e.Action)
+				if e.Phase == audit.Intent || e.Phase == audit.Outcome {
+					t.Errorf("%s is no act on something outside", e.Action)
+				}
+			}
+			const want = "fact operator.init|refusal operator.init|fact session.begin|refusal session.begin|fact factor.enrol|fact factor.confirm|" +
+				"fact factor.accept|refusal factor.accept|fact token.issue|refusal session.begin"
+			if got := strings.Join(told, "|"); !strings.Contains(got, want) || !strings.Contains(got, "fact session.end|fact token.revoke") {
+				t.Errorf("the log tells\n%s\nwant\n%s", got, want)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	})
 }

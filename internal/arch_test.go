@@ -56,7 +56,9 @@ var packages = []struct {
 	{name: "collect", uses: []string{"secdesc", "forest", "dc"}},
 	{name: "apply", uses: []string{"secdesc", "plan", "grant", "dc"}},
 	{name: "apply/applytest", uses: []string{"secdesc", "plan", "apply"}},
-	{name: "store", uses: []string{"secdesc", "forest", "control", "audit", "grant", "apply", "operator"}},
+	{name: "notify", uses: []string{"control", "grant"}},
+	{name: "notify/notifytest", uses: []string{"grant", "notify"}},
+	{name: "store", uses: []string{"secdesc", "forest", "control", "audit", "grant", "apply", "notify", "operator"}},
 	{name: "store/storetest", uses: []string{"store"}},
 	{name: "adminservice", uses: []string{"configmgr", "dc"}},
 
@@ -64,8 +66,8 @@ var packages = []struct {
 	{name: "api", uses: []string{"secdesc", "audit", "grant"}},
 	{name: "server", uses: []string{"secdesc", "audit", "grant", "operator", "store", "api"}},
 	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge"}},
-	{name: "app", uses: []string{"operator", "secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "audit", "store", "api", "server"}},
-	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "app", "operator", "api", "audit", "store"}},
+	{name: "app", uses: []string{"operator", "secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "notify", "audit", "store", "api", "server"}},
+	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "app", "operator", "api", "notify", "audit", "store"}},
 }
 
 // impure is what a pure package must not import, and why.
@@ -95,6 +97,7 @@ var owners = map[string][]string{
 	"github.com/jackc/pgx":           {"store", "store/storetest"},
 	"github.com/uptrace/bun":         {"store"},
 	"github.com/pressly/goose":       {"store"},
+	"github.com/wneessen/go-mail":    {"notify"},
 	"github.com/danielgtaylor/huma":  {"server"},
 	"github.com/prometheus":          {"server"},
 }

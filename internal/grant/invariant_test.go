@@ -495,3 +495,26 @@ func TestIdempotentRequest(t *testing.T) {
 		t.Errorf("by somebody else: %v", err)
 	}
 }
+
+// A start that was put off by a clock that was an hour ahead does not wait for that hour:
+// the next comparison begins it.
+func TestI12AWrongClockPutsNoStartOff(t *testing.T) {
+	r := newRig(t)
+	ahead := r.w.Instant(time.Hour)
+	if _, err := r.svc.Request(t.Context(), r.w.Caller(r.w.Staff[2]), grant.Order{ID: "a", Policy: "quick", For: time.Minute, Reason: "test"}, ahead); err != nil {
+		t.Fatal(err)
+	}
+	r.w.Sick = true
+	if _, err := r.svc.Advance(t.Context(), "a", ahead); err != nil {
+		t.Fatal(err)
+	}
+	r.w.Sick = false
+	if g := r.state("a", grant.Approved); g.Wake.Sub(r.now().Wall) < 30*time.Minute {
+		t.Fatalf("it is to be looked at in %s already", g.Wake.Sub(r.now().Wall))
+	}
+	r.restart() // by then the clock is right again
+	if _, err := r.svc.Sweep(t.Context(), r.now()); err != nil {
+		t.Fatal(err)
+	}
+	r.state("a", grant.Active)
+}

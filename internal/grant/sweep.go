@@ -122,11 +122,15 @@ func (s *Service) sweepWaiting(ctx context.Context, g *Grant, t tick) error {
 			return err
 		}
 	}
-	return s.sweepRights(ctx, &now, t)
+	if now, err = s.sweepRights(ctx, &now, t); err != nil {
+		return err
+	}
+	// When to look again may have been noted by a clock that was wrong then.
+	return s.driveOne(ctx, &now, t)
 }
 
 // sweepRights voids the approvals of those who may no longer approve.
-func (s *Service) sweepRights(ctx context.Context, g *Grant, t tick) error {
+func (s *Service) sweepRights(ctx context.Context, g *Grant, t tick) (Grant, error) {
 	now := *g
 	for _, a := range g.Approvals {
 		lost, err := s.lost(ctx, a.By.Account, g.Terms.Approval.From)
@@ -134,15 +138,14 @@ func (s *Service) sweepRights(ctx context.Context, g *Grant, t tick) error {
 			continue // not known counts neither way here; it is asked again before the start
 		}
 		if now, err = s.apply(ctx, &now, ApproverLost, input{now: t.now, dc: t.dc, party: a.By, detail: a.By.Name + " may no longer approve"}); err != nil {
-			return err
+			return now, err
 		}
 	}
 	why, err := s.requesterLost(ctx, g)
 	if err != nil || why == "" {
-		return nil //nolint:nilerr // as above
+		return now, nil //nolint:nilerr // as above
 	}
-	_, err = s.apply(ctx, &now, RequesterLost, input{now: t.now, dc: t.dc, detail: why})
-	return err
+	return s.apply(ctx, &now, RequesterLost, input{now: t.now, dc: t.dc, detail: why})
 }
 
 // sweepActive looks whether requester and observers of an active grant keep their

@@ -348,8 +348,18 @@ func (r *round) draw() []event {
 	for range 3 {
 		d := some()
 		kinds := []event{
-			{"domain controller refuses connections", at(), func() error { p.set(func() { p.refuse = true }); time.Sleep(d); p.set(func() { p.refuse = false }); return nil }},
-			{"domain controller hangs", at(), func() error { p.set(func() { p.hang = true }); time.Sleep(d); p.set(func() { p.hang = false }); return nil }},
+			{"domain controller refuses connections", at(), func() error {
+				p.set(func() { p.refuse = true })
+				time.Sleep(d)
+				p.set(func() { p.refuse = false })
+				return nil
+			}},
+			{"domain controller hangs", at(), func() error {
+				p.set(func() { p.hang = true })
+				time.Sleep(d)
+				p.set(func() { p.hang = false })
+				return nil
+			}},
 			{"node stands still", at(), func() error {
 				if n := r.node(i); n != nil {
 					n.stand(d)

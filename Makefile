@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := build
-.PHONY: build demo demo-serve test oracle reference bench mutate lint clean setup help
+.PHONY: build demo demo-serve test oracle reference bench faults mutate lint clean setup help
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
@@ -36,6 +36,9 @@ reference: ## every account of forests of 10,000 and 100,000 objects against the
 
 bench: setup ## the measurements of docs/BENCHMARKS.md
 	@scripts/bench
+
+faults: ## grants while everything around them fails: 2,000 runs on each database (RUNS=, SEED=)
+	@scripts/faults
 
 mutate: ## break each rule of effective control in turn: the tests must notice
 	@scripts/mutate

@@ -371,7 +371,9 @@ func (d *Grants) write(ctx context.Context, w grant.Write, add bool) grant.Resul
 	if err := d.pass(a.name); err != nil {
 		return later(err)
 	}
-	m := dc.MemberWrite{Group: w.Key.Group, Member: dc.Member{GUID: w.Key.Member}, Add: add, NotAfter: notAfter, Unread: add}
+	// An addition is read back with its stamp. Of a removal the domain controller's word
+	// counts: who asks again, asks for a membership that is there.
+	m := dc.MemberWrite{Group: w.Key.Group, Member: dc.Member{GUID: w.Key.Member}, Add: add, NotAfter: notAfter, Unread: true}
 	if add && w.For > 0 {
 		on, err := dir.w.TimeBoundLinks(ctx, w.Key.Group)
 		if err != nil {
@@ -390,8 +392,8 @@ func (d *Grants) write(ctx context.Context, w grant.Write, add bool) grant.Resul
 	} else {
 		r = d.through(ctx, dir, w.Through, m)
 	}
-	if r.Outcome == grant.OutcomeDone {
-		d.afterwards(ctx, a, w, add, &r)
+	if r.Outcome == grant.OutcomeDone && add {
+		d.afterwards(ctx, a, w, &r)
 	}
 	return r
 }
@@ -445,17 +447,14 @@ func (d *Grants) Reclaim(ctx context.Context, accounts []grant.Ref) error {
 	return errors.Join(errs...)
 }
 
-// afterwards adds to the result of a write that was done what the domain controller holds
-// now. Not being able to read it changes nothing about what was done.
-func (d *Grants) afterwards(ctx context.Context, a asking, w grant.Write, add bool, r *grant.Result) {
+// afterwards adds to the result of an addition that was done what the domain controller
+// holds now. Not being able to read it changes nothing about what was done.
+func (d *Grants) afterwards(ctx context.Context, a asking, w grant.Write, r *grant.Result) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	var err error
 	if r.At, _, err = a.w.Time(ctx, a.via); err != nil {
 		r.At = time.Time{}
-		return
-	}
-	if !add {
 		return
 	}
 	r.Link = grant.Link{Present: true}

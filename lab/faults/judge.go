@@ -23,6 +23,7 @@ type figures struct {
 	shapes              [shapes]int
 	worst               time.Duration // the longest that a membership was there without a grant, in calm
 	looks               int           // at the directory, in calm
+	stalls              int           // of the machine, in calm
 	active, ended       int
 	entries             int64
 	inferred            int
@@ -59,8 +60,13 @@ func (r *round) watch(ctx context.Context) {
 			_ = s.Close()
 		}
 	}()
+	last := time.Now()
 	for ctx.Err() == nil {
 		sleep(ctx, 400*time.Millisecond)
+		if time.Since(last) > stall {
+			r.stalled()
+		}
+		last = time.Now()
 		if s == nil {
 			var err error
 			if s, err = r.open(ctx); err != nil {
@@ -78,6 +84,24 @@ func (r *round) watch(ctx context.Context) {
 			continue
 		}
 		r.look(members, list)
+	}
+}
+
+// stall is how long two looks may lie apart. Beyond, this program, or the domain
+// controller that it asks, stood still: that counts as an absence.
+const stall = 2500 * time.Millisecond
+
+// stalled begins the calm anew.
+func (r *round) stalled() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.calm.IsZero() {
+		return
+	}
+	r.f.stalls++
+	r.calm = time.Now()
+	for _, x := range r.runs {
+		x.exposed = time.Time{}
 	}
 }
 

@@ -47,6 +47,7 @@ type options struct {
 	limit     time.Duration
 	seed      uint64
 	keep      bool
+	shared    bool // the lab is others', too: it is not stopped
 }
 
 // command plays rounds and reports whether everything held.
@@ -57,7 +58,7 @@ func command(ctx context.Context, args []string, out io.Writer) (bool, error) {
 	f.StringVar(&o.net, "net", "127.0.71", "its address block")
 	f.StringVar(&o.databases, "database", "both", "sqlite, postgres or both")
 	f.IntVar(&o.runs, "runs", 2000, "runs on each database")
-	f.IntVar(&o.width, "width", 200, "runs of one round")
+	f.IntVar(&o.width, "width", 100, "runs of one round")
 	f.DurationVar(&o.phase, "phase", 8*time.Second, "length of each of the two phases of disturbances of a round")
 	f.DurationVar(&o.limit, "limit", time.Hour, "begin no round after so long; what was really run is printed")
 	f.Uint64Var(&o.seed, "seed", 0, "seed of the first round; the next has the next number. 0: from the clock")
@@ -83,7 +84,7 @@ func command(ctx context.Context, args []string, out io.Writer) (bool, error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // PostgreSQL's user passes through
 		return false, err
 	}
-	w := &world{lab: lab, dir: dir}
+	w := &world{lab: lab, dir: dir, tag: "faults"}
 	if err := w.build(ctx, min(o.width, o.runs)); err != nil {
 		return false, fmt.Errorf("building what the runs need: %w", err)
 	}
@@ -162,7 +163,7 @@ func (o *options) database(ctx context.Context, w *world, name string, out io.Wr
 // round makes a round.
 func (o *options) round(w *world, d disk, pg *server, nodes int, seed uint64) (*round, error) {
 	host := w.lab.DCs()[0]
-	r := &round{w: w, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), pg: pg, disk: d, phases: o.phase}
+	r := &round{w: w, rng: rand.New(rand.NewPCG(seed, 0)), pg: pg, disk: d, phases: o.phase, shared: o.shared}
 	ca := filepath.Join(w.dir, fmt.Sprintf("ca-%d.pem", seed))
 	cert, err := newAuthority(ca, host.FQDN)
 	if err != nil {
@@ -177,10 +178,11 @@ func (o *options) round(w *world, d disk, pg *server, nodes int, seed uint64) (*
 		return nil, errors.New("the lab's authority cannot be read")
 	}
 	for i := range nodes {
-		p, err := newProxy(host.Address+":636", cert, roots, host.FQDN, seed*10+uint64(i))
+		p, err := newProxy(host.Address+":636", cert, roots, host.FQDN, rand.New(rand.NewPCG(seed, uint64(i+1))))
 		if err != nil {
 			return nil, err
 		}
+		p.longest = min(p.longest, o.phase)
 		r.proxy = append(r.proxy, p)
 	}
 	r.set = nodeSettings{
@@ -209,7 +211,7 @@ func (o *options) round(w *world, d disk, pg *server, nodes int, seed uint64) (*
 func (f *figures) print(out io.Writer, name string) {
 	fmt.Fprintf(out, "\n%s: %d runs in %d rounds, %d violations\n", name, f.runs, f.rounds, f.violations)
 	fmt.Fprintf(out, "  grants that became active %d, ended %d, by inference %d; audit entries %d\n", f.active, f.ended, f.inferred, f.entries)
-	fmt.Fprintf(out, "  worst lateness in calm %s (%d looks at the directory)\n", f.worst.Round(time.Millisecond), f.looks)
+	fmt.Fprintf(out, "  worst lateness in calm %s (%d looks at the directory, %d stalls of the machine)\n", f.worst.Round(time.Millisecond), f.looks, f.stalls)
 	fmt.Fprintf(out, "  runs: plain %d, standing %d, overlapping %d, given back %d, taken away %d\n", f.shapes[plain], f.shapes[standing], f.shapes[overlap], f.shapes[giveBack], f.shapes[taken])
 	fmt.Fprintf(out, "  requests that the proxy disturbed:")
 	for k := noFault + 1; k < faults; k++ {

@@ -26,10 +26,10 @@ type fault int
 // The faults.
 const (
 	noFault   fault = iota
-	delay           // it is forwarded up to three seconds later
+	delay           // it is forwarded some seconds later
 	cutBefore       // the connection breaks, and it never arrives
 	cutAfter        // it is carried out, and the connection breaks before the answer
-	late            // the connection breaks, and it arrives up to six seconds later
+	late            // the connection breaks, and it arrives some seconds later
 	double          // it arrives twice
 	busy            // answered 51, not forwarded
 	unwilling       // answered 53, not forwarded
@@ -67,6 +67,8 @@ type proxy struct {
 	hang   bool    // nothing is forwarded
 	conns  map[net.Conn]bool
 	counts [faults]int
+
+	longest time.Duration // that a request is late
 }
 
 // newAuthority makes a certificate for a host, signed by an authority of its own, whose
@@ -91,13 +93,13 @@ func newAuthority(file, host string) (tls.Certificate, error) {
 }
 
 // newProxy starts a proxy.
-func newProxy(to string, cert tls.Certificate, roots *x509.CertPool, host string, seed uint64) (*proxy, error) {
+func newProxy(to string, cert tls.Certificate, roots *x509.CertPool, host string, rng *mrand.Rand) (*proxy, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	p := &proxy{
-		ln: ln, to: to, rng: mrand.New(mrand.NewPCG(seed, 1)), conns: map[net.Conn]bool{},
+		ln: ln, to: to, rng: rng, longest: 6 * time.Second, conns: map[net.Conn]bool{},
 		client: &tls.Config{RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS12},
 		server: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12},
 	}
@@ -165,9 +167,9 @@ func (p *proxy) draw(tag byte) (fault, time.Duration) {
 	}
 	f := fault(1 + p.rng.IntN(kinds))
 	p.counts[f]++
-	d := time.Duration(p.rng.IntN(3000)) * time.Millisecond
-	if f == late {
-		d *= 2
+	d := time.Duration(p.rng.Int64N(int64(p.longest)))
+	if f == delay {
+		d /= 2
 	}
 	return f, d
 }

@@ -42,7 +42,6 @@ type run struct {
 // A round is runs that share a database, nodes and what befalls them.
 type round struct {
 	w      *world
-	seed   uint64
 	rng    *rand.Rand // of the schedule alone
 	pg     *server    // nil: SQLite
 	disk   disk       // of the database
@@ -51,6 +50,7 @@ type round struct {
 	runs   []*run
 	phases time.Duration // length of a phase of disturbances
 	f      *figures
+	shared bool
 
 	mu       sync.Mutex // guards what follows
 	nodes    []*process // by number; nil or dead: none
@@ -159,7 +159,7 @@ func (r *round) story(ctx context.Context) error {
 		return err
 	}
 	sleep(ctx, 3*time.Second)
-	if r.rng.IntN(4) == 0 {
+	if r.rng.IntN(4) == 0 && !r.shared {
 		sleep(ctx, time.Minute) // ends come by themselves
 	}
 	var acts sync.WaitGroup
@@ -325,7 +325,7 @@ func (r *round) quiet(ctx context.Context) error {
 			return err
 		}
 	}
-	sleep(ctx, 6*time.Second-500*time.Millisecond) // what is late arrives: it was sent in the phase
+	sleep(ctx, r.proxy[0].longest) // what is late arrives: it was sent in the phase
 	r.mu.Lock()
 	r.calm = time.Now()
 	r.mu.Unlock()
@@ -389,7 +389,7 @@ func (r *round) draw() []event {
 			out = append(out, e)
 		}
 	}
-	if r.rng.IntN(6) == 0 {
+	if r.rng.IntN(6) == 0 && !r.shared {
 		d := some()
 		out = append(out, event{"the domain controller loses power", at() / 2, func() error { return r.w.powerCut(context.Background(), d) }})
 	}
@@ -416,22 +416,19 @@ func (r *round) node(i int) *process {
 
 // finish lets time pass, in calm, until every grant is over.
 func (r *round) finish(ctx context.Context) error {
-	for range 20 {
-		sleep(ctx, 7*time.Second)
+	for second := 1; second < 120; second++ {
+		sleep(ctx, time.Second)
 		list, err := r.grants(ctx)
 		if err != nil {
 			return err
 		}
-		open := 0
-		for _, g := range list {
-			if !g.State.Finished() {
-				open++
-			}
-		}
-		if open == 0 && r.allAccepted() {
+		open := slices.ContainsFunc(list, func(g grant.Grant) bool { return !g.State.Finished() })
+		if !open && r.allAccepted() {
 			return nil
 		}
-		r.jump(62 * time.Second)
+		if second%7 == 0 {
+			r.jump(62 * time.Second)
+		}
 	}
 	return nil // judge says what is open
 }

@@ -20,6 +20,7 @@ import (
 type world struct {
 	lab    *samba.Lab
 	dir    string
+	tag    string // begins the names of what is made
 	ou     string
 	groups []object
 	users  []object
@@ -61,10 +62,9 @@ func (w *world) with(ctx context.Context, f func(*ldap.Conn) error) error {
 
 // build makes the organizational unit with what the rounds need.
 func (w *world) build(ctx context.Context, groups int) error {
-	w.ou = "OU=faults," + w.lab.BaseDN
+	w.ou = "OU=" + w.tag + "," + w.lab.BaseDN
 	return w.with(ctx, func(c *ldap.Conn) error {
-		del := ldap.NewDelRequest(w.ou, []ldap.Control{ldap.NewControlString("1.2.840.113556.1.4.805", true, "")})
-		if err := c.Del(del); err != nil && !ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) {
+		if err := w.clear(c); err != nil {
 			return err
 		}
 		if err := add(c, w.ou, "organizationalUnit"); err != nil {
@@ -72,18 +72,27 @@ func (w *world) build(ctx context.Context, groups int) error {
 		}
 		var err error
 		for i := range 24 {
-			if w.users, err = w.make(c, w.users, "user", fmt.Sprintf("fh-u%d", i), "userAccountControl", "544"); err != nil {
+			if w.users, err = w.make(c, w.users, "user", fmt.Sprintf("%s-u%d", w.tag, i), "userAccountControl", "544"); err != nil {
 				return err
 			}
 		}
 		w.idle, w.users = w.users[0], w.users[1:]
 		for i := range groups {
-			if w.groups, err = w.make(c, w.groups, "group", fmt.Sprintf("fh-g%d", i)); err != nil {
+			if w.groups, err = w.make(c, w.groups, "group", fmt.Sprintf("%s-g%d", w.tag, i)); err != nil {
 				return err
 			}
 		}
 		return w.policies()
 	})
+}
+
+// clear removes the organizational unit, if it is there.
+func (w *world) clear(c *ldap.Conn) error {
+	err := c.Del(ldap.NewDelRequest(w.ou, []ldap.Control{ldap.NewControlString("1.2.840.113556.1.4.805", true, "")}))
+	if ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) {
+		return nil
+	}
+	return err
 }
 
 func add(c *ldap.Conn, dn, class string, attrs ...string) error {

@@ -304,6 +304,9 @@ func (o *Operators) Password(ctx context.Context, a operator.Account, password o
 	if err != nil {
 		return fmt.Errorf("reading how near a lockout is: %w", err)
 	}
+	if near.Threshold < 0 {
+		return fmt.Errorf("the lockout policy of %s cannot be read, so no password is tried: let the server's account read the password settings objects", a.Name)
+	}
 	if near.Near() {
 		return fmt.Errorf("%w: %w", &operator.RetryError{After: max(near.Window, time.Minute)}, &dc.Error{Kind: dc.ErrLockoutNear, Op: "verifying a password", Server: server.String()})
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
@@ -28,7 +29,8 @@ func (s *Snapshot) finish() {
 	s.domains = findDomains(s)
 	s.heads = findHeads(s)
 	s.schema = readSchema(s)
-	s.byName = sync.OnceValue(s.indexNames)
+	s.byName, s.looks = sync.OnceValue(s.indexNames), new(atomic.Int64)
+	s.looks.Store(1024 + int64(s.Len())/8)
 	s.bySID = sync.OnceValue(s.indexSIDs)
 	s.byGUID = sync.OnceValue(func() map[secdesc.GUID]ID {
 		m := make(map[secdesc.GUID]ID, s.Len())

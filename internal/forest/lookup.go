@@ -67,6 +67,9 @@ func (s *Snapshot) Lookup(dn string) ID {
 	if err != nil || len(key) == 0 {
 		return None
 	}
+	if id, ok := s.descend(key); ok {
+		return id
+	}
 	x := s.byName()
 	mask := uint64(len(x.slots) - 1)
 	for at := x.hash(0, key) & mask; x.slots[at] != None; at = (at + 1) & mask {
@@ -75,6 +78,35 @@ func (s *Snapshot) Lookup(dn string) ID {
 		}
 	}
 	return None
+}
+
+// descend looks for a key from the top of the tree, level by level. ok is false when
+// all such looks together come to cost what an index of all names costs: whoever asks
+// for a few names needs none.
+func (s *Snapshot) descend(key []byte) (id ID, ok bool) {
+	left := s.looks.Load()
+	if s.unmoved != nil || left <= 0 {
+		return None, false
+	}
+	looks := int64(0)
+	defer func() { s.looks.Add(-looks) }()
+	var few [256]byte
+	id = None
+	for c, end := ID(0), ID(s.Len()); c < end; {
+		if looks++; looks > left {
+			return None, false
+		}
+		k, err := appendDNKey(few[:0], s.rel.at(uint32(c)))
+		switch {
+		case err != nil || !bytes.HasPrefix(key, k):
+			c = s.end[c]
+			continue
+		case len(k) == len(key):
+			return c, true
+		}
+		key, c, end = key[len(k):], c+1, s.end[c]
+	}
+	return None, true
 }
 
 // hasKey reports whether id has the given key, comparing leaf first.

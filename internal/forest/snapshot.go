@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leastwise/leastwise/internal/secdesc"
@@ -89,6 +90,7 @@ type Snapshot struct {
 	heads     []ncHead
 	schema    *Schema
 	byName    func() *nameIndex
+	looks     *atomic.Int64 // how many more steps Lookup makes without byName
 	bySID     func() *sidIndex
 	byGUID    func() map[secdesc.GUID]ID
 	bySAM     func() map[string][]ID
@@ -206,13 +208,14 @@ func (s *Snapshot) Descriptor(id ID) (*secdesc.Descriptor, State) {
 }
 
 // ReadDescriptorAt is DescriptorAt for those who look at each distinct descriptor
-// once: what it returns is not kept, and not to be changed.
-func (s *Snapshot) ReadDescriptorAt(i uint32) *secdesc.Descriptor {
+// once: what it returns is not kept, not to be changed, and good until r is used
+// again.
+func (s *Snapshot) ReadDescriptorAt(i uint32, r *secdesc.Reader) *secdesc.Descriptor {
 	l := s.descAt(i)
 	if l.raw == "" {
 		return l.d
 	}
-	d, err := secdesc.ParseString(l.raw)
+	d, err := r.Read(l.raw)
 	if err != nil {
 		return nil
 	}

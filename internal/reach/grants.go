@@ -17,6 +17,7 @@ type grant struct {
 	cond  cond
 	ace   int32         // index in the DACL; implicit if no entry says so
 	deny  []secdesc.SID // who holds one of these is refused by an earlier entry
+	to    *trustee      // who; nil if the grant is not one of a share
 }
 
 // implicit is the index of no entry: the owner's rights, or a NULL DACL.
@@ -68,7 +69,8 @@ type subject struct {
 	owned      facet // what control of the descriptor gives
 }
 
-// compiler walks one DACL for all rules of an aspect.
+// compiler walks one DACL for all rules of an aspect. It can be used for one after the
+// other.
 type compiler struct {
 	d         *secdesc.Descriptor
 	sub       subject
@@ -77,6 +79,12 @@ type compiler struct {
 	takers    []grant
 	isTrusted func(owner secdesc.SID) bool // owner that BlockOwnerImplicitRights excepts
 	out       grants
+
+	trustee func(secdesc.SID) *trustee // if not nil: names those of the results
+
+	reader secdesc.Reader // of those who compile one descriptor after the other
+	list   []grant        // room for that of out
+	order  []int32        // room for strongest
 }
 
 // A candidate is an entry that is in effect and allows or denies something.
@@ -91,7 +99,11 @@ type candidate struct {
 // before the grants that follow it, because it depends on the whole token whom it
 // stops.
 func compile(d *secdesc.Descriptor, sub subject, rules []rule, isTrusted func(secdesc.SID) bool) *grants {
-	c := &compiler{d: d, sub: sub, isTrusted: isTrusted}
+	return (&compiler{isTrusted: isTrusted}).compile(d, sub, rules)
+}
+
+func (c *compiler) compile(d *secdesc.Descriptor, sub subject, rules []rule) *grants {
+	c.d, c.sub, c.out = d, sub, grants{list: c.list[:0]}
 	if d.DACL == nil {
 		if d.HasNullDACL() {
 			c.out.handed = []grant{{who: secdesc.Everyone, kind: Contains, ace: implicit}}
@@ -101,21 +113,31 @@ func compile(d *secdesc.Descriptor, sub subject, rules []rule, isTrusted func(se
 		} else {
 			c.out.unread = true
 		}
-		out := c.out
-		return &out
+		return c.result()
 	}
 	c.ownerSet = slices.ContainsFunc(d.DACL.ACEs, func(a secdesc.ACE) bool {
 		return a.SID == secdesc.OwnerRights && a.InEffect() && (a.IsAllow() || a.IsDeny())
 	})
 	c.selectEntries(rules)
-	c.takers = c.walk(nil, rule{kind: WriteOwner, mask: secdesc.WriteOwner, gives: c.sub.owned}, secdesc.WriteOwner, nil)
+	c.takers = c.walk(c.takers[:0], rule{kind: WriteOwner, mask: secdesc.WriteOwner, gives: c.sub.owned}, secdesc.WriteOwner, nil)
 	c.owner()
 	for _, r := range rules {
 		c.apply(r)
 	}
 	c.handDown(rules)
-	out := c.out // by itself: c keeps the descriptor alive
-	out.list = slices.Clone(strongest(c.out.list))
+	return c.result()
+}
+
+// result returns what was found, by itself.
+func (c *compiler) result() *grants {
+	out := c.out
+	c.list = c.out.list
+	out.list, c.order = strongest(c.list, c.order)
+	if c.trustee != nil {
+		for i := range out.list {
+			out.list[i].to = c.trustee(out.list[i].who)
+		}
+	}
 	return &out
 }
 
@@ -154,7 +176,7 @@ func (c *compiler) handDown(rules []rule) {
 			c.out.handed = append(c.out.handed, one)
 		}
 	}
-	c.out.handed = strongest(c.out.handed)
+	c.out.handed, _ = strongest(c.out.handed, nil)
 }
 
 // single lists what d gives by each rule for itself, even where a stronger right to the
@@ -383,9 +405,10 @@ func neverHeld(sid secdesc.SID) bool {
 }
 
 // strongest keeps of grants of one facet to one SID the first that is certain and
-// unguarded, or all if there is none.
-func strongest(list []grant) []grant {
-	order := make([]int32, len(list)) // grants are large, and most of them stay where they are
+// unguarded, or all if there is none; in a list of its own. order is room to sort in,
+// which it returns.
+func strongest(list []grant, order []int32) ([]grant, []int32) {
+	order = slices.Grow(order[:0], len(list))[:len(list)] // grants are large, and most of them stay where they are
 	for i := range order {
 		order[i] = int32(i)
 	}
@@ -399,19 +422,22 @@ func strongest(list []grant) []grant {
 		}
 		return cmp.Or(cmp.Compare(a.cond, b.cond), cmp.Compare(len(a.deny), len(b.deny)), cmp.Compare(a.kind, b.kind), cmp.Compare(i, j))
 	})
-	out := make([]grant, 0, len(list))
+	kept := order[:0]
 	for _, i := range order {
-		g := list[i]
-		if n := len(out); n > 0 {
-			last := out[n-1]
+		if n := len(kept); n > 0 {
+			g, last := &list[i], &list[kept[n-1]]
 			if last.who == g.who && last.gives == g.gives && last.cond <= g.cond && covers(g.deny, last.deny) &&
 				(last.kind != AddSelf || g.kind == AddSelf) { // who adds itself adds nobody else
 				continue
 			}
 		}
-		out = append(out, g)
+		kept = append(kept, i)
 	}
-	return out
+	out := make([]grant, len(kept))
+	for k, i := range kept {
+		out[k] = list[i]
+	}
+	return out, order
 }
 
 // covers reports whether whoever few stops is stopped by many.

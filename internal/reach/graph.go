@@ -42,6 +42,8 @@ type Graph struct {
 
 	sharer     []uint32                   // by object: index into shared; objects with equal grants share
 	shared     []*sharedGrants            //
+	compilers  sync.Pool                  // of *compiler
+	named      trusteeSet                 // by shared; of a view: none
 	traits     []atomic.Uint32            // of each of shared, once that was compiled
 	marked     []uint64                   // objects of extra and joints, by ID, one bit each
 	laps       *idSet                     // computers whose local administrator's password is in the directory
@@ -61,9 +63,10 @@ type Graph struct {
 	joints     map[node][]joint           // edges that need several things, by where they lead
 	mu         sync.Mutex                 // of what follows
 	linkedAt   map[forest.ID]linkedList
-	virtual    []virtual         // by node-n, but for those of beneath
-	beneath    node              // of a view: how many virtual nodes it has from its graph
-	byFacet    map[facetKey]node //
+	policies   map[string]forest.ID // that links name
+	virtual    []virtual            // by node-n, but for those of beneath
+	beneath    node                 // of a view: how many virtual nodes it has from its graph
+	byFacet    map[facetKey]node    //
 	bySID      map[secdesc.SID]node
 	everyID    []forest.ID // accounts
 
@@ -147,8 +150,10 @@ func newGraph(x *Index) *Graph {
 		stamp:    map[forest.ID]forest.ID{},
 		files:    map[forest.ID][]fileGrants{},
 		linkedAt: map[forest.ID]linkedList{},
+		policies: map[string]forest.ID{},
 		byFacet:  map[facetKey]node{},
 		bySID:    map[secdesc.SID]node{},
+		named:    trusteeSet{domains: max(1, len(s.Domains())), bySID: map[secdesc.SID]*trustee{}},
 	}
 	for _, d := range s.Domains() {
 		if d.Head != forest.None {
@@ -303,31 +308,49 @@ func (g *Graph) traitsAt(i uint32) uint32 {
 // grantsOf returns what the descriptor of id gives.
 func (g *Graph) grantsOf(id forest.ID) *grants { return g.grantsAt(g.sharer[id]) }
 
-func (g *Graph) grantsAt(i uint32) *grants {
+func (g *Graph) grantsAt(i uint32) *grants { return g.compiled(i, nil) }
+
+// compiled is grantsAt, by a compiler if it has to be made; nil: any.
+func (g *Graph) compiled(i uint32, by *compiler) *grants {
 	h := g.shared[i]
 	h.once.Do(func() {
+		if by == nil {
+			if by, _ = g.compilers.Get().(*compiler); by == nil {
+				by = g.newCompiler()
+			}
+			defer g.compilers.Put(by)
+		}
 		var d *secdesc.Descriptor
 		if h.desc != noIndex {
-			d = g.s.ReadDescriptorAt(h.desc)
+			d = g.s.ReadDescriptorAt(h.desc, &by.reader)
 		}
 		if d == nil {
 			h.g = &grants{unread: true, missing: true, protected: true}
 			return
 		}
-		h.g = compile(d, h.sub, g.rules[h.sub.aspect], g.isTrustedOwner)
+		h.g = by.compile(d, h.sub, g.rules[h.sub.aspect])
 		h.g.protected = d.Control.Has(secdesc.DACLProtected)
 	})
 	return h.g
 }
 
+func (g *Graph) newCompiler() *compiler {
+	c := &compiler{isTrusted: g.isTrustedOwner}
+	if g.changes == nil {
+		c.trustee = g.named.of
+	}
+	return c
+}
+
 // compileAhead makes the grants that a wide search will ask for, beside whatever else
 // is done, until it is enough.
 func (g *Graph) compileAhead(enough *atomic.Bool) {
+	by := g.newCompiler()
 	for i := range g.shared {
 		if enough.Load() {
 			return
 		}
-		g.grantsAt(uint32(i))
+		g.compiled(uint32(i), by)
 	}
 }
 

@@ -132,7 +132,6 @@ func New(s *forest.Snapshot) *Index {
 		s.BySID(everyone)
 		s.With(forest.PrimaryGroupID)
 		s.With(forest.UserAccountControl)
-		s.Lookup("CN=x")
 	})
 	defer warm.Wait()
 	x.placeDomains()

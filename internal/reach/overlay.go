@@ -218,6 +218,7 @@ func (b *bend) graph() *Graph {
 		joints:   map[node][]joint{},
 		stamp:    map[forest.ID]forest.ID{},
 		linkedAt: map[forest.ID]linkedList{},
+		policies: map[string]forest.ID{},
 		byFacet:  map[facetKey]node{},
 		bySID:    map[secdesc.SID]node{},
 	}

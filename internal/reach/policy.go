@@ -73,7 +73,7 @@ func (g *Graph) addLinks(out *linkedList, container forest.ID, blocked bool, of 
 		if l.Flags&gpo.LinkFlagDisabled != 0 || blocked && l.Flags&gpo.LinkFlagEnforced == 0 {
 			continue
 		}
-		if id := g.s.Lookup(l.DN); id != forest.None {
+		if id := g.policyNamed(l.DN); id != forest.None {
 			on := of
 			if on == ifFilter && l.Flags&gpo.LinkFlagEnforced != 0 {
 				on = certain // blocking does not stop it
@@ -81,6 +81,17 @@ func (g *Graph) addLinks(out *linkedList, container forest.ID, blocked bool, of 
 			out.list = append(out.list, linked{id, container, on})
 		}
 	}
+}
+
+// policyNamed is Lookup of a policy: thousands of containers link the same few. g.mu
+// is held.
+func (g *Graph) policyNamed(dn string) forest.ID {
+	id, ok := g.policies[dn]
+	if !ok {
+		id = g.s.Lookup(dn)
+		g.policies[dn] = id
+	}
+	return id
 }
 
 // placed visits what decides about account id by where it is: policies, and those

@@ -524,9 +524,9 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 			}
 			continue
 		}
-		g.holders(one.who, dom, func(v node) {
+		for _, v := range g.holdersOf(one, dom) {
 			q.visit(v, step{next: to, kind: one.kind, cond: one.cond, ace: one.ace, via: id, aux: -1})
-		})
+		}
 	}
 	for k := range gr.pairs {
 		p := &gr.pairs[k]

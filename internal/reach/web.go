@@ -495,7 +495,7 @@ func (w *web) container(id forest.ID) *secdesc.Descriptor {
 	d, ok := w.parsed[id]
 	if !ok {
 		if i, known := w.g.s.DescriptorIndex(id); known {
-			d = w.g.s.ReadDescriptorAt(i)
+			d = w.g.s.ReadDescriptorAt(i, &secdesc.Reader{})
 		}
 		if len(w.parsed) > 256 {
 			clear(w.parsed)

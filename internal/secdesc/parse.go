@@ -1,7 +1,6 @@
 package secdesc
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 )
@@ -78,34 +77,79 @@ func Parse(b []byte) (*Descriptor, error) { return ParseString(string(b)) }
 // ParseString is [Parse] of the bytes in s. The SIDs of the result are cut from s
 // and keep it alive.
 func ParseString(s string) (*Descriptor, error) {
-	b := []byte(s) // not copied: nothing writes to it and it does not leave
-	if len(b) < headerSize {
-		return nil, badByte(len(b), "cut short: a descriptor has at least %d bytes", headerSize)
-	}
-	if len(b) > MaxSize {
-		return nil, badByte(MaxSize, "%d bytes: larger than any descriptor", len(b))
-	}
-	if b[0] != 1 {
-		return nil, badByte(0, "revision %d is unknown", b[0])
-	}
-	d := &Descriptor{Control: Control(binary.LittleEndian.Uint16(b[2:]))}
-	if !d.Control.Has(SelfRelative) {
-		return nil, badByte(2, "control 0x%04x: not self-relative", uint16(d.Control))
-	}
-	p := parser{b: b, s: s}
-	if err := p.parts(d); err != nil {
+	d := &Descriptor{}
+	if err := d.parse(s, &parser{s: s}); err != nil {
 		return nil, err
 	}
-	d.layout = p.layout()
-	d.layout.sbz1 = b[1]
 	return d, nil
 }
 
+// A Reader parses one descriptor after the other into the same memory. The zero
+// value is ready. It is for one goroutine.
+type Reader struct {
+	d     Descriptor
+	lists [parts]ACL // those of saclPart and daclPart
+}
+
+// Read is [ParseString] for those who are done with a descriptor before they read the
+// next: the result, but for its SIDs, is overwritten by the next call.
+func (r *Reader) Read(s string) (*Descriptor, error) {
+	r.d = Descriptor{}
+	if err := r.d.parse(s, &parser{s: s, room: r}); err != nil {
+		return nil, err
+	}
+	return &r.d, nil
+}
+
+// parse fills d, which is empty.
+func (d *Descriptor) parse(s string, p *parser) error {
+	if len(s) < headerSize {
+		return badByte(len(s), "cut short: a descriptor has at least %d bytes", headerSize)
+	}
+	if len(s) > MaxSize {
+		return badByte(MaxSize, "%d bytes: larger than any descriptor", len(s))
+	}
+	if s[0] != 1 {
+		return badByte(0, "revision %d is unknown", s[0])
+	}
+	d.Control = Control(p.uint16(2))
+	if !d.Control.Has(SelfRelative) {
+		return badByte(2, "control 0x%04x: not self-relative", uint16(d.Control))
+	}
+	if err := p.parts(d); err != nil {
+		return err
+	}
+	d.layout = p.layout()
+	d.layout.sbz1 = s[1]
+	return nil
+}
+
 type parser struct {
-	b       []byte
-	s       string // the same bytes; SIDs are cut from it
+	s       string // SIDs are cut from it
 	offsets [parts]uint32
 	lengths [parts]int
+	room    *Reader // if not nil: has room for the lists
+}
+
+func (p *parser) uint16(at int) uint16 { return uint16(p.s[at]) | uint16(p.s[at+1])<<8 }
+
+func (p *parser) uint32(at int) uint32 {
+	return uint32(p.s[at]) | uint32(p.s[at+1])<<8 | uint32(p.s[at+2])<<16 | uint32(p.s[at+3])<<24
+}
+
+// list returns room for a list of so many entries.
+func (p *parser) list(of part, count int) *ACL {
+	if p.room == nil {
+		a := &ACL{}
+		if count > 0 {
+			a.ACEs = make([]ACE, count)
+		}
+		return a
+	}
+	a := &p.room.lists[of]
+	*a = ACL{ACEs: slices.Grow(a.ACEs[:0], count)[:count]}
+	clear(a.ACEs)
+	return a
 }
 
 // parts reads owner, group and both lists. An offset whose "present" flag is
@@ -113,23 +157,23 @@ type parser struct {
 func (p *parser) parts(d *Descriptor) (err error) {
 	for i := range parts {
 		at := 4 + 4*int(i)
-		p.offsets[i] = binary.LittleEndian.Uint32(p.b[at:])
+		p.offsets[i] = p.uint32(at)
 		off := p.offsets[i]
 		if off == 0 || i == saclPart && !d.Control.Has(SACLPresent) || i == daclPart && !d.Control.Has(DACLPresent) {
 			continue
 		}
-		if off < headerSize || uint64(off) > uint64(len(p.b)) {
-			return badByte(at, "offset %d is outside of %d bytes", off, len(p.b))
+		if off < headerSize || uint64(off) > uint64(len(p.s)) {
+			return badByte(at, "offset %d is outside of %d bytes", off, len(p.s))
 		}
 		switch i {
 		case ownerPart:
-			d.Owner, p.lengths[i], err = p.sid(int(off), len(p.b))
+			d.Owner, p.lengths[i], err = p.sid(int(off), len(p.s))
 		case groupPart:
-			d.Group, p.lengths[i], err = p.sid(int(off), len(p.b))
+			d.Group, p.lengths[i], err = p.sid(int(off), len(p.s))
 		case saclPart:
-			d.SACL, p.lengths[i], err = p.acl(int(off))
+			d.SACL, p.lengths[i], err = p.acl(i, int(off))
 		case daclPart:
-			d.DACL, p.lengths[i], err = p.acl(int(off))
+			d.DACL, p.lengths[i], err = p.acl(i, int(off))
 		}
 		if err != nil {
 			return err
@@ -143,9 +187,9 @@ func (p *parser) sid(off, end int) (SID, int, error) {
 	if end-off < 8 {
 		return SID{}, 0, badByte(off, "SID cut short at %d bytes", end-off)
 	}
-	count := int(p.b[off+1])
-	if p.b[off] != 1 || count > maxSubAuthorities {
-		return SID{}, 0, badByte(off, "not a SID: revision %d, %d sub-authorities", p.b[off], count)
+	count := int(p.s[off+1])
+	if p.s[off] != 1 || count > maxSubAuthorities {
+		return SID{}, 0, badByte(off, "not a SID: revision %d, %d sub-authorities", p.s[off], count)
 	}
 	n := 8 + 4*count
 	if end-off < n {
@@ -155,23 +199,20 @@ func (p *parser) sid(off, end int) (SID, int, error) {
 }
 
 // acl reads the list at off and returns its size in bytes.
-func (p *parser) acl(off int) (*ACL, int, error) {
-	if len(p.b)-off < aclHeaderSize {
-		return nil, 0, badByte(off, "access control list cut short at %d bytes", len(p.b)-off)
+func (p *parser) acl(of part, off int) (*ACL, int, error) {
+	if len(p.s)-off < aclHeaderSize {
+		return nil, 0, badByte(off, "access control list cut short at %d bytes", len(p.s)-off)
 	}
-	h := p.b[off : off+aclHeaderSize]
-	size := int(binary.LittleEndian.Uint16(h[2:]))
-	count := int(binary.LittleEndian.Uint16(h[4:]))
+	h := p.s[off : off+aclHeaderSize]
+	size, count := int(p.uint16(off+2)), int(p.uint16(off+4))
 	if h[0] < 2 || h[0] > 4 {
 		return nil, 0, badByte(off, "access control list of unknown revision %d", h[0])
 	}
-	if size < aclHeaderSize+aceHeaderSize*count || size > len(p.b)-off {
-		return nil, 0, badByte(off+2, "access control list of %d bytes with %d entries does not fit into %d bytes", size, count, len(p.b)-off)
+	if size < aclHeaderSize+aceHeaderSize*count || size > len(p.s)-off {
+		return nil, 0, badByte(off+2, "access control list of %d bytes with %d entries does not fit into %d bytes", size, count, len(p.s)-off)
 	}
-	a := &ACL{Revision: h[0], sbz: [3]byte{h[1], h[6], h[7]}}
-	if count > 0 {
-		a.ACEs = make([]ACE, count)
-	}
+	a := p.list(of, count)
+	a.Revision, a.sbz = h[0], [3]byte{h[1], h[6], h[7]}
 	at, end := off+aclHeaderSize, off+size
 	for i := range a.ACEs {
 		n, err := p.ace(&a.ACEs[i], at, end)
@@ -181,7 +222,7 @@ func (p *parser) acl(off int) (*ACL, int, error) {
 		at += n
 	}
 	if at < end {
-		a.slack = slices.Clone(p.b[at:end])
+		a.slack = []byte(p.s[at:end])
 	}
 	return a, size, nil
 }
@@ -191,8 +232,8 @@ func (p *parser) ace(e *ACE, off, end int) (int, error) {
 	if end-off < aceHeaderSize {
 		return 0, badByte(off, "access control entry cut short at %d bytes", end-off)
 	}
-	e.Type, e.Flags = ACEType(p.b[off]), ACEFlags(p.b[off+1])
-	size := int(binary.LittleEndian.Uint16(p.b[off+2:]))
+	e.Type, e.Flags = ACEType(p.s[off]), ACEFlags(p.s[off+1])
+	size := int(p.uint16(off + 2))
 	if size < aceHeaderSize || size > end-off {
 		return 0, badByte(off+2, "access control entry of %d bytes does not fit into %d bytes", size, end-off)
 	}
@@ -202,7 +243,7 @@ func (p *parser) ace(e *ACE, off, end int) (int, error) {
 		if end-at < 4 {
 			return 0, badByte(at, "access mask cut short")
 		}
-		e.Mask = Mask(binary.LittleEndian.Uint32(p.b[at:]))
+		e.Mask = Mask(p.uint32(at))
 		at += 4
 		if shape == objectShape {
 			n, err := p.objectTypes(e, at, end)
@@ -219,7 +260,7 @@ func (p *parser) ace(e *ACE, off, end int) (int, error) {
 		at += n
 	}
 	if at < end {
-		e.Data = slices.Clone(p.b[at:end])
+		e.Data = []byte(p.s[at:end])
 	}
 	return size, nil
 }
@@ -229,7 +270,7 @@ func (p *parser) objectTypes(e *ACE, off, end int) (int, error) {
 	if end-off < 4 {
 		return 0, badByte(off, "object flags cut short")
 	}
-	flags := binary.LittleEndian.Uint32(p.b[off:])
+	flags := p.uint32(off)
 	at := off + 4
 	e.object = flags &^ (objectTypePresent | inheritedObjectTypePresent)
 	for _, g := range []struct {
@@ -242,7 +283,7 @@ func (p *parser) objectTypes(e *ACE, off, end int) (int, error) {
 		if end-at < len(GUID{}) {
 			return 0, badByte(at, "object type cut short")
 		}
-		*g.to = GUID(p.b[at : at+len(GUID{})])
+		copy(g.to[:], p.s[at:])
 		at += len(GUID{})
 		if g.to.IsZero() {
 			e.object |= g.bit
@@ -258,8 +299,8 @@ func (p *parser) layout() layout {
 			return layout{samba: samba}
 		}
 	}
-	odd := &oddLayout{offsets: p.offsets, lengths: p.lengths, size: len(p.b)}
-	covered := make([]bool, len(p.b))
+	odd := &oddLayout{offsets: p.offsets, lengths: p.lengths, size: len(p.s)}
+	covered := make([]bool, len(p.s))
 	cover := func(off, n int) {
 		for i := off; i < off+n; i++ {
 			covered[i] = true
@@ -275,7 +316,7 @@ func (p *parser) layout() layout {
 			i++
 		}
 		if i > start {
-			odd.gaps = append(odd.gaps, gap{start, slices.Clone(p.b[start:i])})
+			odd.gaps = append(odd.gaps, gap{start, []byte(p.s[start:i])})
 		}
 	}
 	return layout{odd: odd}
@@ -297,7 +338,7 @@ func (p *parser) contiguous(samba bool) bool {
 		}
 		at += p.lengths[i]
 	}
-	return at == len(p.b)
+	return at == len(p.s)
 }
 
 // partOrder is the order in which the parts are written: Windows puts the lists

@@ -151,8 +151,9 @@ func (w *world) readPermissions() *permissions {
 	p := &permissions{writes: map[secdesc.SID][]entry{}, owned: map[secdesc.SID][]forest.ID{}, objects: map[uint32][]forest.ID{}}
 	owners := make([]secdesc.SID, w.s.NumDescriptors())
 	wanted := make([]bool, w.s.NumDescriptors())
+	var r secdesc.Reader
 	for i := range uint32(w.s.NumDescriptors()) {
-		d := w.s.ReadDescriptorAt(i)
+		d := w.s.ReadDescriptorAt(i, &r)
 		if d == nil {
 			continue
 		}

@@ -147,7 +147,7 @@ func (q *search) combine(t *task, chosen, proof []picked, deny []denial) {
 			}
 			continue
 		}
-		if seen, ok := q.sol.passed[passedKey{p.grant, p.leg.dom}]; ok && len(chosen) == 1 && len(deny) == len(p.grant.deny) && !p.self {
+		if seen, ok := q.sol.prospect.passes(passedKey{p.grant, p.leg.dom}); ok && len(chosen) == 1 && len(deny) == len(p.grant.deny) && !p.self {
 			accounts[i], groups[i], sifted = seen.accounts, seen.groups, true
 			continue
 		}
@@ -421,22 +421,9 @@ func (g *Graph) passing(ids []forest.ID, deny []denial) []forest.ID {
 	return slices.DeleteFunc(slices.Clone(ids), func(id forest.ID) bool { return g.stopped(id, deny) })
 }
 
-// manyIDs is from how many on it is faster to look at who is denied.
-const manyIDs = 64
-
-// passing returns those of ids, in ID order, that no denial stops.
+// passing is that of the prospect.
 func (sol *solver) passing(ids []forest.ID, deny []denial) []forest.ID {
-	if len(ids) < manyIDs {
-		return sol.g.passing(ids, deny)
-	}
-	for _, d := range deny {
-		accounts, groups := sol.holding(d.sid, d.dom)
-		if slices.ContainsFunc(accounts, func(id forest.ID) bool { return sol.g.x.isForeign(id) }) {
-			return sol.g.passing(ids, deny) // that may stand for everybody
-		}
-		ids = without(without(ids, accounts), groups)
-	}
-	return ids
+	return sol.prospect.passing(ids, deny)
 }
 
 // without returns what is in list and not in drop, both in ID order.
@@ -586,15 +573,9 @@ type heldKey struct {
 	dom int16
 }
 
-// holding returns the accounts that hold sid against objects of domain dom, and
-// the groups whose members do, both in ID order.
+// holding is that of the prospect.
 func (sol *solver) holding(sid secdesc.SID, dom int16) (accounts, groups []forest.ID) {
-	key := heldKey{sid, dom}
-	h, ok := sol.held[key]
-	if !ok {
-		h = sol.g.whoHolds(sid, dom)
-		sol.held[key] = h
-	}
+	h := sol.prospect.holding(sid, dom)
 	return h.accounts, h.groups
 }
 

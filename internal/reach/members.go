@@ -95,42 +95,56 @@ func (x *Index) descend(group forest.ID, follow func(group, member forest.ID) bo
 	return slices.Compact(out)
 }
 
-// An idSet is a set of objects: of a few by themselves, of many as bits.
+// An idSet is a set of objects: a few in a list, more as bits, in pages that are made
+// when they are first needed.
 type idSet struct {
 	objects int
-	few     map[forest.ID]bool
-	bits    []uint64
+	few     []forest.ID
+	pages   []*idPage // nil: few has them all
 }
 
-func newIDSet(objects int) *idSet { return &idSet{objects: objects, few: map[forest.ID]bool{}} }
+const (
+	fewIDs   = 12
+	pageBits = 1024
+)
+
+type idPage [pageBits / 64]uint64
+
+func newIDSet(objects int) *idSet { return &idSet{objects: objects} }
 
 // add adds id and reports whether it was not there before.
 func (s *idSet) add(id forest.ID) bool {
-	if s.bits != nil {
-		was := s.bits[id/64]
-		s.bits[id/64] |= 1 << (id % 64)
-		return s.bits[id/64] != was
-	}
-	if s.few[id] {
-		return false
-	}
-	s.few[id] = true
-	if len(s.few) > 64+s.objects/512 {
-		s.bits = make([]uint64, s.objects/64+1)
-		for at := range s.few {
-			s.bits[at/64] |= 1 << (at % 64)
+	if s.pages == nil {
+		if slices.Contains(s.few, id) {
+			return false
 		}
-		s.few = nil
+		if len(s.few) < fewIDs {
+			s.few = append(s.few, id)
+			return true
+		}
+		s.pages = make([]*idPage, s.objects/pageBits+1)
+		for _, at := range s.few {
+			s.add(at)
+		}
 	}
-	return true
+	p := s.pages[id/pageBits]
+	if p == nil {
+		p = new(idPage)
+		s.pages[id/pageBits] = p
+	}
+	word, bit := &p[id%pageBits/64], uint64(1)<<(id%64)
+	was := *word
+	*word |= bit
+	return was&bit == 0
 }
 
 // has reports whether id is in the set.
 func (s *idSet) has(id forest.ID) bool {
-	if s.bits != nil {
-		return s.bits[id/64]&(1<<(id%64)) != 0
+	if s.pages == nil {
+		return slices.Contains(s.few, id)
 	}
-	return s.few[id]
+	p := s.pages[id/pageBits]
+	return p != nil && p[id%pageBits/64]&(1<<(id%64)) != 0
 }
 
 // standsFor returns the principal that a foreign security principal stands for,

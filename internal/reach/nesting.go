@@ -40,6 +40,17 @@ func (m memo) get(number uint32, find func() []forest.ID) []forest.ID {
 	return *have
 }
 
+// known returns the list of a number if somebody has asked for it, else nil.
+func (m memo) known(number uint32) []forest.ID {
+	if number == 0 {
+		return nil
+	}
+	if have := m[number-1].Load(); have != nil {
+		return *have
+	}
+	return nil
+}
+
 // above returns a group or foreign principal and every group above it, in ID order;
 // nothing for anything else. The caller must not change the list.
 func (x *Index) above(id forest.ID) []forest.ID {
@@ -60,15 +71,17 @@ func (x *Index) below(group forest.ID) []forest.ID {
 	})
 }
 
-// climb returns id and everything above it, in ID order.
+// climb returns id and everything above it, in ID order. What is known of those above
+// is taken over.
 func (x *Index) climb(id forest.ID) []forest.ID {
 	const few = 32
 	out := []forest.ID{id}
 	var seen map[forest.ID]bool // of many
-	add := func(to forest.ID, _ How) bool {
+	whole := []bool{false}      // by out: it came with all that is above it
+	add := func(to forest.ID, known bool) {
 		switch {
 		case seen == nil && slices.Contains(out, to) || seen[to]:
-			return true
+			return
 		case seen == nil && len(out) == few:
 			seen = make(map[forest.ID]bool, 2*few)
 			for _, at := range out {
@@ -78,11 +91,22 @@ func (x *Index) climb(id forest.ID) []forest.ID {
 		if seen != nil {
 			seen[to] = true
 		}
-		out = append(out, to)
-		return true
+		out, whole = append(out, to), append(whole, known)
 	}
 	for i := 0; i < len(out); i++ {
-		x.up(out[i], add)
+		if whole[i] {
+			continue
+		}
+		x.up(out[i], func(to forest.ID, _ How) bool {
+			known := x.higher.known(x.number[to])
+			for _, at := range known {
+				add(at, true)
+			}
+			if known == nil {
+				add(to, false)
+			}
+			return true
+		})
 	}
 	slices.Sort(out)
 	return out

@@ -63,7 +63,7 @@ func (g *Graph) retraced(v *Graph, t *trace) *retrace {
 	r.rehost()
 	r.q.sol.run()
 	for r.fulfil() {
-		r.q.sol.finished, r.q.sol.held = false, map[heldKey]held{}
+		r.q.sol.finished, r.q.sol.prospect = false, newProspect(r.q.sol.g, r.q.sol.possible)
 		r.q.sol.run()
 	}
 	for v := range r.unsure {

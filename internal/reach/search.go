@@ -1,7 +1,6 @@
 package reach
 
 import (
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -110,13 +109,13 @@ type solver struct {
 	possible bool // follow edges that hold only if a condition does
 	searches map[string]*search
 	order    []*search
-	held     map[heldKey]held
-	both     map[heldKey][]forest.ID // the accounts and groups of held as one list
-	passed   map[passedKey]held      // whom of held nothing stops that stands before a grant
+	prospect *prospect
+	both     map[heldKey][]forest.ID // the accounts and groups of the prospect as one list
 	ahead    sync.WaitGroup
-	done     atomic.Bool // whoever works ahead can stop
-	finished bool        // everything is found
-	attached int         // how often closures of searches became more
+	done     atomic.Bool      // whoever works ahead can stop
+	wanted   chan<- passedKey // what the one who works ahead is asked for; nil: nobody does
+	finished bool             // everything is found
+	attached int              // how often closures of searches became more
 
 	// short returns who can gain a node, if that is known: the search ends there. If
 	// it is not nil, the steps that are found make no whole ways.
@@ -126,7 +125,7 @@ type solver struct {
 }
 
 func newSolver(g *Graph, possible bool) *solver {
-	return &solver{g: g, possible: possible, searches: map[string]*search{}, held: map[heldKey]held{}, both: map[heldKey][]forest.ID{}, passed: map[passedKey]held{}}
+	return &solver{g: g, possible: possible, searches: map[string]*search{}, prospect: newProspect(g, possible), both: map[heldKey][]forest.ID{}}
 }
 
 func (sol *solver) add(goals []node) *search {
@@ -149,10 +148,7 @@ func (sol *solver) until(enough func() bool) {
 	if sol.finished {
 		return
 	}
-	defer func() {
-		sol.done.Store(true)
-		sol.ahead.Wait()
-	}()
+	defer sol.lookNoMore()
 	for progress := true; progress; {
 		progress = false
 		attached := sol.attached
@@ -175,7 +171,7 @@ func (sol *solver) until(enough func() bool) {
 		progress = progress || sol.attached > attached ||
 			slices.ContainsFunc(sol.order, func(q *search) bool { return q.head < len(q.queue) })
 	}
-	sol.finished, sol.held, sol.passed = true, map[heldKey]held{}, map[passedKey]held{}
+	sol.finished, sol.prospect = true, newProspect(sol.g, sol.possible)
 }
 
 func (q *search) get(v node) step {
@@ -192,8 +188,8 @@ func (q *search) set(v node, st step) {
 	}
 	q.sparse[v] = st
 	if n := int(q.sol.g.n); q.dense == nil && len(q.sparse) > 1024+n/32 {
-		if q.main == nil && runtime.GOMAXPROCS(0) > 1 {
-			q.sol.ahead.Go(func() { q.sol.g.compileAhead(&q.sol.done) })
+		if q.main == nil {
+			q.sol.lookAhead()
 		}
 		q.dense = make([]step, n)
 		for at, have := range q.sparse {
@@ -520,6 +516,7 @@ func (q *search) rights(id forest.ID, f facet, to node) {
 		}
 		if len(one.deny) > 0 {
 			for _, d := range g.answering(dom) {
+				q.sol.want(one, d)
 				q.later = append(q.later, &joint{to: to, kind: one.kind, last: q.ending, legs: []leg{{id: id, dom: d, grants: gr.list[k : k+1]}}})
 			}
 			continue

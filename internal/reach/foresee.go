@@ -64,7 +64,7 @@ const manyIDs = 64
 // passing returns those of ids, in ID order, that no denial stops.
 func (p *prospect) passing(ids []forest.ID, deny []denial) []forest.ID {
 	if len(ids) < manyIDs {
-		return p.g.passing(ids, deny)
+		return p.g.sifted(ids, deny)
 	}
 	for _, d := range deny {
 		h := p.holding(d.sid, d.dom)

@@ -426,6 +426,22 @@ func (sol *solver) passing(ids []forest.ID, deny []denial) []forest.ID {
 	return sol.prospect.passing(ids, deny)
 }
 
+// sifted is passing for those who ask about many lists: it looks at what is in the
+// groups that are denied, of which there are fewer than groups that somebody is in.
+func (g *Graph) sifted(ids []forest.ID, deny []denial) []forest.ID {
+	if len(deny) == 0 {
+		return ids
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id forest.ID) bool {
+		return slices.ContainsFunc(deny, func(d denial) bool {
+			return g.holdsBy(id, d.sid, d.dom, func(to, group forest.ID) bool {
+				_, ok := slices.BinarySearch(g.x.inside(group), to)
+				return ok
+			})
+		})
+	})
+}
+
 // without returns what is in list and not in drop, both in ID order.
 func without(list, drop []forest.ID) []forest.ID {
 	if len(drop) == 0 {
@@ -465,6 +481,15 @@ func (g *Graph) stopped(id forest.ID, deny []denial) bool {
 // holds reports whether the token that id has on a domain controller of domain dom
 // holds sid; on that of any, if dom is -1.
 func (g *Graph) holds(id forest.ID, sid secdesc.SID, dom int16) bool {
+	return g.holdsBy(id, sid, dom, func(to, group forest.ID) bool {
+		_, ok := slices.BinarySearch(g.x.above(to), group)
+		return ok
+	})
+}
+
+// holdsBy is holds; leads reports whether a group or foreign principal is a group or
+// leads to it.
+func (g *Graph) holdsBy(id forest.ID, sid secdesc.SID, dom int16, leads func(to, group forest.ID) bool) bool {
 	x := g.x
 	if x.s.SID(id) == sid || slices.Contains(x.history(id), sid) {
 		return true
@@ -473,15 +498,15 @@ func (g *Graph) holds(id forest.ID, sid secdesc.SID, dom int16) bool {
 	if slices.Contains(implied, sid) {
 		return true
 	}
-	for _, to := range x.groups[sid] {
-		if dom >= 0 && !x.counts(to, dom) {
+	for _, group := range x.groups[sid] {
+		if dom >= 0 && !x.counts(group, dom) {
 			continue
 		}
-		if x.within(id, implied, to) {
+		if x.comesTo(id, implied, func(to forest.ID) bool { return leads(to, group) }) {
 			return true
 		}
 		for _, p := range g.local[id] {
-			if _, ok := slices.BinarySearch(x.above(p), to); ok && (dom < 0 || x.counts(p, dom)) {
+			if leads(p, group) && (dom < 0 || x.counts(p, dom)) {
 				return true
 			}
 		}

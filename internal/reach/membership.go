@@ -458,10 +458,15 @@ func (x *Index) standIn(id forest.ID, in *idSet) bool {
 
 // within reports whether id, with its implied identities, is a member of group g.
 func (x *Index) within(id forest.ID, implied []secdesc.SID, g forest.ID) bool {
-	has := func(to forest.ID) bool {
+	return x.comesTo(id, implied, func(to forest.ID) bool {
 		_, ok := slices.BinarySearch(x.above(to), g)
 		return ok
-	}
+	})
+}
+
+// comesTo reports whether has is true of something that id holds directly, or by one of
+// its implied identities.
+func (x *Index) comesTo(id forest.ID, implied []secdesc.SID, has func(to forest.ID) bool) bool {
 	if !x.up(id, func(to forest.ID, _ How) bool { return !has(to) }) {
 		return true
 	}

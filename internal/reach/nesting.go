@@ -57,15 +57,25 @@ func (x *Index) above(id forest.ID) []forest.ID {
 	return x.higher.get(x.number[id], func() []forest.ID { return x.climb(id) })
 }
 
-// below returns the groups that are effectively members of a group, in ID order. The
-// caller must not change the list.
+// below returns the groups that are effectively members of a group, in ID order.
 func (x *Index) below(group forest.ID) []forest.ID {
 	if x.group[group] <= distribution {
 		return nil
 	}
-	return x.lower.get(x.number[group], func() []forest.ID {
-		out := x.dig(group)[1:]
-		out = slices.DeleteFunc(out, func(id forest.ID) bool { return x.group[id] <= distribution })
+	var out []forest.ID
+	for _, id := range x.inside(group) {
+		if id != group && x.group[id] > distribution {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// inside returns a group or foreign principal and those from which one comes to it, in
+// ID order; nothing for anything else. The caller must not change the list.
+func (x *Index) inside(id forest.ID) []forest.ID {
+	return x.lower.get(x.number[id], func() []forest.ID {
+		out := x.dig(id)
 		slices.Sort(out)
 		return out
 	})

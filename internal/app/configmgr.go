@@ -10,7 +10,6 @@ import (
 	"github.com/leastwise/leastwise/internal/configmgr"
 	"github.com/leastwise/leastwise/internal/configmgr/judge"
 	"github.com/leastwise/leastwise/internal/forest"
-	"github.com/leastwise/leastwise/internal/reach"
 	"github.com/leastwise/leastwise/internal/report"
 )
 
@@ -106,11 +105,9 @@ func ReadSlotDocument(ctx context.Context, cat *configmgr.Catalogue, name string
 
 // Judge decides every control of the catalogue at every site.
 func (s *Site) Judge(now time.Time) (*judge.Assessment, error) {
-	g := reach.Of(s.Snapshot)
 	alphabet := configmgr.SecretAlphabet
 	a, err := judge.Judge(judge.Input{
-		Snapshot: s.Snapshot, Index: g.Index(), Policy: g.Policies(), Graph: g,
-		Document: s.Document, Catalogue: s.Catalogue, Now: now, Alphabet: &alphabet,
+		Snapshot: s.Snapshot, Document: s.Document, Catalogue: s.Catalogue, Now: now, Alphabet: &alphabet,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("judging the slots: %w", err)

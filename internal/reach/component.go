@@ -23,7 +23,7 @@ type components struct {
 }
 
 // maxComponents bounds how often one is looked for.
-const maxComponents = 12
+const maxComponents = 6
 
 // headOf returns the head of the component that v is in.
 func (c *components) headOf(v node) (head node, ok bool) {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/leastwise/leastwise/internal/configmgr"
 	"github.com/leastwise/leastwise/internal/forest"
-	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/reach"
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
@@ -13,9 +12,7 @@ import (
 // Input is what an assessment looks at.
 type Input struct {
 	Snapshot   *forest.Snapshot
-	Index      *reach.Index // memberships of Snapshot; made if nil
-	Policy     *gpo.Engine  // policies of Snapshot; made if nil
-	Graph      *reach.Graph // control in Snapshot; made if nil
+	Graph      *reach.Graph // memberships, policies (it must know of them) and control of Snapshot; made if nil
 	Document   *configmgr.Document
 	Catalogue  *configmgr.Catalogue  // used by Judge only; Rules have theirs
 	Now        time.Time             // when ages end and exceptions expire

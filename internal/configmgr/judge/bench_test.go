@@ -8,7 +8,6 @@ import (
 	"github.com/leastwise/leastwise/internal/configmgr"
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/forest/forestgen"
-	"github.com/leastwise/leastwise/internal/gpo"
 	"github.com/leastwise/leastwise/internal/reach"
 )
 
@@ -76,9 +75,7 @@ func BenchmarkJudge(b *testing.B) {
 		}
 	})
 	b.Run("indexed", func(b *testing.B) {
-		in.Index = reach.New(s)
-		in.Policy = gpo.New(s, in.Index)
-		in.Graph = reach.NewGraph(in.Index, in.Policy)
+		in.Graph = reach.Of(s)
 		for b.Loop() {
 			if _, err := r.Judge(in); err != nil {
 				b.Fatal(err)

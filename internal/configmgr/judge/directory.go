@@ -21,7 +21,7 @@ type tierZero struct {
 }
 
 func (w *world) findTierZero() *tierZero {
-	g := w.graph()
+	g := w.graph
 	t := &tierZero{reach: g.WhoCan(g.Resolve(reach.TierZero())), sure: map[secdesc.SID]bool{}, possible: map[secdesc.SID]bool{}}
 	sure, possible := t.reach.Identities()
 	for _, s := range sure {

@@ -24,7 +24,7 @@ type world struct {
 	s      *forest.Snapshot
 	x      *reach.Index
 	gpo    *gpo.Engine
-	graph  func() *reach.Graph
+	graph  *reach.Graph
 	doc    *configmgr.Document
 	now    time.Time
 	params configmgr.Parameters
@@ -68,25 +68,16 @@ type principalKey struct {
 }
 
 func newWorld(r *Rules, in Input) *world {
+	if in.Graph == nil {
+		in.Graph = reach.Of(in.Snapshot)
+	}
 	w := &world{
-		rules: r, s: in.Snapshot, x: in.Index, gpo: in.Policy, doc: in.Document, now: in.Now, alpha: in.Alphabet,
+		rules: r, s: in.Snapshot, graph: in.Graph, x: in.Graph.Index(), gpo: in.Graph.Policies(), doc: in.Document, now: in.Now, alpha: in.Alphabet,
 		domains: in.Snapshot.Domains(), missingIDs: map[Missing]int64{}, readings: map[reading]string{},
 		principals: map[principalKey]*principal{}, named: map[string]secdesc.SID{}, machines: map[secdesc.SID]string{}, perSite: map[*configmgr.Site][]*host{}, hosts: map[string]*host{},
 		sites: map[string]*configmgr.Site{}, memo: map[string]ref.Val{}, slots: map[slotKey]ref.Val{},
 		rights: map[rightKey]ref.Val{}, settings: map[settingKey]*resultant{}, alikeHeld: map[alikeKey]ref.Val{}, bySlot: map[slotKey][]*assigned{}, byAccount: map[*principal][]*assigned{},
 	}
-	if w.x == nil {
-		w.x = reach.New(w.s)
-	}
-	if w.gpo == nil {
-		w.gpo = gpo.New(w.s, w.x)
-	}
-	w.graph = sync.OnceValue(func() *reach.Graph {
-		if in.Graph != nil {
-			return in.Graph
-		}
-		return reach.NewGraph(w.x, w.gpo)
-	})
 	w.perms = sync.OnceValue(w.readPermissions)
 	w.tierZero = sync.OnceValue(w.findTierZero)
 	w.classes = sync.OnceValue(w.findClasses)
@@ -111,9 +102,9 @@ func newWorld(r *Rules, in Input) *world {
 // sibling is a world of the same input for another goroutine: it shares what was or
 // will be computed of the directory, and keeps its own principals, hosts and answers.
 func (w *world) sibling(in Input) *world {
-	in.Index, in.Policy = w.x, w.gpo
+	in.Graph = w.graph
 	x := newWorld(w.rules, in)
-	x.graph, x.tierZero, x.perms, x.byDNS = w.graph, w.tierZero, w.perms, w.byDNS
+	x.tierZero, x.perms, x.byDNS = w.tierZero, w.perms, w.byDNS
 	return x
 }
 

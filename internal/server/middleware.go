@@ -10,8 +10,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"runtime/debug"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/leastwise/leastwise/internal/api"
 	"github.com/leastwise/leastwise/internal/operator"
@@ -214,6 +218,10 @@ func sameOrigin(next http.Handler) http.Handler {
 func find(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h, pattern := mux.Handler(r)
+		if pattern != "" && !plainQuery(r) {
+			writeProblem(w, r, api.NewProblem(api.CodeInvalid, "the query cannot be read, or holds control characters"))
+			return
+		}
 		if pattern != "" {
 			info(r.Context()).route = pattern
 			mux.ServeHTTP(w, r)
@@ -228,6 +236,20 @@ func find(mux *http.ServeMux) http.Handler {
 		}
 		writeProblem(w, r, api.NewProblem(api.CodeNotFound, "there is no such path"))
 	})
+}
+
+// plainQuery reports whether a query can be read and holds no control characters, which
+// no parameter has a use for.
+func plainQuery(r *http.Request) bool {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	for name, values := range q {
+		for _, v := range append(values, name) {
+			if strings.ContainsFunc(v, unicode.IsControl) || !utf8.ValidString(v) {
+				return false
+			}
+		}
+	}
+	return err == nil
 }
 
 // A discard keeps nothing but status and header.

@@ -31,7 +31,6 @@ type world struct {
 	t    *testing.T
 	mu   sync.Mutex
 	dir  *granttest.World
-	mono time.Duration
 	srv  *Server
 	h    http.Handler
 	db   *store.Store

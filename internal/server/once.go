@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -22,9 +21,6 @@ const (
 	headerKey      = "Idempotency-Key"
 	headerReplayed = "Idempotency-Replayed"
 )
-
-// replyLife is how long the result of a request is kept for its key.
-const replyLife = 24 * time.Hour
 
 // maxReply bounds a kept result, in bytes.
 const maxReply = 256 << 10

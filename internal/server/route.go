@@ -27,7 +27,6 @@ type route struct {
 	id, method, path, tag, summary, text string
 
 	public bool // nobody needs to be signed in
-	owing  bool // a caller whose second factor is owed may do it
 	// may is permitted for the whole server; empty: the handler asks, since it depends
 	// on what the request is about.
 	may    operator.Action

@@ -54,7 +54,7 @@ var packages = []struct {
 	// The outside world.
 	{name: "dc", uses: []string{"secdesc"}},
 	{name: "collect", uses: []string{"secdesc", "forest", "dc"}},
-	{name: "apply", uses: []string{"secdesc", "plan", "grant", "dc"}},
+	{name: "apply", uses: []string{"secdesc", "gpo", "plan", "grant", "dc"}},
 	{name: "apply/applytest", uses: []string{"secdesc", "plan", "apply"}},
 	{name: "notify", uses: []string{"control", "grant"}},
 	{name: "notify/notifytest", uses: []string{"grant", "notify"}},

@@ -26,6 +26,7 @@ const (
 	defaultTick = time.Second
 	batch       = 50
 	perMinute   = 60
+	addressWait = time.Hour // so long a notice waits for the directory to tell addresses
 )
 
 // A Service sends what is owed. Make one with New, and run it with Run.
@@ -49,6 +50,7 @@ type Route struct {
 	To map[grant.Audience][]string
 	// Directory are the audiences whose addresses are asked of Addresses.
 	Directory []grant.Audience
+	Personal  bool // each address is a recipient; else the target itself is the only one
 	Loud      bool // only loud notices
 	Rate      int  // messages a minute at most; 0: 60
 }
@@ -182,7 +184,7 @@ func (s *Service) recipients(ctx context.Context, r Route, n Notice) ([]string, 
 	var out []string
 	for _, a := range n.To {
 		fixed, ok := r.To[a]
-		if _, mail := r.Target.(*Mail); ok && !mail {
+		if ok && !r.Personal {
 			return []string{""}, nil
 		}
 		out = append(out, fixed...)
@@ -190,8 +192,11 @@ func (s *Service) recipients(ctx context.Context, r Route, n Notice) ([]string, 
 			continue
 		}
 		list, err := s.address.Addresses(ctx, n.Grant, a)
-		if err != nil {
+		if err != nil && s.now().Sub(n.Time) < addressWait {
 			return nil, fmt.Errorf("finding the addresses of %s: %w", a, err)
+		}
+		if err != nil { // those that are known are told all the same
+			s.log.Error("some are not told, because their addresses could not be found", "grant", n.Grant, "audience", a, "error", printable(err.Error(), maxFault))
 		}
 		for _, v := range list {
 			if address, err := parseAddress(v); err == nil {

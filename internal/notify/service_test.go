@@ -219,3 +219,48 @@ func (h *hanging) Send(ctx context.Context, _ string, _ notify.Message) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
+
+// Addresses of the directory are asked for; while it is away the notice waits, after an
+// hour those that are known are told. What is no address is nobody's.
+func TestAddresses(t *testing.T) {
+	for _, forever := range []bool{false, true} {
+		box, c := notifytest.NewMemory(), &clock{now: notifytest.Origin}
+		var mu sync.Mutex
+		away := true
+		mail := &recorder{name: "mail"}
+		box.Owe(notice("x", false, grant.ToApprovers, grant.ToSecurity))
+		start(t, notify.Settings{
+			Outbox: box, Now: c.Now,
+			Addresses: addresses(func(a grant.Audience) ([]string, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if away || a != grant.ToApprovers {
+					return nil, errors.New("the directory is away")
+				}
+				return []string{"bert@contoso.test", "soc@contoso.test", "x\r\nRCPT TO:<thief@evil.test>"}, nil
+			}),
+			Routes: []notify.Route{{
+				Target: mail, Personal: true, To: map[grant.Audience][]string{grant.ToSecurity: {"soc@contoso.test"}},
+				Directory: []grant.Audience{grant.ToApprovers}, Rate: 60_000,
+			}},
+		})
+		time.Sleep(20 * time.Millisecond)
+		if mail.count() != 0 {
+			t.Error("told in part")
+		}
+		want := 2
+		if forever {
+			want = 1
+			c.add(time.Hour)
+		} else {
+			mu.Lock()
+			away = false
+			mu.Unlock()
+		}
+		eventually(t, "they are told", func() bool { return mail.count() == want })
+		time.Sleep(20 * time.Millisecond)
+		if mail.count() != want || forever && mail.to[0] != "soc@contoso.test" {
+			t.Errorf("told: %q", mail.to)
+		}
+	}
+}

@@ -334,7 +334,7 @@ func (q *inquiry) object(ctx context.Context, ref grant.Ref) (*found, error) {
 	if sid, err := secdesc.ParseSID(name); err == nil {
 		return absent(q.read(ctx, "<SID="+sid.String()+">", dc.ScopeBase, "(objectClass=*)"))
 	}
-	if strings.Contains(name, "=") && strings.Contains(name, ",") {
+	if strings.HasPrefix(name, "<GUID=") || strings.Contains(name, "=") && strings.Contains(name, ",") {
 		return absent(q.read(ctx, name, dc.ScopeBase, "(objectClass=*)"))
 	}
 	if domain, account, ok := strings.Cut(name, `\`); ok {

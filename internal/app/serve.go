@@ -19,6 +19,7 @@ import (
 	"github.com/leastwise/leastwise/internal/audit"
 	"github.com/leastwise/leastwise/internal/dc"
 	"github.com/leastwise/leastwise/internal/grant"
+	"github.com/leastwise/leastwise/internal/notify"
 	"github.com/leastwise/leastwise/internal/operator"
 	"github.com/leastwise/leastwise/internal/secdesc"
 	"github.com/leastwise/leastwise/internal/server"
@@ -48,18 +49,19 @@ type ServeOptions struct {
 
 // A serving is the server with everything that it stands on.
 type serving struct {
-	cfg     *Config
-	o       ServeOptions
-	now     func() time.Time
-	store   *store.Store
-	signer  *audit.Signer
-	dir     dc.Config
-	grants  *Grants
-	people  *people
-	ops     *operator.Service
-	web     *server.Server
-	certs   *server.Certificates
-	closers []func() error
+	cfg      *Config
+	o        ServeOptions
+	now      func() time.Time
+	store    *store.Store
+	signer   *audit.Signer
+	dir      dc.Config
+	grants   *Grants
+	people   *people
+	ops      *operator.Service
+	web      *server.Server
+	notifier *notify.Service // nil: nobody is told
+	certs    *server.Certificates
+	closers  []func() error
 }
 
 // Serve runs the server until ctx ends, and then lets what was begun come to its end.
@@ -97,6 +99,9 @@ func Serve(ctx context.Context, cfg *Config, by Caller, o ServeOptions) (err err
 		}
 	}
 	s.runGrants(policies)
+	if err := s.openNotifier(); err != nil {
+		return err
+	}
 	s.makeServer()
 	return s.run(ctx)
 }
@@ -298,11 +303,27 @@ func (s *serving) judgeIdentity(ctx context.Context, id *Identity) error {
 	if refusal == nil {
 		return nil
 	}
-	if !s.cfg.Bool("despite-privileges") {
+	if !s.cfg.Bool("allow-privileged-identity") {
 		return errors.Join(refusal, s.note(ctx, "server.refuse", refusal.Error()))
 	}
 	s.o.Log.Error("STARTED DESPITE PRIVILEGES", "why", refusal.Error())
 	return s.note(ctx, "server.override", "started despite privileges: "+refusal.Error())
+}
+
+// openNotifier prepares telling people of grants.
+func (s *serving) openNotifier() error {
+	file := s.cfg.Text("notify")
+	if file == "" {
+		return nil
+	}
+	set := NotifySettings{File: file, Store: s.store, Directory: s.dir, Policies: s.grants.Policies, Now: s.now, Log: s.o.Log}
+	n, end, err := NewNotifier(set)
+	if err != nil {
+		return err
+	}
+	s.notifier = n
+	s.closers = append(s.closers, end)
+	return nil
 }
 
 // runGrants begins to work on grants.
@@ -354,6 +375,9 @@ func (s *serving) run(ctx context.Context) error {
 	g.Go(func() error { return s.web.Serve(ctx, l, graceTime) })
 	g.Go(func() error { s.keepUp(ctx); return nil })
 	g.Go(func() error { return s.laterIdentity(ctx) })
+	if s.notifier != nil {
+		g.Go(func() error { s.notifier.Run(ctx); return nil })
+	}
 	address := l.Addr().String()
 	s.o.Log.Info("serving", "address", address, "tls", s.certs != nil, "version", s.o.Version, "database", s.store.String(), "policies", len(s.grants.Policies().Policies))
 	if s.o.Started != nil {

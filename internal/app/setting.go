@@ -86,8 +86,9 @@ func Settings() []Setting {
 		{Name: "loose-tickets", Kind: Bool, Group: "serve", Default: "false", Help: "take Kerberos tickets that are not tied to the TLS connection, too, such as those of browsers that cannot"},
 		{Name: "client-ca", Group: "serve", Help: "PEM file with the authorities that are trusted to say by a client certificate who somebody is"},
 		{Name: "power-snapshot", Group: "serve", Help: "snapshot that tells approvers what the power of a group is; read again when it changes"},
+		{Name: "notify", Group: "serve", Help: "file of who is told of grants, and how: mail, webhooks, syslog; default: nobody"},
 		{Name: "checkpoint-every", Kind: Duration, Group: "serve", Default: "1h", Help: "how often the audit log is signed"},
-		{Name: "despite-privileges", Kind: Bool, Group: "serve", Default: "false", Help: "start although leastwise's own account holds power that it must not have; said loudly at every start"},
+		{Name: "allow-privileged-identity", Kind: Bool, Group: "serve", Default: "false", Help: "start although leastwise's own account holds power that it must not have; said loudly at every start"},
 		{Name: "log-level", Group: "serve", Default: "info", Values: []string{"debug", "info", "warn", "error"}, Help: "what the server logs to standard error, as lines of JSON"},
 
 		{Name: "url", Group: "client", Help: "address of the server, such as https://leastwise.contoso.com:8443"},

@@ -21,7 +21,7 @@ setup: ## install the Debian packages that the lab and the tests need
 demo: ## a real forest on loopback, assessed: build/report.html (KEEP=1 leaves the forest running)
 	@scripts/demo
 
-demo-serve: ## the server: a membership of Domain Admins for 20 seconds, asked for, approved, observed, used, proved
+demo-serve: ## the server: a membership of Domain Admins for a minute, asked for, approved, observed, used, proved
 	@scripts/demo-serve
 
 test: ## everything: lint, unit tests, tests against a real directory, browser tests

@@ -144,6 +144,6 @@ func (s *Server) document() {
 			}
 		}
 	}
-	delete(doc.Components.Schemas.Map(), "ErrorModel")
-	delete(doc.Components.Schemas.Map(), "ErrorDetail")
+	delete(doc.Components.Schemas.Map(), "V2ErrorModel")
+	delete(doc.Components.Schemas.Map(), "V2ErrorDetail")
 }

@@ -85,7 +85,7 @@ func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(), closing: make(chan struct{})}
 	s.events = newHub(s)
 	s.metrics.registry.MustRegister(s)
-	hc := huma.DefaultConfig("leastwise", cfg.Version)
+	hc := huma.DefaultConfig("leastwise", apiVersion)
 	hc.Info.Description = description
 	hc.DocsPath, hc.SchemasPath, hc.OpenAPIPath, hc.CreateHooks = "", "", "", nil
 	hc.RejectUnknownQueryParameters = true
@@ -106,6 +106,9 @@ func New(cfg Config) *Server {
 	s.document()
 	return s
 }
+
+// apiVersion is that of the API's form, not of the program.
+const apiVersion = "1"
 
 // description is the head of the OpenAPI document.
 const description = `Power for minutes: who may have which privileged membership, for how long, who said so, and proof of it.

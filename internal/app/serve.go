@@ -339,7 +339,7 @@ func (s *serving) runGrants(p *grant.Policies) {
 func (s *serving) makeServer() {
 	c := server.Config{
 		Version: s.o.Version, Store: s.store, Grants: s.grants, Directory: s.grants.Directory(), Operators: s.ops, Now: s.now, Log: s.o.Log,
-		Certificates: s.certs, Signer: s.signer, Ready: s.ready,
+		Certificates: s.certs, Signer: s.signer, Ready: s.ready, Changes: s.people.changes,
 	}
 	if file := s.cfg.Text("witness"); file != "" {
 		c.Witness = func(signed string) error { return witness(file, signed) }

@@ -111,6 +111,7 @@ func RunGrants(set GrantSettings) *Grants {
 	g := &Grants{set: set, wake: make(chan struct{}, 1), sweep: make(chan struct{}, 1), watches: map[chan grant.Grant]bool{}}
 	g.service = grant.New(watchedStore{set.Store, g}, set.Directory, set.Policies)
 	g.service.Together(set.Together)
+	g.service.Clocked(set.Clock)
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
 	signal(g.sweep)

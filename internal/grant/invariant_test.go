@@ -518,3 +518,40 @@ func TestI12AWrongClockPutsNoStartOff(t *testing.T) {
 	}
 	r.state("a", grant.Active)
 }
+
+// A round that takes longer than an announced write may wait sends all its writes all the
+// same: each part of it looks at the clock anew.
+func TestI7LongRoundsSendInTime(t *testing.T) {
+	r := newRig(t)
+	slow := &slowLinks{World: r.w}
+	r.svc = grant.New(r.shim, slow, granttest.Policies())
+	r.svc.Clocked(r.now)
+	a := r.quick("a", time.Minute)
+	o := grant.Order{ID: "b", Policy: "guarded", For: time.Minute, Reason: "test", Emergency: true}
+	if _, err := r.svc.Request(t.Context(), r.w.Caller(r.w.Staff[2]), o, r.now()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := r.svc.Advance(t.Context(), "b", r.now())
+	if err != nil || !r.member(&a) || !r.member(&b) {
+		t.Fatal(b.State, err)
+	}
+	r.w.Pass(time.Minute + time.Second)
+	slow.by = 6 * time.Second
+	if _, err := r.svc.Tick(t.Context(), r.now()); err != nil {
+		t.Fatal(err)
+	}
+	if r.member(&a) || r.member(&b) || r.logged(grant.NotEnded, grant.Outcomes) > 0 {
+		t.Errorf("members: %t, %t; %d writes were not sent", r.member(&a), r.member(&b), r.logged(grant.NotEnded, grant.Outcomes))
+	}
+}
+
+// slowLinks takes its time to read links.
+type slowLinks struct {
+	*granttest.World
+	by time.Duration
+}
+
+func (s *slowLinks) Links(ctx context.Context, g secdesc.GUID, m []secdesc.GUID) (grant.Links, error) {
+	s.Pass(s.by)
+	return s.World.Links(ctx, g, m)
+}

@@ -29,6 +29,7 @@ type Service struct {
 	policies *Policies
 	memory   memory
 	together int                  // how many groups are worked on at once
+	clock    func() Instant       // nil: the time of a round is that of its begin
 	halted   bool                 // no further part of a round is begun
 	flying   map[ID]chan struct{} // grants whose membership is being written; closed when it was
 }
@@ -47,6 +48,26 @@ func (s *Service) Together(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.together = max(1, n)
+}
+
+// Clocked gives the service a clock to look at before each part of a round: the Instant
+// of a call is that of its begin, and a round may take longer than a write that was
+// announced may wait. It must count like the Instants of the calls.
+func (s *Service) Clocked(clock func() Instant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = clock
+}
+
+// present returns the time now, if the service has a clock, else began.
+func (s *Service) present(began Instant) Instant {
+	s.mu.Lock()
+	clock := s.clock
+	s.mu.Unlock()
+	if clock == nil {
+		return began
+	}
+	return clock()
 }
 
 // Halt makes rounds end early: what was begun comes to its end, nothing further is begun.

@@ -212,6 +212,7 @@ func (s *Service) run(tasks []task, t tick) error {
 			if s.isHalted() {
 				return nil
 			}
+			t.now = s.present(t.now)
 			if err := f(t); err != nil {
 				return err
 			}
@@ -237,7 +238,7 @@ func (s *Service) run(tasks []task, t tick) error {
 				}
 				var part Report
 				own := t
-				own.r = &part
+				own.now, own.r = s.present(t.now), &part
 				err := tasks[i](own)
 				mu.Lock()
 				t.r.add(&part)

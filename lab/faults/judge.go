@@ -29,6 +29,7 @@ type figures struct {
 	inferred            int
 	violations          int
 	faults              [faults]int
+	turn                int // whose step it is to be died at
 
 	mu     sync.Mutex // guards what follows
 	deaths sync.WaitGroup

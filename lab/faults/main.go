@@ -221,12 +221,13 @@ func (f *figures) print(out io.Writer, name string) {
 	for _, e := range slices.Sorted(maps.Keys(f.events)) {
 		fmt.Fprintf(out, "  %s: %d\n", e, f.events[e])
 	}
+	all := append(startSteps(), endSteps()...)
 	total := 0
 	for _, n := range f.steps {
 		total += n
 	}
-	fmt.Fprintf(out, "  nodes that died at a numbered step: %d, at %d of %d steps\n", total, len(f.steps), len(labels()))
-	for _, l := range labels() {
+	fmt.Fprintf(out, "  nodes that died at a numbered step: %d, at %d of %d steps\n", total, len(f.steps), len(all))
+	for _, l := range all {
 		fmt.Fprintf(out, "    %-40s %d\n", l, f.steps[l])
 	}
 }

@@ -225,18 +225,19 @@ func (s *steps) at(label string) {
 	}
 }
 
-// actions whose commits are steps.
-func actions() []grant.Event {
-	return []grant.Event{
-		grant.Request, grant.Activate, grant.Activated, grant.FoundOther, grant.FoundPermanent, grant.MaybeActive, grant.LaterActive,
-		grant.GiveBack, grant.Lost, grant.Expire, grant.Remove, grant.HasEnded, grant.MaybeEnded, grant.NotEnded,
-	}
+// Steps at which nodes die: before and after each commit of these actions, and before and
+// after each write.
+func startSteps() []string {
+	return stepsOf("add", grant.Request, grant.Activate, grant.Activated, grant.FoundOther, grant.FoundPermanent, grant.MaybeActive, grant.LaterActive)
 }
 
-// labels are all steps.
-func labels() []string {
-	out := []string{"before add", "after add", "before remove", "after remove"}
-	for _, a := range actions() {
+func endSteps() []string {
+	return stepsOf("remove", grant.GiveBack, grant.Lost, grant.Expire, grant.Remove, grant.HasEnded, grant.MaybeEnded, grant.NotEnded)
+}
+
+func stepsOf(write string, actions ...grant.Event) []string {
+	out := []string{"before " + write, "after " + write}
+	for _, a := range actions {
 		out = append(out, "before commit of "+string(a), "after commit of "+string(a))
 	}
 	return out

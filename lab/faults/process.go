@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -17,6 +18,7 @@ type process struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	dead chan struct{}
+	ours atomic.Bool // this program killed it
 
 	mu      sync.Mutex
 	n       int
@@ -114,13 +116,14 @@ func (p *process) ask(o order, wait time.Duration) (reply, error) {
 	}
 }
 
-// byItself reports whether a dead node killed itself at its step, or was killed.
+// killed reports whether a dead node was killed, by itself or another.
 func (p *process) killed() bool {
 	s, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	return ok && s.Signaled() && s.Signal() == syscall.SIGKILL
 }
 
 func (p *process) kill() {
+	p.ours.Store(true)
 	_ = p.cmd.Process.Kill()
 	<-p.dead
 }

@@ -62,7 +62,7 @@ type proxy struct {
 
 	mu     sync.Mutex
 	rng    *mrand.Rand
-	rate   float64 // of writes that a fault befalls; searches a fifth of it
+	rate   float64 // of writes that a fault befalls; searches a twentieth of it
 	refuse bool    // connections are refused, and those that stand are cut
 	hang   bool    // nothing is forwarded
 	conns  map[net.Conn]bool
@@ -158,7 +158,7 @@ func (p *proxy) draw(tag byte) (fault, time.Duration) {
 	defer p.mu.Unlock()
 	rate, kinds := p.rate, int(faults)-1
 	if tag == tagSearch {
-		rate, kinds = rate/5, int(cutAfter)
+		rate, kinds = rate/20, int(cutAfter)
 	} else if tag != tagModify {
 		return noFault, 0
 	}

@@ -110,22 +110,23 @@ func (r *round) prepare(ctx context.Context) error {
 	}
 	r.nodes, r.wallOff = make([]*process, len(r.proxy)), make([]time.Duration, len(r.proxy))
 	for i := range r.nodes {
-		if err := r.spawn(i, true); err != nil {
+		if err := r.spawn(i, startSteps()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// spawn starts a node; deadly: it may be told to die at a step.
-func (r *round) spawn(i int, deadly bool) error {
+// spawn starts a node that dies at one of some steps, the next one in turn; none: it is
+// not to die.
+func (r *round) spawn(i int, steps []string) error {
 	set := r.set
 	set.Proxy = r.proxy[i].ln.Addr().String()
 	r.mu.Lock()
 	set.DC, set.Wall = r.dcOff, r.wallOff[i]
-	if deadly && r.rng.IntN(4) > 0 {
-		list := labels()
-		set.Kill, set.KillAt = list[r.rng.IntN(len(list))], int64(1+r.rng.IntN(15))
+	if len(steps) > 0 {
+		set.Kill, set.KillAt = steps[r.f.turn%len(steps)], int64(1+r.rng.IntN(4))
+		r.f.turn++
 	}
 	r.mu.Unlock()
 	p, err := spawn(set)
@@ -138,7 +139,7 @@ func (r *round) spawn(i int, deadly bool) error {
 	if set.Kill != "" {
 		r.f.deaths.Go(func() {
 			<-p.dead
-			r.f.died(set.Kill, p.killed())
+			r.f.died(set.Kill, p.killed() && !p.ours.Load())
 		})
 	}
 	return nil
@@ -155,7 +156,7 @@ func (r *round) story(ctx context.Context) error {
 		after := time.Duration(r.rng.Int64N(int64(r.phases * 6 / 10)))
 		asking.Go(func() { r.request(asks, x, after) })
 	}
-	if err := r.disturbed(ctx, true); err != nil {
+	if err := r.disturbed(ctx, startSteps()); err != nil {
 		return err
 	}
 	sleep(ctx, 3*time.Second)
@@ -168,8 +169,19 @@ func (r *round) story(ctx context.Context) error {
 		acts.Go(func() { r.act(ctx, x, after) })
 	}
 	sleep(ctx, r.phases/4)
+	r.mu.Lock()
+	r.calm = time.Time{} // the nodes are replaced by some that die
+	r.mu.Unlock()
+	for i := range r.nodes {
+		if n := r.node(i); n != nil {
+			n.kill()
+		}
+		if err := r.spawn(i, endSteps()); err != nil {
+			return err
+		}
+	}
 	r.jump(62 * time.Second)
-	if err := r.disturbed(ctx, false); err != nil {
+	if err := r.disturbed(ctx, endSteps()); err != nil {
 		return err
 	}
 	acts.Wait()
@@ -257,12 +269,12 @@ func (r *round) act(ctx context.Context, x *run, after time.Duration) {
 }
 
 // disturbed is a phase of disturbances.
-func (r *round) disturbed(ctx context.Context, first bool) error {
+func (r *round) disturbed(ctx context.Context, steps []string) error {
 	r.mu.Lock()
 	r.calm = time.Time{}
 	r.mu.Unlock()
 	for _, p := range r.proxy {
-		p.set(func() { p.rate = 0.12 + 0.2*r.rng.Float64() })
+		p.set(func() { p.rate = 0.15 + 0.35*r.rng.Float64() })
 	}
 	var events sync.WaitGroup
 	errs := make(chan error, 8)
@@ -276,7 +288,7 @@ func (r *round) disturbed(ctx context.Context, first bool) error {
 		r.f.event(e.name)
 	}
 	for end := time.Now().Add(r.phases); time.Now().Before(end) && ctx.Err() == nil; {
-		r.revive(first)
+		r.revive(steps)
 		sleep(ctx, 200*time.Millisecond)
 	}
 	events.Wait()
@@ -289,14 +301,14 @@ func (r *round) disturbed(ctx context.Context, first bool) error {
 }
 
 // revive starts nodes that died.
-func (r *round) revive(deadly bool) {
+func (r *round) revive(steps []string) {
 	for i := range r.nodes {
 		r.mu.Lock()
 		dead := r.nodes[i] == nil || !r.nodes[i].alive()
 		wait := r.rng.IntN(5) > 0
 		r.mu.Unlock()
 		if dead && !wait {
-			if err := r.spawn(i, deadly); err != nil {
+			if err := r.spawn(i, steps); err != nil {
 				r.fail("starting a node: %v", err)
 			}
 		}
@@ -321,7 +333,7 @@ func (r *round) quiet(ctx context.Context) error {
 		r.mu.Lock()
 		r.wallOff[i] = 0
 		r.mu.Unlock()
-		if err := r.spawn(i, false); err != nil {
+		if err := r.spawn(i, nil); err != nil {
 			return err
 		}
 	}

@@ -206,7 +206,7 @@ func (s *serving) openOperators() error {
 	if err != nil {
 		return err
 	}
-	roots, err := clientRoots(s.cfg.Text("client-ca"))
+	certs, err := clientCertificates(s.cfg)
 	if err != nil {
 		return err
 	}
@@ -214,10 +214,8 @@ func (s *serving) openOperators() error {
 		Directory: s.dir, Keytab: s.cfg.Text("service-keytab"), Bound: !s.cfg.Bool("loose-tickets") && !s.cfg.Bool("plain-http"),
 	}, now: s.now}
 	s.closers = append(s.closers, s.people.Close)
-	o := operator.Options{Store: s.store.Operators(), Membership: s.people, Authenticator: s.people, Policies: policies, Keys: keys}
-	if roots != nil {
-		o.Certificates = &operator.Certificates{Roots: roots, SID: true}
-	}
+	o := operator.Options{Store: s.store.Operators(), Membership: s.people, Authenticator: s.people, Policies: policies, Keys: keys, Certificates: certs}
+	o.Invite = s.cfg.Bool("enrolment-codes")
 	if name := calledBy(s.cfg)[0]; !s.cfg.Bool("plain-http") && net.ParseIP(name) == nil {
 		_, port, _ := net.SplitHostPort(s.cfg.Text("listen"))
 		o.RelyingParty = operator.RelyingParty{ID: name, Origins: []string{"https://" + name, "https://" + net.JoinHostPort(name, port)}}

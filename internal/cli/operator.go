@@ -20,11 +20,11 @@ import (
 func (c *command) operatorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "operator", Short: "First administrator, second factors, sessions and API tokens",
-		Long: `operator init runs on the server's machine and makes the first administrator, once. The
-other commands speak to the server (--url) about your own account.`,
+		Long: `operator init runs on the server's machine and makes the first administrator, once; operator
+invite helps there whoever has lost his second factor. The other commands speak to the server (--url) about your own account.`,
 		Args: cobra.NoArgs,
 	}
-	cmd.AddCommand(c.operatorInitCommand(), c.operatorEnrolCommand(), c.operatorWhoCommand(), c.operatorSessionsCommand(), c.operatorTokenCommand())
+	cmd.AddCommand(c.operatorInitCommand(), c.operatorInviteCommand(), c.operatorEnrolCommand(), c.operatorWhoCommand(), c.operatorSessionsCommand(), c.operatorTokenCommand())
 	return cmd
 }
 
@@ -48,6 +48,35 @@ group that --operator-policies names. Run it beside the server, with its configu
 			return err
 		},
 	}
+	addSettings(cmd, "store", "serve", "directory")
+	return cmd
+}
+
+func (c *command) operatorInviteCommand() *cobra.Command {
+	var reason string
+	var lost bool
+	cmd := &cobra.Command{
+		Use: "invite ACCOUNT", Short: "Make an enrolment code for an account, on the server's machine",
+		Long: `Prints a code, this once, with which the owner of ACCOUNT enrols his second factor (operator
+enrol --enrolment-code-file). With --lost it first removes the second factors that the account
+has, and ends its sessions and API tokens. Make sure that it is the owner who asks. It is in
+the audit log. Run it beside the server, with its configuration.`,
+		Example: `  leastwise operator invite 'CONTOSO\anna' --lost --reason 'phone lost, called back'`, Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			cfg, err := c.config(cmd)
+			if err != nil {
+				return err
+			}
+			code, err := app.InviteOperator(cmd.Context(), cfg, c.caller(), names[0], reason, lost)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.env.Out, "%s\n", code.Code.Reveal())
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log (required)")
+	cmd.Flags().BoolVar(&lost, "lost", false, "the second factors of the account are lost: remove them")
 	addSettings(cmd, "store", "serve", "directory")
 	return cmd
 }

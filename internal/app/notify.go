@@ -185,3 +185,55 @@ func (b *addressBook) lookUp(ctx context.Context, ref grant.Ref) ([]string, erro
 	})
 	return out, err
 }
+
+// ErrNoNotice reports a notification that is not among those that were put aside.
+var ErrNoNotice = errors.New("no such notification was put aside")
+
+// LeftNotices are the notifications that were not delivered.
+type LeftNotices struct {
+	Dead    []DeadNotice `json:"dead"`    // put aside after the last try, the first 1000
+	Waiting int          `json:"waiting"` // to be tried
+}
+
+// A DeadNotice is one that was put aside.
+type DeadNotice struct {
+	ID        string    `json:"id"`
+	Target    string    `json:"target"`
+	Recipient string    `json:"recipient,omitempty"`
+	Grant     string    `json:"grant"`
+	Text      string    `json:"text"`
+	Created   time.Time `json:"created"`
+	Attempts  int       `json:"attempts"`
+	Fault     string    `json:"fault"` // of the last try
+}
+
+const shownNotices = 1000
+
+// Notices reads what was not delivered, while the server runs.
+func Notices(ctx context.Context, cfg *Config) (out LeftNotices, err error) {
+	s, err := OpenStore(ctx, cfg, store.Options{ReadOnly: true})
+	if err != nil {
+		return out, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	dead, waiting, err := s.Deliveries().Undelivered(ctx, shownNotices)
+	out.Waiting, out.Dead = waiting, make([]DeadNotice, len(dead))
+	for i, d := range dead {
+		out.Dead[i] = DeadNotice{d.ID, d.Target, d.Recipient, string(d.Message.Grant), d.Message.Text, d.Created, d.Attempts, d.Fault}
+	}
+	return out, err
+}
+
+// RetryNotice lets one try again; [ErrNoNotice] if it was not put aside.
+func RetryNotice(ctx context.Context, cfg *Config, id string, now time.Time) (err error) {
+	s, err := OpenStore(ctx, cfg, store.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	ok, err := s.Deliveries().Revive(ctx, id, now)
+	if err == nil && !ok {
+		err = ErrNoNotice
+	}
+	return err
+}

@@ -86,7 +86,7 @@ var access = map[string]struct {
 	"invite-account":   {api.Note{Reason: "x"}, "unsigned no no no no no no stepup yes no"},
 	"recover-account":  {api.Note{Reason: "x"}, "unsigned no no no no no no stepup yes no"},
 	"list-tokens":      {nil, "unsigned no no no no no no yes yes no"},
-	"issue-token":      {map[string]any{"label": "x", "scope": []string{"grant.read"}, "account": "OTHER"}, "unsigned no no no no no no yes yes no"},
+	"issue-token":      {map[string]any{"label": "x", "scope": []string{"grant.read"}, "account": "OTHER"}, "unsigned no no no no no no no no no"}, // of a person: nobody,
 	"revoke-token":     {api.Note{}, "unsigned no no no no no no stepup yes no"},
 }
 

@@ -91,7 +91,6 @@ func (s *Snapshot) descend(key []byte) (id ID, ok bool) {
 	looks := int64(0)
 	defer func() { s.looks.Add(-looks) }()
 	var few [256]byte
-	id = None
 	for c, end := ID(0), ID(s.Len()); c < end; {
 		if looks++; looks > left {
 			return None, false

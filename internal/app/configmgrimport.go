@@ -58,6 +58,9 @@ func importSlotFile(ctx context.Context, cat *configmgr.Catalogue, name string, 
 	if errors.Is(err, configmgr.ErrImport) {
 		return nil, nil, fmt.Errorf("importing %w", err)
 	}
+	if errors.Is(err, ErrInput) {
+		return nil, nil, fmt.Errorf("reading %s: it is a folder: name the files in it", name)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading %s: %w", name, err)
 	}

@@ -172,7 +172,7 @@ func hintOf(err error) string {
 	case errors.Is(err, apply.ErrDigest):
 		return "leastwise plan --show shows the plan as it is now; nothing was written"
 	case errors.Is(err, configmgr.ErrDocument):
-		return "correct the file there; docs/FORMATS.md describes it; nothing of it was used"
+		return "correct the file there; docs/FORMATS.md describes it; leastwise configmgr import makes a document of what cmdlets wrote; nothing of it was used"
 	case errors.Is(err, configmgr.ErrImport):
 		return "export it again, best with the script of: leastwise configmgr export-script; nothing was written"
 	case errors.Is(err, app.ErrNoSite):

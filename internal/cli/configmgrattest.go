@@ -65,6 +65,13 @@ func (c *command) settleAttestation(a *configmgr.Attestation, words []string, ex
 	default:
 		return usagef("say yes or no", "a statement is yes or no, not %s", quoted(words[1]))
 	}
+	if a.Site != "" {
+		code, ok := configmgr.SiteCode(a.Site)
+		if !ok {
+			return usagef("a site code is three letters or digits, such as P01", "--site-code: %s is no site code", quoted(a.Site))
+		}
+		a.Site = code
+	}
 	if a.Topic == "" || strings.TrimSpace(a.Owner) == "" {
 		return usagef("add --owner NAME", "a statement needs a topic and an owner")
 	}

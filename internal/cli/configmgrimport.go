@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leastwise/leastwise/internal/app"
+	"github.com/leastwise/leastwise/internal/configmgr"
 )
 
 const slotImportExample = `  leastwise configmgr import Get-CMAccount.json Get-CMSiteRole.json --site-code P01 --out p01.json
@@ -23,6 +24,13 @@ row and column, and nothing is written.`,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if out == "" || out == "-" {
 				return usagef("add --out FILE.json", "no file to write the document to")
+			}
+			if site != "" {
+				code, ok := configmgr.SiteCode(site)
+				if !ok {
+					return usagef("a site code is three letters or digits, such as P01", "--site-code: %s is no site code", quoted(site))
+				}
+				site = code
 			}
 			if err := c.checkInputs(cmd, out); err != nil {
 				return err

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +29,9 @@ names is not therefore unused.`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := c.checkOutput(cmd, &o); err != nil {
 				return err
+			}
+			if strings.TrimSpace(names[0]) == "" {
+				return usagef("name it as documents or Active Directory do: CONTOSO\\svc-cmnaa, svc-cmnaa@contoso.com, a SID", "no account is named")
 			}
 			known, err := c.site(cmd, &in, false)
 			if err != nil {

@@ -111,6 +111,7 @@ func TestDocumentErrorsSayWhere(t *testing.T) {
 		{`{"version":1,"asignments":[]}`, `$.asignments: there is no field of this name (is assignments meant?)`},
 		{`{"version":1,"assignments":[{"name":"x","source":"declared","entry":"a"},{"nme":"y"}]}`, `$.assignments[1].nme: there is no field`},
 		{`{"version":1,"sites":[{"code":1}]}`, `$.sites[0].code: should be a text, is a number`},
+		{`{"version":1,"attestations":[{"topic":"x","value":true,"owner":"Anna","site":"../x","made":"2026-01-01T00:00:00Z","expires":"2027-01-01T00:00:00Z"}]}`, `$.attestations[0].site: "../x" is no site code`},
 		{`{"version":1,"sites":[{"code":"ps1x"}]}`, `$.sites[0].code: "ps1x" is no site code`},
 		{`{"version":1,"sites":[{"code":"PS1","settings":{"a":{"b":1}}}]}`, `$.sites[0].settings.a: should be a text`},
 		{`{"version":1,"sites":[{"code":"PS1","settings":{"a":1.5}}]}`, `$.sites[0].settings.a: should be`},

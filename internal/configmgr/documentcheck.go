@@ -28,6 +28,13 @@ func wrong(path, format string, args ...any) error {
 
 var siteCodeForm = regexp.MustCompile(`^[A-Z0-9]{3}$`)
 
+// SiteCode returns the code of a site in the spelling of documents; ok is false for what
+// is none.
+func SiteCode(s string) (code string, ok bool) {
+	code = strings.ToUpper(strings.TrimSpace(s))
+	return code, siteCodeForm.MatchString(code)
+}
+
 func sources() []Source { return []Source{Declared, Imported, Collected, Directory, Attested} }
 
 // Classes returns the classes of facts.
@@ -139,6 +146,8 @@ func (d *Document) checkPeople(*Catalogue) error {
 			return wrong(at+".owner", "is missing: somebody must answer for a statement")
 		case a.Made.IsZero():
 			return wrong(at+".made", "is missing")
+		case a.Site != "" && !siteCodeForm.MatchString(strings.ToUpper(a.Site)):
+			return wrong(at+".site", "%q is no site code", clipName(a.Site))
 		case !a.Expires.After(a.Made):
 			return wrong(at+".expires", "is not after it was made: a statement holds for a time")
 		}

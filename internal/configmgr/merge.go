@@ -40,9 +40,25 @@ func Merge(docs ...*Document) *Document {
 	}
 	out.Readings = distinct(out.Readings)
 	out.Attestations, out.Exceptions = distinct(out.Attestations), distinct(out.Exceptions)
+	out.nameSites()
 	out.normalize()
 	out.derive()
 	return out
+}
+
+// nameSites adds the sites that only assignments name, of which nothing else is known: a
+// site that is not listed would not be judged.
+func (d *Document) nameSites() {
+	known := make(map[string]bool, len(d.Sites))
+	for _, s := range d.Sites {
+		known[s.Code] = true
+	}
+	for _, a := range d.Assignments {
+		if a.Site != "" && a.Removed.IsZero() && !known[a.Site] {
+			known[a.Site] = true
+			d.Sites = append(d.Sites, Site{Code: a.Site})
+		}
+	}
 }
 
 // distinct drops elements that are there already.

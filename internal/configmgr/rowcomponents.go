@@ -17,11 +17,12 @@ func (b *Builder) addClientComponent(row Row) error {
 		b.cutNote(sciClientComp, "PropLists")
 		return nil
 	}
+	code := b.siteCode(sciClientComp, row)
 	names, _ := row.embeddedList(listAccess)
 	for _, n := range names {
-		b.assign(sciClientComp, listAccess, Assignment{Entry: entryNetworkAccess, Site: b.siteCode(sciClientComp, row), Name: n})
+		b.assign(sciClientComp, listAccess, Assignment{Entry: entryNetworkAccess, Site: code, Name: n})
 	}
-	b.site(b.siteCode(sciClientComp, row))
+	b.site(code)
 	return nil
 }
 
@@ -159,6 +160,9 @@ func (b *Builder) addRoute(row Row) error {
 	if isCut(row.get("Props")) {
 		b.cutNote(sciAddress, "Props")
 		return nil
+	}
+	if !siteCodeForm.MatchString(to) {
+		return &RowError{Column: "DesSiteCode", Why: "is no site code"}
 	}
 	// The account logs on to the destination, where it must be in the group.
 	b.assign(sciAddress, "LAN Login", Assignment{Entry: entrySiteToSite, Site: to, Location: code, Name: row.property("LAN Login", "Value2", "Value1")})

@@ -33,7 +33,7 @@ func (b *Builder) addAdmin(row Row) error {
 	a.Roles = adminRoles(row)
 	if len(a.Roles) == 0 {
 		b.note(smsAdmin, "Roles", "missing or empty: what the administrative user may do is not known")
-		b.cut[smsAdmin] = true
+		b.cut[smsAdmin] = valuesCut
 	}
 	a.Scopes = append(row.texts("CategoryNames"), row.texts("CollectionNames")...)
 	b.doc.Admins = append(b.doc.Admins, a)
@@ -207,7 +207,7 @@ func (b *Builder) addAccess(row Row) error {
 	}
 	name, ok := accountName(raw)
 	if !ok {
-		b.note(smsAccess, "UserName", "the value is no account name and was dropped")
+		b.refuseName(smsAccess, "UserName")
 		return nil
 	}
 	access := int64(defaultPackageAccess)
@@ -306,7 +306,7 @@ func (b *Builder) addStep(row Row) error {
 	}
 	name, ok := accountName(raw)
 	if !ok {
-		b.note(smsStep, column, "the value is no account name and was dropped")
+		b.refuseName(smsStep, column)
 		return nil
 	}
 	step := Step{Entry: entry, Name: name, Share: row.text("NetworkPath")}

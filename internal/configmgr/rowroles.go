@@ -58,9 +58,6 @@ func (b *Builder) addSite(row Row) error {
 	if code == "" {
 		return lacks("SiteCode")
 	}
-	if !siteCodeForm.MatchString(code) {
-		return &RowError{Column: "SiteCode", Why: "is no site code"}
-	}
 	s := b.site(code)
 	fill(&s.Name, row.text("SiteName"))
 	fill(&s.Parent, parentCode(row.text("ReportingSiteCode")))
@@ -81,9 +78,6 @@ func (b *Builder) addDefinition(row Row) error {
 	code := strings.ToUpper(row.text("SiteCode"))
 	if code == "" {
 		return lacks("SiteCode")
-	}
-	if !siteCodeForm.MatchString(code) {
-		return &RowError{Column: "SiteCode", Why: "is no site code"}
 	}
 	s := b.site(code)
 	fill(&s.Name, row.text("SiteName"))
@@ -246,7 +240,7 @@ func (b *Builder) addRole(row Row) error {
 			b.cutNote(sciSysResUse, "Props")
 			return nil
 		}
-		b.cut[sciSysResUse] = true
+		b.cut[sciSysResUse] = valuesCut
 		b.note(sciSysResUse, "Props", "missing: the accounts of "+clipName(role)+" are not known")
 		return nil
 	}

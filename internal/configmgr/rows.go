@@ -79,7 +79,7 @@ type Builder struct {
 	noted   map[[3]string]int // class, column and text → index of the notice
 	proxies []proxyUse
 	forests []SiteForest
-	cut     map[string]bool // classes of which values were cut
+	cut     map[string]string // why values of a class are missing
 
 	packages, sequences map[string]int // id → index in the document
 }
@@ -89,7 +89,7 @@ type reach struct{ class, scope, part, missing string }
 
 // NewBuilder returns a Builder for rows of one origin.
 func NewBuilder(o Provenance) *Builder {
-	return &Builder{origin: o, sites: map[string]*Site{}, count: map[string]int{}, noted: map[[3]string]int{}, cut: map[string]bool{}, packages: map[string]int{}, sequences: map[string]int{}}
+	return &Builder{origin: o, sites: map[string]*Site{}, count: map[string]int{}, noted: map[[3]string]int{}, cut: map[string]string{}, packages: map[string]int{}, sequences: map[string]int{}}
 }
 
 // Add takes rows of a class. It returns ErrClass for a class that is not read and a
@@ -103,7 +103,12 @@ func (b *Builder) Add(class string, rows ...Row) error {
 	add := b.reader(ask.Class)
 	for _, row := range rows {
 		b.count[ask.Class]++
-		if err := add(Reduce(ask.Class, row)); err != nil {
+		row = Reduce(ask.Class, row)
+		err := checkSiteCodes(row)
+		if err == nil {
+			err = add(row)
+		}
+		if err != nil {
 			var re *RowError
 			if errors.As(err, &re) {
 				re.Class, re.Row = ask.Class, b.count[ask.Class]
@@ -209,8 +214,8 @@ func (b *Builder) readings() []Reading {
 			seen[k] = map[string]bool{}
 		}
 		seen[k][r.class] = true
-		if b.cut[r.class] && r.missing == "" {
-			r.missing = "values were cut short when it was written"
+		if r.missing == "" {
+			r.missing = b.cut[r.class]
 		}
 		if r.missing != "" {
 			missing[k] = append(missing[k], r.class+": "+r.missing)
@@ -280,16 +285,23 @@ func (b *Builder) site(code string) *Site {
 	return b.sites[code]
 }
 
-// siteCode returns the site code of a row, that of all rows if it has none; "" if that
-// is no site code either.
-func (b *Builder) siteCode(class string, row Row) string {
-	code := strings.ToUpper(row.text("SiteCode"))
-	if code == "" {
-		code = b.origin.Site
+// checkSiteCodes refuses a row that names a site by what is no code: without it, the row
+// would count for every site.
+func checkSiteCodes(row Row) error {
+	for _, column := range []string{"SiteCode", "DestinationSiteCode"} {
+		if code := strings.ToUpper(row.text(column)); code != "" && !siteCodeForm.MatchString(code) {
+			return &RowError{Column: column, Why: "is no site code"}
+		}
 	}
-	if code != "" && !siteCodeForm.MatchString(code) {
-		b.note(class, "SiteCode", "is no site code")
-		return ""
+	return nil
+}
+
+// siteCode returns the site code of a row, that of all rows if it has none; "" if there
+// is none either, which is noted.
+func (b *Builder) siteCode(class string, row Row) string {
+	code := strings.ToUpper(cmp.Or(row.text("SiteCode"), b.origin.Site))
+	if code == "" {
+		b.note(class, "SiteCode", "neither the row nor --site-code tells the site: what it says counts for every site")
 	}
 	return code
 }
@@ -309,7 +321,7 @@ func (b *Builder) assign(class, column string, a Assignment) {
 	}
 	name, ok := accountName(a.Name)
 	if !ok {
-		b.note(class, column, "the value is no account name and was dropped")
+		b.refuseName(class, column)
 		return
 	}
 	if !siteCodeForm.MatchString(a.Site) {
@@ -329,10 +341,22 @@ func (b *Builder) note(class, column, text string) {
 	b.notices = append(b.notices, Notice{class, b.count[class], column, text, 1})
 }
 
+// valuesCut is why a class is not complete of which values are missing.
+const valuesCut = "values were cut short when it was written"
+
 // cutNote remembers that a value of a class was cut.
 func (b *Builder) cutNote(class, column string) {
-	b.cut[class] = true
+	b.cut[class] = valuesCut
 	b.note(class, column, "holds only the name of a type: write it with ConvertTo-Json -Depth 5 or use the export script")
+}
+
+// refuseName remembers that a class named somebody whose name cannot be kept, so that who
+// fills its slots is not known to the end.
+func (b *Builder) refuseName(class, column string) {
+	if b.cut[class] == "" {
+		b.cut[class] = "a value that is no account name was dropped"
+	}
+	b.note(class, column, "the value is no account name and was dropped: who it names is not known")
 }
 
 func lacks(column string) error { return &RowError{Column: column, Why: "missing or empty"} }

@@ -203,6 +203,66 @@ func TestPushSettingsAndComponents(t *testing.T) {
 	}
 }
 
+// A row that names a site by what is no code would count for every site.
+func TestRowsNameTheirSite(t *testing.T) {
+	for class, row := range map[string]Row{
+		sciReserved:  {"UserName": `CONTOSO\a`, "AccountUsage": []any{"Software Distribution"}, "SiteCode": "P0-1"},
+		sciAddress:   {"SiteCode": "PS1", "DesSiteCode": "SECOND", "DestinationType": 0.0},
+		smsMigration: {"SourceSiteFQDN": "old.contoso.com", "DestinationSiteCode": "P0-1", "Account": `CONTOSO\a`},
+		smsSite:      {"SiteCode": "PS1X"},
+	} {
+		b := NewBuilder(Provenance{Source: Imported, At: readAt})
+		var re *RowError
+		if err := b.Add(class, row); !errors.As(err, &re) || re.Why != "is no site code" {
+			t.Errorf("%s: error %v", class, err)
+		}
+	}
+	b := NewBuilder(Provenance{Source: Imported, At: readAt})
+	if err := b.Add(sciAddress, Row{"SiteCode": "PS1", "DesSiteCode": "DP1.CONTOSO.COM", "DestinationType": 1.0}); err != nil {
+		t.Errorf("a route to a distribution point: %v", err)
+	}
+	if err := b.Add(sciReserved, Row{"UserName": `CONTOSO\a`, "AccountUsage": []any{}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.Notices(); len(n) != 1 || !strings.Contains(n[0].Text, "counts for every site") {
+		t.Errorf("notices of a row without site: %v", n)
+	}
+}
+
+// Who bears a name that cannot be kept is not known, so that the slot is not empty.
+func TestRefusedNameLeavesTheSlotUnknown(t *testing.T) {
+	for class, c := range map[string]struct {
+		row   Row
+		entry string
+	}{
+		sciReserved: {Row{"UserName": "CONTOSO\\a\x1b[31m", "AccountUsage": []any{"Software Distribution"}, "SiteCode": "PS1"}, entryNetworkAccess},
+		smsForest:   {Row{"ForestFQDN": "contoso.com", "Account": "CONTOSO\\a\x00"}, entryForest},
+	} {
+		b := NewBuilder(Provenance{Source: Imported, At: readAt})
+		if err := b.Add(class, c.row); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Done(class, "", "", ""); err != nil {
+			t.Fatal(err)
+		}
+		if why, ok := b.Document().Filled(c.entry, "PS1"); ok || !strings.Contains(why, "no account name was dropped") {
+			t.Errorf("%s: %v, %q", class, ok, why)
+		}
+	}
+}
+
+// A site that only an assignment names is judged like the others.
+func TestMergeNamesSitesOfAssignments(t *testing.T) {
+	d := Merge(&Document{Sites: []Site{{Code: "PS1"}}, Assignments: []Assignment{
+		{Entry: entryNetworkAccess, Site: "PS2", Name: `CONTOSO\a`, Source: Imported},
+		{Entry: entryNetworkAccess, Site: "OLD", Name: `CONTOSO\b`, Source: Imported, Removed: readAt},
+		{Entry: entryForest, Name: `CONTOSO\c`, Source: Imported},
+	}})
+	if len(d.Sites) != 2 || d.Sites[0].Code != "PS1" || d.Sites[1].Code != "PS2" {
+		t.Errorf("sites: %+v", d.Sites)
+	}
+}
+
 func TestReadingsTellWhatIsMissing(t *testing.T) {
 	b := NewBuilder(Provenance{Source: Collected, Collector: "adminservice", At: readAt})
 	_ = b.Done(sciClientComp, "", "", "")

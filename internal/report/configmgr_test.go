@@ -242,7 +242,7 @@ func TestConfigMgrPage(t *testing.T) {
 	got := written(t, c.HTML)
 	for _, want := range []string{
 		"default-src &#39;none&#39;", "Differences between sources", "Oldest secrets", "Accounts in Tier 0", `<td class="fail" title="P01: fail, filled by 1 principal">`,
-		`<td class="unknown"`, `<th scope="row"><a href="#cm-network-access"><bdi>Network Access Account</bdi></a></th>`, "&lt;script&gt;",
+		`<td class="unknown" title="P01: not judged, not known who fills it">`, `<th scope="row"><a href="#cm-network-access"><bdi>Network Access Account</bdi></a></th>`, "&lt;script&gt;",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the page lacks %q", want)
@@ -301,6 +301,15 @@ func TestConfigMgrFortySites(t *testing.T) {
 
 // Unknown never looks like empty: a slot that nobody read is unknown, one that was read
 // is empty, and an account that nothing names is not therefore unused.
+// What a document says of the directory does not reach the terminal as it is.
+func TestSightingsAreShownVisibly(t *testing.T) {
+	k := demoSite(t)
+	k.doc.Sightings = append(k.doc.Sightings, configmgr.Sighting{Kind: "\x1b[31mkind", Is: "\x1b[31mis", Name: "x", Domain: "contoso.test"})
+	if got := shown(t, k.slots().Text, report.Screen{}); strings.Contains(got, "\x1b") {
+		t.Errorf("an escape came through:\n%q", got)
+	}
+}
+
 func TestConfigMgrUnknown(t *testing.T) {
 	k := demoSite(t)
 	states := map[string]report.SlotState{}

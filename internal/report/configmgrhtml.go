@@ -45,6 +45,7 @@ type configMgrView struct {
 	Drift      []SlotDrift
 	MoreDrift  int
 	Oldest     []slotAccountView
+	MoreOldest int // with an age, and not listed
 	NoAge      int
 	Shared     []slotAccountView
 	Rules      []slotRuleView
@@ -213,6 +214,12 @@ func slotCellOf(c SlotCell) slotCellView {
 	case judge.Fail, judge.Unknown, judge.Pass:
 		out.Class = c.Verdict
 	case judge.NotApplicable:
+	default:
+		// No control judges it: that is not known, unless the slot is not there or nobody
+		// fills it.
+		if c.State == SlotUnknown || c.State == SlotFilled {
+			out.Class = string(judge.Unknown)
+		}
 	}
 	words := map[SlotState]string{SlotFilled: "filled by " + plural(len(c.Holders), "principal", "principals"), SlotEmpty: "empty", SlotUnknown: "not known who fills it", SlotAbsent: "not in this release"}
 	out.Text = c.Site + ": " + orWords(verdictWords(c.Verdict), "not judged") + ", " + words[c.State]
@@ -256,10 +263,14 @@ func first(l []string, n int) []string {
 func (v *configMgrView) people() {
 	for _, a := range v.C.Accounts {
 		av := slotAccountView{A: a, Places: a.places()}
-		if a.PasswordSet.IsZero() {
+		switch {
+		case a.PasswordSet.IsZero():
 			v.NoAge++
-		} else if av.Days = int(v.C.Made.Sub(a.PasswordSet).Hours() / 24); len(v.Oldest) < maxSlotOldest {
+		case len(v.Oldest) < maxSlotOldest:
+			av.Days = int(v.C.Made.Sub(a.PasswordSet).Hours() / 24)
 			v.Oldest = append(v.Oldest, av)
+		default:
+			v.MoreOldest++
 		}
 		if a.shared() {
 			v.Shared = append(v.Shared, av)

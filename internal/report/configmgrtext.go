@@ -81,7 +81,7 @@ func (p *page) siteOutcomes(c *ConfigMgr) {
 		rows = append(rows, []cellInk{
 			{visible(s.Code), ""},
 			{visible(orDash(s.Name)), ""},
-			{orDash(s.Release), ""},
+			{visible(orDash(s.Release)), ""},
 			{filled, ""},
 			{strconv.Itoa(t.Fail), inkIf(t.Fail > 0, red)},
 			{strconv.Itoa(t.Unknown), inkIf(t.Unknown > 0, yellow)},

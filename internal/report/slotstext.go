@@ -39,7 +39,7 @@ func (p *page) sightings(all []SlotSighting) {
 		if x.Count > 0 {
 			name = plural(x.Count, "computer", "computers")
 		}
-		rows = append(rows, plain(x.Kind, name, x.Is, visible(x.Detail)))
+		rows = append(rows, plain(visible(x.Kind), name, visible(x.Is), visible(x.Detail)))
 	}
 	p.grid([]string{"Kind", "Name", "Is", "What"}, rows)
 }
@@ -61,7 +61,7 @@ func (p *page) siteCounts(sites []SlotsSite) {
 		rows = append(rows, []cellInk{
 			{visible(s.Code), ""},
 			{visible(orDash(s.Name)), ""},
-			{orDash(strings.TrimSpace(s.Kind + " " + s.Release)), ""},
+			{visible(orDash(strings.TrimSpace(s.Kind + " " + s.Release))), ""},
 			{visible(orDash(s.Server)), ""},
 			{strconv.Itoa(s.Count.Filled), ""},
 			{strconv.Itoa(s.Count.Empty), ""},

@@ -31,6 +31,8 @@ type WhoIs struct {
 	Entries   []WhoIsEntry    `json:"entries"`
 	More      int             `json:"more_entries"` // entries beyond those listed
 	Unknown   []string        `json:"unknown"`      // what was not read, so that something may be missing
+
+	directory bool // a snapshot was given
 }
 
 // A WhoIsAnswer is what follows for an account.
@@ -105,7 +107,7 @@ type WhoIsQuestion struct {
 
 // NewWhoIs gathers what is said of an account.
 func NewWhoIs(q WhoIsQuestion) *WhoIs {
-	out := &WhoIs{Version: 1, Asked: q.Name, Slots: []WhoIsSlot{}, Former: []WhoIsSlot{}, Stored: []SlotHolder{}, Rights: []WhoIsRight{}, Groups: []WhoIsGroup{}, Entries: []WhoIsEntry{}, Unknown: []string{}}
+	out := &WhoIs{Version: 1, Asked: q.Name, Slots: []WhoIsSlot{}, Former: []WhoIsSlot{}, Stored: []SlotHolder{}, Rights: []WhoIsRight{}, Groups: []WhoIsGroup{}, Entries: []WhoIsEntry{}, Unknown: []string{}, directory: q.Snapshot != nil}
 	w := whoIs{WhoIsQuestion: q, out: out, token: map[secdesc.SID]string{}}
 	w.identify()
 	w.assignments()
@@ -613,7 +615,7 @@ func (o *WhoIs) Text(w io.Writer, s Screen) error {
 		color = green
 	}
 	g.line("%s", g.ink(color, o.Words))
-	g.whoIsPrincipal(o.Principal)
+	g.whoIsPrincipal(o)
 	g.whoIsSlots("Slots that it fills", o.Slots)
 	g.whoIsSlots("Slots that it filled before", o.Former)
 	g.holdersOf("Kept by the site for no known slot", o.Stored)
@@ -642,9 +644,14 @@ func (o *WhoIs) Text(w io.Writer, s Screen) error {
 	return g.flush(w, "the account")
 }
 
-func (p *page) whoIsPrincipal(a *WhoIsPrincipal) {
-	if a == nil {
-		p.line("%s", p.ink(yellow, "The directory was not read, or holds no such account: names are compared."))
+func (p *page) whoIsPrincipal(o *WhoIs) {
+	a := o.Principal
+	switch {
+	case a == nil && o.directory:
+		p.line("%s", p.ink(yellow, "The snapshot of the directory holds no such account: names are compared."))
+		return
+	case a == nil:
+		p.line("%s", p.ink(yellow, "The directory was not read: names are compared."))
 		return
 	}
 	p.line("%s, %s, %s", visible(a.Name), a.Class, a.SID)

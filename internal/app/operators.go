@@ -89,7 +89,8 @@ var accountAttributes = [...]string{"objectGUID", "objectSid", "sAMAccountName",
 
 // Account implements [operator.Membership].
 func (o *Operators) Account(ctx context.Context, ref operator.AccountRef) (operator.Account, error) {
-	base, scope, filter := o.reader.Root().DefaultNC, dc.ScopeSubtree, ""
+	base, scope := o.reader.Root().DefaultNC, dc.ScopeSubtree
+	var filter string
 	switch {
 	case !ref.GUID.IsZero():
 		base, scope, filter = guidBase(ref.GUID), dc.ScopeBase, accountTypes

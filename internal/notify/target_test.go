@@ -294,11 +294,11 @@ func TestWebhookFails(t *testing.T) {
 		switch r.URL.Path {
 		case "/t0ken/busy":
 			w.Header().Set("Retry-After", "7200")
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 		case "/t0ken/moved":
 			http.Redirect(w, r, "/t0ken/elsewhere", http.StatusTemporaryRedirect)
 		default:
-			w.WriteHeader(404)
+			w.WriteHeader(http.StatusNotFound)
 		}
 	}))
 	defer s.Close()

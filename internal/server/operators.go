@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/leastwise/leastwise/internal/api"
@@ -106,7 +105,7 @@ func (s *Server) registerOperators() {
 		return &rawOut{raw}, err
 	})
 	add(s, post("confirm-webauthn", "/v1/factors/webauthn", "Confirm it by the answer of navigator.credentials.create"), func(ctx context.Context, c *caller, in *answerIn) (*factorOut, error) {
-		f, err := s.cfg.Operators.ConfirmWebAuthn(ctx, c.Caller, json.RawMessage(in.Body))
+		f, err := s.cfg.Operators.ConfirmWebAuthn(ctx, c.Caller, in.Body)
 		return &factorOut{f}, err
 	})
 	add(s, post("remove-factor", "/v1/factors/{id}/remove", "Remove a second factor"), func(ctx context.Context, c *caller, in *idReasonIn) (*struct{}, error) {

@@ -254,7 +254,7 @@ func TestSecretsStayAbsent(t *testing.T) {
 	}
 	secrets = append(secrets, wrong)
 	rec := httptest.NewRecorder()
-	w.srv.metrics.handler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	w.srv.metrics.handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	seen.WriteString(rec.Body.String())
 	seen.WriteString(w.log.String())
 	ulla := w.as("ulla")
@@ -314,7 +314,7 @@ func TestIdempotencyKeys(t *testing.T) {
 	}
 	ben.header = http.Header{headerKey: {"half"}}
 	r := store.Reply{Account: w.find("ben").GUID, Key: "half", At: w.now()}
-	r.Request = fingerprint(httptest.NewRequest("POST", path, nil), []byte(`{"reason":"z"}`))
+	r.Request = fingerprint(httptest.NewRequest(http.MethodPost, path, nil), []byte(`{"reason":"z"}`))
 	if _, _, err := w.db.BeginReply(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
@@ -423,7 +423,7 @@ func TestMetricsAreLocal(t *testing.T) {
 	w := newWorld(t)
 	for from, want := range map[string]int{"127.0.0.1:9": 200, "[::1]:9": 200, "192.0.2.1:9": 401} {
 		for _, proxied := range []bool{false, true} {
-			r := httptest.NewRequest("GET", "https://leastwise.test/metrics", nil)
+			r := httptest.NewRequest(http.MethodGet, "https://leastwise.test/metrics", nil)
 			r.RemoteAddr, r.TLS = from, &tls.ConnectionState{}
 			want := want
 			if proxied {

@@ -157,7 +157,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration)
 	if err != nil {
 		err = errors.Join(fmt.Errorf("requests that had not ended after %s were cut off: %w", grace, err), h.Close())
 	}
-	<-done
+	return errors.Join(err, served(<-done))
+}
+
+// served is why a server ended, nil if it was told to.
+func served(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
 	return err
 }
 

@@ -123,7 +123,7 @@ func (s *server) ping() error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	return db.PingContext(ctx)
@@ -158,7 +158,7 @@ func (s *server) create() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	s.made++
 	_, err = db.Exec("DROP DATABASE IF EXISTS r" + strconv.Itoa(s.made-1) + " WITH (FORCE)")
 	if err == nil {

@@ -547,11 +547,25 @@ func (w *world) purposes(p *principal) ref.Val {
 	var out []string
 	for _, a := range w.byAccount[p] {
 		if e := w.entry(a.Entry); e != nil && e.Kind == configmgr.WindowsAccount && a.Removed.IsZero() {
-			out = append(out, a.Entry)
+			out = append(out, w.purpose(e, a.Site))
 		}
 	}
 	slices.Sort(out)
 	return lst(texts(slices.Compact(out)), gap)
+}
+
+// purpose is the slot that e is at a site, or at every site: where the release made
+// several slots one, whoever fills several of them has one purpose.
+func (w *world) purpose(e *configmgr.Entry, site string) string {
+	if e.MergedInto == "" {
+		return e.ID
+	}
+	for _, s := range w.doc.Sites {
+		if (site == "" || strings.EqualFold(s.Code, site)) && family(s.Release) != "current-branch" {
+			return e.ID
+		}
+	}
+	return e.MergedInto
 }
 
 // exposed is when the secret of p may have been exposed last.

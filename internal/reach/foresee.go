@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -20,6 +21,7 @@ type prospect struct {
 	mu     sync.Mutex
 	held   map[heldKey]held
 	passed map[passedKey]held
+	room   int // how many more IDs are kept
 }
 
 // passedKey names a grant with guards where it is used on a domain controller of a
@@ -30,7 +32,36 @@ type passedKey struct {
 }
 
 func newProspect(g *Graph, possible bool) *prospect {
-	return &prospect{g: g, possible: possible, held: map[heldKey]held{}, passed: map[passedKey]held{}}
+	return &prospect{g: g, possible: possible, held: map[heldKey]held{}, passed: map[passedKey]held{}, room: math.MaxInt}
+}
+
+// keptIDs is how many IDs a graph keeps of what questions asked for.
+const keptIDs = 4 << 20
+
+// prospect returns the one that all short questions share: they meet the same grants to
+// the same large groups.
+func (g *Graph) prospect(possible bool) *prospect {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := &g.prospects[0]
+	if possible {
+		p = &g.prospects[1]
+	}
+	if *p == nil {
+		*p = newProspect(g, possible)
+		(*p).room = keptIDs
+	}
+	return *p
+}
+
+// take reports whether there is room for h. p.mu is held.
+func (p *prospect) take(h held) bool {
+	n := len(h.accounts) + len(h.groups)
+	if n > p.room {
+		return false
+	}
+	p.room -= n + 8
+	return true
 }
 
 // holding returns the accounts that hold sid against objects of domain dom, and the
@@ -46,7 +77,9 @@ func (p *prospect) holding(sid secdesc.SID, dom int16) held {
 	h = p.g.whoHolds(sid, dom)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.held[key] = h
+	if p.take(h) {
+		p.held[key] = h
+	}
 	return h
 }
 
@@ -90,7 +123,9 @@ func (p *prospect) pass(key passedKey) {
 	h = held{p.passing(h.accounts, deny), p.passing(h.groups, deny)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.passed[key] = h
+	if p.take(h) {
+		p.passed[key] = h
+	}
 }
 
 // passes returns what pass found.

@@ -64,6 +64,7 @@ type Graph struct {
 	mu         sync.Mutex                 // of what follows
 	linkedAt   map[forest.ID]linkedList
 	policies   map[string]forest.ID // that links name
+	prospects  [2]*prospect         // of certain and of all grants; see prospect
 	virtual    []virtual            // by node-n, but for those of beneath
 	beneath    node                 // of a view: how many virtual nodes it has from its graph
 	byFacet    map[facetKey]node    //

@@ -46,6 +46,7 @@ func (g *Graph) WhoCan(goals []forest.ID) *Reach {
 func (g *Graph) shortSearch(goals []forest.ID, possible bool) *search {
 	q := newSolver(g, possible).add(nil)
 	q.sol.short = func(v node) *closure { return g.kept(v, possible, true) }
+	q.sol.prospect = g.prospect(possible)
 	for _, id := range goals {
 		q.visit(node(id), step{next: noNode, kind: goalKind, aux: -1, via: forest.None})
 	}

@@ -28,6 +28,17 @@ func (c *closure) has(v node) bool {
 	return c.virtual[v]
 }
 
+// lacking returns those of ids that c does not have.
+func (c *closure) lacking(ids []forest.ID) []forest.ID {
+	var out []forest.ID
+	for _, id := range ids {
+		if c.objects[id/64]&(1<<(id%64)) == 0 {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
 // closures are those of a graph, made when they are first asked for. The zero value
 // is ready; it is safe for concurrent use.
 type closures struct {

@@ -320,6 +320,9 @@ func (q *search) meet(m *meeting) {
 		if candidates.anyBut != nil {
 			own = q.sol.passing(q.sol.g.accounts(), candidates.anyBut)
 		}
+		for _, c := range q.closures { // nearly all of many are there already
+			own = c.lacking(own)
+		}
 		for _, a := range own {
 			if !q.has(node(a)) {
 				q.through(node(a), m.st, m.chosen, nil)

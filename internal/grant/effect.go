@@ -177,9 +177,11 @@ func (s *step) quit() {
 }
 
 // unwatch ends the watch over a membership if no addition is left whose fate is
-// unknown: the grant's own was the only one, and was answered.
+// unknown: the grant's own was the only one, and was answered. A grant that ends without
+// a basis stored no answer: who announced its addition may have died, and it still comes.
 func (s *step) unwatch() {
-	if s.g.Tries == 1 && !s.g.Ambiguous && !s.g.Watched && s.in.holding.Last == s.g.ID {
+	answered := s.from == Activating || s.g.Basis != NoBasis
+	if answered && s.g.Tries == 1 && !s.g.Ambiguous && !s.g.Watched && s.in.holding.Last == s.g.ID {
 		s.in.holding.Watch = time.Time{}
 	}
 }

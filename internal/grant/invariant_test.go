@@ -555,3 +555,49 @@ func (s *slowLinks) Links(ctx context.Context, g secdesc.GUID, m []secdesc.GUID)
 	s.Pass(s.by)
 	return s.World.Links(ctx, g, m)
 }
+
+// Who announced an addition dies before its answer is stored, the grant ends, and only
+// then the addition takes effect: it is removed again.
+func TestI8AdditionOfTheDeadComesLate(t *testing.T) {
+	r := newRig(t)
+	r.w.OnWrite = func() { panic("dies here") }
+	func() {
+		defer func() { _ = recover() }()
+		r.quick("a", 10*time.Minute)
+	}()
+	r.w.OnWrite = nil
+	r.restart()
+	g := r.state("a", grant.Activating)
+	r.w.Drop(g.Key)
+	if err := r.do(r.w.Staff[2], "a", grant.GiveBack); err != nil {
+		t.Fatal(err)
+	}
+	r.pass(3 * time.Second)
+	r.state("a", grant.Ended)
+	r.w.Put(g.Key, time.Time{})
+	r.pass(5 * time.Second)
+	if r.member(&g) {
+		t.Error("an addition that came late outlives its grant")
+	}
+}
+
+// A node that has no store does not remove again what it, or another, has removed: a
+// membership that is there later is somebody else's.
+func TestI6EndedElsewhereIsNotRemovedAgain(t *testing.T) {
+	r := newRig(t)
+	r.w.Blind = true // nothing tells one membership from the next
+	g := r.quick("a", time.Minute)
+	r.pass(10 * time.Second)
+	other := grant.New(&granttest.Shim{Store: r.shim.Store}, r.w, granttest.Policies())
+	r.shim.Down = true
+	r.w.Pass(51 * time.Second)
+	if _, err := other.Tick(t.Context(), r.now()); err != nil || r.member(&g) {
+		t.Fatalf("still a member, %v", err)
+	}
+	r.pass(5 * time.Second)
+	r.w.Put(g.Key, time.Time{})
+	r.pass(30 * time.Second)
+	if !r.member(&g) {
+		t.Error("somebody else's membership is gone")
+	}
+}

@@ -218,7 +218,8 @@ func (s *Service) endOneFromMemory(ctx context.Context, now Instant, e end, r *R
 	}
 	link := links.Links[g.Key.Member]
 	if !link.Present || link.Stamp != e.stamp {
-		return // gone, or not known to be the one that the grant made
+		s.overInMemory(g.ID) // gone, or not known to be the one that the grant made: what comes later is not the grant's
+		return
 	}
 	res := s.dir.Remove(ctx, Write{
 		Grant: g.ID, Generation: g.Generation, Key: g.Key, Through: g.Terms.Through,
@@ -253,6 +254,16 @@ func (s *Service) dueInMemory(now Instant, dc time.Time) []end {
 		}
 	}
 	return out
+}
+
+// overInMemory notes that a membership is not to be looked for again.
+func (s *Service) overInMemory(id ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known, ok := s.memory.ends[id]; ok {
+		known.done = true
+		s.memory.ends[id] = known
+	}
 }
 
 func (s *Service) noteLate(id ID, e Entry, done bool) {

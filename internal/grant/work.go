@@ -195,7 +195,7 @@ func (s *Service) drive(ctx context.Context, list []Grant, t tick) error {
 			return err
 		})
 	}
-	return s.run(append(tasks, s.endTasks(ctx, ends, t)...), t)
+	return s.run(append(s.endTasks(ctx, ends, t), tasks...), t) // nobody waits for an end
 }
 
 // A task is a part of a round that touches no other part's grants.
@@ -410,6 +410,7 @@ func (s *Service) endBatch(ctx context.Context, all []Grant, t tick) error {
 		s.troubled(true)
 		return s.fault(ctx, list, t, err)
 	}
+	t.dc = later(t.dc, links.At) // the round may have begun long ago
 	todo, err := s.intendEnds(ctx, list, links, t)
 	if err != nil {
 		return err

@@ -47,7 +47,7 @@ type estate struct {
 
 func newEstate(t *testing.T) *estate {
 	need.Long(t)
-	lab := labtest.Start(t, labtest.Options{Single: true})
+	lab := labtest.Start(t, labtest.Options{Single: true, Fresh: true}) // what one domain controller was told, another may not know yet
 	tag := strings.ToLower(rand.Text()[:6])
 	e := &estate{
 		t: t, lab: lab, tag: tag, dir: t.TempDir(), ou: "OU=boot-" + tag + "," + lab.BaseDN,

@@ -481,8 +481,11 @@ func accountFunctions() []*function {
 				}
 			}
 			var gap ref.Val
-			if u := ev.w.slotGap(ev.site, str(a[0])); u != nil {
+			switch u := ev.w.slotGap(ev.site, str(a[0])); {
+			case u != nil:
 				gap = u
+			case !ev.remembers():
+				gap = ev.lack(Missing{Collector: "product-state", Scope: ev.site.Code, Text: "the site was looked at once only: who filled the slot before is not known"})
 			}
 			return lst(out, gap)
 		}},
@@ -611,4 +614,12 @@ func (ev *evaluation) lockouts(p *principal, days int) ref.Val {
 	}
 	return orElse(ev.w.unread(configmgr.ClassLogons, ev.site.Code),
 		ev.lack(Missing{Collector: "event-log", Class: configmgr.ClassLogons, Scope: ev.site.Code, Text: "lock-outs of " + p.text() + " were not counted"}))
+}
+
+// remembers reports whether the site's assignments were seen more than once, so that it
+// is known who is no longer among them.
+func (ev *evaluation) remembers() bool {
+	return slices.ContainsFunc(ev.w.doc.Assignments, func(a configmgr.Assignment) bool {
+		return (a.Site == "" || strings.EqualFold(a.Site, ev.site.Code)) && (!a.Removed.IsZero() || !a.FirstSeen.IsZero() && a.LastSeen.After(a.FirstSeen))
+	})
 }

@@ -17,7 +17,6 @@ const (
 	CodeTooLarge      Code = "too-large"       // the body is larger than any valid one
 	CodeMediaType     Code = "media-type"      // the body is not JSON
 	CodeUnauthorized  Code = "unauthorized"    // nobody is signed in, or not any more
-	CodeSecondFactor  Code = "second-factor"   // signed in, but the second factor is owed
 	CodeStepUp        Code = "step-up"         // the factor has to be shown again for this
 	CodeForbidden     Code = "forbidden"       // the caller may not do this, or it could not be found out whether
 	CodeCrossOrigin   Code = "cross-origin"    // a browser sent it on behalf of another site
@@ -44,7 +43,6 @@ var titles = map[Code]struct {
 	CodeTooLarge:      {http.StatusRequestEntityTooLarge, "The request is too large"},
 	CodeMediaType:     {http.StatusUnsupportedMediaType, "The request's body is not JSON"},
 	CodeUnauthorized:  {http.StatusUnauthorized, "Nobody is signed in"},
-	CodeSecondFactor:  {http.StatusForbidden, "The second factor is needed"},
 	CodeStepUp:        {http.StatusForbidden, "The second factor is needed again"},
 	CodeForbidden:     {http.StatusForbidden, "Not allowed"},
 	CodeCrossOrigin:   {http.StatusForbidden, "The request comes from another site"},
@@ -81,7 +79,6 @@ type Problem struct {
 	Request string         `json:"request,omitempty" doc:"the request's ID, which the server's log and the audit log name"`
 	Fields  []FieldProblem `json:"fields,omitempty" doc:"what is wrong with which field"`
 	Retry   int            `json:"retry_after,omitempty" doc:"seconds after which to try again"`
-	Factors []string       `json:"factors,omitempty" doc:"second factors that the caller can show, where one is owed"`
 }
 
 // A FieldProblem says what is wrong with one field of a request.

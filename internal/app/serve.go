@@ -31,7 +31,7 @@ const (
 	graceTime    = 20 * time.Second // requests that run at the end have so long
 	closeTime    = 30 * time.Second // and then the work on grants
 	statusEvery  = time.Second
-	tidyEvery    = time.Hour
+	tidyEvery    = 5 * time.Minute
 	replyKept    = 24 * time.Hour
 	staleAfter   = time.Minute // no round of work for so long: not ready
 	identityWait = 30 * time.Second
@@ -58,6 +58,7 @@ type serving struct {
 	grants   *Grants
 	people   *people
 	ops      *operator.Service
+	rules    []byte // text of the policies of operators
 	web      *server.Server
 	notifier *notify.Service // nil: nobody is told
 	certs    *server.Certificates
@@ -77,7 +78,7 @@ func Serve(ctx context.Context, cfg *Config, by Caller, o ServeOptions) (err err
 	if err := server.CheckListen(cfg.Text("listen"), cfg.Bool("plain-http")); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	policies, err := readGrantPolicies(cfg)
+	policies, text, err := readGrantPolicies(cfg)
 	if err != nil {
 		return err
 	}
@@ -88,6 +89,9 @@ func Serve(ctx context.Context, cfg *Config, by Caller, o ServeOptions) (err err
 		return err
 	}
 	if err := s.openOperators(); err != nil {
+		return err
+	}
+	if err := errors.Join(s.inForce(ctx, operatorPolicies, s.rules), s.inForce(ctx, grantPolicies, text)); err != nil {
 		return err
 	}
 	if err := s.checkIdentity(ctx, policies); err != nil {
@@ -140,32 +144,34 @@ func (s *serving) note(ctx context.Context, action, reason string) error {
 	})
 }
 
-func readGrantPolicies(cfg *Config) (*grant.Policies, error) {
+// readGrantPolicies reads the policies of grants, and their text.
+func readGrantPolicies(cfg *Config) (*grant.Policies, []byte, error) {
 	name := cfg.Text("grant-policies")
 	data, err := ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w: reading the policies of grants %s: %w", ErrConfig, name, err)
+		return nil, nil, fmt.Errorf("%w: reading the policies of grants %s: %w", ErrConfig, name, err)
 	}
 	p, err := grant.ParsePolicies(filepath.Base(name), data)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	return p, nil
+	return p, data, nil
 }
 
-func readOperatorPolicies(cfg *Config) (*operator.Policies, error) {
+// readOperatorPolicies reads the policies of operators, and their text.
+func readOperatorPolicies(cfg *Config) (*operator.Policies, []byte, error) {
 	name, data := cfg.Text("operator-policies"), []byte(operator.DefaultPolicies())
 	if name != "" {
 		var err error
 		if data, err = ReadFile(name); err != nil {
-			return nil, fmt.Errorf("%w: reading the policies of operators %s: %w", ErrConfig, name, err)
+			return nil, nil, fmt.Errorf("%w: reading the policies of operators %s: %w", ErrConfig, name, err)
 		}
 	}
 	p, err := operator.ParsePolicies(filepath.Base(name), data)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	return p, nil
+	return p, data, nil
 }
 
 // operatorKeys reads the keys that seal second factors, and makes them at the first
@@ -198,10 +204,11 @@ func writeSecret(file string, data []byte) error {
 }
 
 func (s *serving) openOperators() error {
-	policies, err := readOperatorPolicies(s.cfg)
+	policies, text, err := readOperatorPolicies(s.cfg)
 	if err != nil {
 		return err
 	}
+	s.rules = text
 	keys, err := operatorKeys(s.cfg.Text("operator-keys"))
 	if err != nil {
 		return err
@@ -330,7 +337,9 @@ func (s *serving) runGrants(p *grant.Policies) {
 	s.closers = append(s.closers, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 		defer cancel()
-		return errors.Join(s.grants.Close(ctx), s.note(ctx, "server.stop", ""))
+		err := s.grants.Close(ctx)
+		s.grants.service.Settle(ctx, s.grants.set.Clock())
+		return errors.Join(err, s.note(ctx, "server.stop", ""))
 	})
 }
 
@@ -394,9 +403,11 @@ func (s *serving) keepUp(ctx context.Context) {
 	defer tidy.Stop()
 	defer sign.Stop()
 	var was GrantStatus
+	var fault string
 	for {
 		select {
 		case <-ctx.Done():
+			s.tidy(context.WithoutCancel(ctx))
 			if _, err := s.web.Sign(context.WithoutCancel(ctx)); err != nil {
 				s.o.Log.Error("signing the audit log", "error", err.Error())
 			}
@@ -407,6 +418,7 @@ func (s *serving) keepUp(ctx context.Context) {
 				s.web.Observe(server.Round{Failed: now.Store != "", Away: now.Away, Ended: int(now.Ended - was.Ended), Late: now.Late})
 			}
 			was = now
+			fault = s.certificateFault(fault)
 		case <-sign.C:
 			if _, err := s.web.Sign(ctx); err != nil {
 				s.o.Log.Error("signing the audit log", "error", err.Error())
@@ -426,21 +438,6 @@ func (s *serving) tidy(ctx context.Context) {
 	if err := s.ops.Sweep(ctx, s.now()); err != nil {
 		s.o.Log.Warn("forgetting old sessions", "error", err.Error())
 	}
-}
-
-// reload reads the policies of grants again. If they cannot be used, the present ones
-// stay.
-func (s *serving) reload(ctx context.Context) {
-	p, err := readGrantPolicies(s.cfg)
-	if err == nil {
-		err = s.note(ctx, "server.policies", fmt.Sprintf("policies of grants read again: %d", len(p.Policies)))
-	}
-	if err != nil {
-		s.o.Log.Error("the policies of grants stay as they are", "error", err.Error())
-		return
-	}
-	s.grants.Use(p)
-	s.o.Log.Info("policies of grants read again", "policies", len(p.Policies))
 }
 
 // laterIdentity compares the account's rights as soon as the directory can be asked, if

@@ -306,7 +306,7 @@ func problemHint(err error) string {
 	switch p.Code() {
 	case api.CodeUnauthorized:
 		return "check --user, --ccache or --token-file; the server's audit log says why"
-	case api.CodeStepUp, api.CodeSecondFactor:
+	case api.CodeStepUp:
 		return "enrol a second factor first: leastwise operator enrol"
 	case api.CodeTooMany:
 		return fmt.Sprintf("try again in %d seconds", max(1, p.Retry))

@@ -1,7 +1,6 @@
 package grant
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -73,13 +72,13 @@ var (
 		case Yes:
 			return nil
 		case Unknown:
-			return fmt.Errorf("%w: whether %s may do this could not be found out: %s", ErrForbidden, s.in.actor.Name, s.in.facts.Why)
+			return say(ErrForbidden, "whether %s may do this could not be found out", s.in.actor.Name).because(s.in.facts.Why)
 		}
-		return fmt.Errorf("%w: the policy %s does not name %s for this", ErrForbidden, s.policyName(), s.in.actor.Name)
+		return say(ErrForbidden, "the policy %s does not name %s for this", s.policyName(), s.in.actor.Name)
 	}}
 	inPerson = guard{"in person, not by an API token", func(s *step) error {
 		if s.in.token {
-			return fmt.Errorf("%w: this needs a person; %s acts by an API token", ErrForbidden, s.in.actor.Name)
+			return say(ErrForbidden, "this needs a person; %s acts by an API token", s.in.actor.Name)
 		}
 		return nil
 	}}
@@ -88,40 +87,40 @@ var (
 		case No:
 			return nil
 		case Unknown:
-			return fmt.Errorf("%w: whether %s is the same person as %s could not be found out: %s", ErrForbidden, s.in.actor.Name, s.g.Requester.Name, s.in.facts.Why)
+			return say(ErrForbidden, "whether %s is the same person as %s could not be found out", s.in.actor.Name, s.g.Requester.Name).because(s.in.facts.Why)
 		}
-		return fmt.Errorf("%w: %s is the person who requested or holds it; it takes somebody else", ErrForbidden, s.in.actor.Name)
+		return say(ErrForbidden, "%s is the person who requested or holds it; it takes somebody else", s.in.actor.Name)
 	}}
 	isSelf = guard{"requester or holder", func(s *step) error {
 		if s.in.facts.Self == Yes {
 			return nil
 		}
-		return fmt.Errorf("%w: only %s or %s may do this", ErrForbidden, s.g.Requester.Name, s.g.Holder.Name)
+		return say(ErrForbidden, "only %s or %s may do this", s.g.Requester.Name, s.g.Holder.Name)
 	}}
 	notRepeated = guard{"has not approved yet, under whatever account", func(s *step) error {
 		switch s.in.facts.Repeat {
 		case No:
 			return nil
 		case Unknown:
-			return fmt.Errorf("%w: whether %s has approved under another account could not be found out: %s", ErrForbidden, s.in.actor.Name, s.in.facts.Why)
+			return say(ErrForbidden, "whether %s has approved under another account could not be found out", s.in.actor.Name).because(s.in.facts.Why)
 		}
-		return fmt.Errorf("%w: this person's approval counts already", ErrForbidden)
+		return say(ErrForbidden, "this person's approval counts already")
 	}}
 	hasApproved = guard{"has approved", func(s *step) error {
 		if s.g.approvalOf(s.in.party.Account) < 0 {
-			return fmt.Errorf("%w: %s has not approved it", ErrForbidden, s.in.party.Name)
+			return say(ErrForbidden, "%s has not approved it", s.in.party.Name)
 		}
 		return nil
 	}}
 	isObserving = guard{"observes", func(s *step) error {
 		if s.g.observing(s.in.party.Account) < 0 {
-			return fmt.Errorf("%w: %s does not observe it", ErrForbidden, s.in.party.Name)
+			return say(ErrForbidden, "%s does not observe it", s.in.party.Name)
 		}
 		return nil
 	}}
 	notObserving = guard{"does not observe yet", func(s *step) error {
 		if s.g.observing(s.in.party.Account) >= 0 {
-			return fmt.Errorf("%w: %s observes it already", ErrForbidden, s.in.party.Name)
+			return say(ErrForbidden, "%s observes it already", s.in.party.Name)
 		}
 		return nil
 	}}
@@ -129,7 +128,7 @@ var (
 		if s.in.actor.Account.IsZero() {
 			return nil
 		}
-		return fmt.Errorf("%w: it is being activated already", ErrForbidden)
+		return say(ErrForbidden, "it is being activated already")
 	}}
 	byHolder = guard{"by holder or requester where the policy says so", func(s *step) error {
 		server := s.in.actor.Account.IsZero()
@@ -137,11 +136,11 @@ var (
 		case s.g.Emergency && server, server && s.g.Terms.Activation != ByHolder, s.in.facts.Self == Yes:
 			return nil
 		}
-		return fmt.Errorf("%w: %s or %s activates it", ErrForbidden, s.g.Holder.Name, s.g.Requester.Name)
+		return say(ErrForbidden, "%s or %s activates it", s.g.Holder.Name, s.g.Requester.Name)
 	}}
 	current = guard{"action of the present generation", func(s *step) error {
 		if s.in.generation == 0 {
-			return fmt.Errorf("%w: an outcome without a generation", ErrStale)
+			return say(ErrStale, "an outcome without a generation")
 		}
 		return nil
 	}}
@@ -158,7 +157,7 @@ func (s *step) policyName() string {
 var (
 	startReached = guard{"start reached", func(s *step) error {
 		if ahead(s, s.g.Start) {
-			return fmt.Errorf("%w: it starts at %s", ErrPolicy, s.g.Start.UTC().Format(time.RFC3339))
+			return say(ErrPolicy, "it starts at %s", s.g.Start.UTC().Format(time.RFC3339))
 		}
 		return nil
 	}}
@@ -169,44 +168,44 @@ var (
 		open, until, err := windowAt(s.g.windows(), s.in.now.Wall)
 		switch {
 		case err != nil:
-			return fmt.Errorf("%w: %w", ErrPolicy, err)
+			return say(ErrPolicy, "its time windows cannot be computed").because(err.Error())
 		case open:
 			return nil
 		case until.IsZero():
-			return fmt.Errorf("%w: no time window opens within a week", ErrPolicy)
+			return say(ErrPolicy, "no time window opens within a week")
 		}
-		return fmt.Errorf("%w: the next time window opens at %s", ErrPolicy, until.UTC().Format(time.RFC3339))
+		return say(ErrPolicy, "the next time window opens at %s", until.UTC().Format(time.RFC3339))
 	}}
 	observerThere = guard{"observer there, where one is needed", func(s *step) error {
 		if observerOK(&s.g) {
 			return nil
 		}
-		return fmt.Errorf("%w: nobody observes yet", ErrPolicy)
+		return say(ErrPolicy, "nobody observes yet")
 	}}
 	approvalsEnough = guard{"approvals suffice", func(s *step) error {
 		if s.g.enough() {
 			return nil
 		}
-		return fmt.Errorf("%w: %d of %d approvals", ErrPolicy, len(s.g.Approvals), s.g.Terms.Approval.Needed)
+		return say(ErrPolicy, "%d of %d approvals", len(s.g.Approvals), s.g.Terms.Approval.Needed)
 	}}
 	holderEnabled = guard{"holder's account enabled", func(s *step) error {
 		if s.in.object.Exists && !s.in.object.Disabled {
 			return nil
 		}
-		return fmt.Errorf("%w: the account %s is disabled or gone", ErrPolicy, s.g.Holder.Name)
+		return say(ErrPolicy, "the account %s is disabled or gone", s.g.Holder.Name)
 	}}
 	membershipFree = guard{"no other write of this membership may still be sent", func(s *step) error {
 		h := s.in.holding
 		if !h.Busy.After(s.in.dc) || h.Last == s.g.ID || s.g.Emergency && s.event == Activate {
 			return nil
 		}
-		return fmt.Errorf("%w: a write of %s may still take effect; waiting until %s", ErrPolicy, h.Last, h.Busy.UTC().Format(time.RFC3339))
+		return say(ErrPolicy, "a write of %s may still take effect; waiting until %s", h.Last, h.Busy.UTC().Format(time.RFC3339))
 	}}
 	timeUp = guard{"time is up", func(s *step) error {
 		if s.up() {
 			return nil
 		}
-		return fmt.Errorf("%w: its time is not up", ErrPolicy)
+		return say(ErrPolicy, "its time is not up")
 	}}
 )
 
@@ -245,16 +244,16 @@ func (s *step) endFor(at time.Time) time.Time {
 var (
 	extensionPending = guard{"an extension waits for approval", func(s *step) error {
 		if s.g.pendingExtension() < 0 {
-			return fmt.Errorf("%w: it is active, and no extension waits for approval", ErrIllegal)
+			return say(ErrIllegal, "it is active, and no extension waits for approval")
 		}
 		return nil
 	}}
 	extensionAllowed = guard{"extension within the policy's limits", func(s *step) error {
 		if s.g.pendingExtension() >= 0 {
-			return fmt.Errorf("%w: an extension waits for approval already", ErrPolicy)
+			return say(ErrPolicy, "an extension waits for approval already")
 		}
 		if why := s.g.Terms.Reason.accepts("the reason", s.in.reason); why != "" {
-			return fmt.Errorf("%w: %s", ErrPolicy, why)
+			return say(ErrPolicy, "%s", why)
 		}
 		return s.extensionRoom(s.in.extend)
 	}}
@@ -268,17 +267,17 @@ func (s *step) extensionRoom(d time.Duration) error {
 	total, times := s.g.extended()
 	switch {
 	case x.Times == 0:
-		return fmt.Errorf("%w: the policy allows no extension", ErrPolicy)
+		return say(ErrPolicy, "the policy allows no extension")
 	case s.g.Emergency:
-		return fmt.Errorf("%w: an emergency is not extended; request it anew", ErrPolicy)
+		return say(ErrPolicy, "an emergency is not extended; request it anew")
 	case d < time.Minute:
-		return fmt.Errorf("%w: an extension lasts a minute at least", ErrPolicy)
+		return say(ErrPolicy, "an extension lasts a minute at least")
 	case times >= x.Times:
-		return fmt.Errorf("%w: it was extended %d times, the most that the policy allows", ErrPolicy, times)
+		return say(ErrPolicy, "it was extended %d times, the most that the policy allows", times)
 	case total+d > time.Duration(x.Longest):
-		return fmt.Errorf("%w: extensions may last %s in all, %s are left", ErrPolicy, x.Longest, Span(max(0, time.Duration(x.Longest)-total)))
+		return say(ErrPolicy, "extensions may last %s in all, %s are left", x.Longest, Span(max(0, time.Duration(x.Longest)-total)))
 	case s.up():
-		return fmt.Errorf("%w: its time is up", ErrPolicy)
+		return say(ErrPolicy, "its time is up")
 	}
 	return nil
 }

@@ -24,12 +24,12 @@ func decide(g Grant, ev Event, in input) (*step, error) {
 		g.State = None
 	}
 	if in.generation != 0 && in.generation != g.Generation {
-		return nil, fmt.Errorf("%w: %s of generation %d, %s is at %d", ErrStale, ev, in.generation, g.ID, g.Generation)
+		return nil, say(ErrStale, "%s of generation %d, %s is at %d", ev, in.generation, g.ID, g.Generation)
 	}
 	s := &step{g: g.clone(), from: g.State, event: ev, in: in}
 	r, ok := s.choose()
 	if !ok {
-		return nil, fmt.Errorf("%w: %s of %s%s", ErrIllegal, ev, &g, hint(g.State, ev))
+		return nil, say(ErrIllegal, "%s of %s%s", ev, &g, hint(g.State, ev))
 	}
 	for _, guard := range r.guards {
 		if err := guard.check(s); err != nil {

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // memory is what a service keeps beside the store: what it needs to end grants when
@@ -13,6 +15,8 @@ import (
 type memory struct {
 	ends map[ID]end
 	late []Entry // of removals that were made while the store was away
+
+	refusals map[secdesc.GUID]*tally // by account
 
 	last     Instant   // of the last tick
 	lastDC   time.Time // the controller's time then
@@ -38,7 +42,7 @@ const monoSlack = 2 * time.Second
 // jump is how far a clock may stray from the monotonic one between two ticks.
 const jump = 5 * time.Second
 
-func newMemory() memory { return memory{ends: map[ID]end{}} }
+func newMemory() memory { return memory{ends: map[ID]end{}, refusals: map[secdesc.GUID]*tally{}} }
 
 // remember notes a grant that was stored or read: active ones with their ends.
 func (s *Service) remember(g *Grant, now Instant) {

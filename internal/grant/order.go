@@ -34,7 +34,7 @@ func (o *Order) same(g *Grant) bool {
 var (
 	validOrder = guard{"duration, start, reason, ticket, window within the policy", func(s *step) error {
 		if why := s.in.order.check(s.in.policy, s.in.now.Wall); why != "" {
-			return fmt.Errorf("%w: %s", ErrPolicy, why)
+			return say(ErrPolicy, "%s", why)
 		}
 		return nil
 	}}
@@ -43,19 +43,19 @@ var (
 		case Yes:
 			return nil
 		case Unknown:
-			return fmt.Errorf("%w: whether %s is an account of %s could not be found out: %s", ErrForbidden, s.in.order.holder.Name, s.in.actor.Name, s.in.facts.Why)
+			return say(ErrForbidden, "whether %s is an account of %s could not be found out", s.in.order.holder.Name, s.in.actor.Name).because(s.in.facts.Why)
 		}
-		return fmt.Errorf("%w: %s is not known to be an account of %s: declare the person in the policy file", ErrForbidden, s.in.order.holder.Name, s.in.actor.Name)
+		return say(ErrForbidden, "%s is not known to be an account of %s: declare the person in the policy file", s.in.order.holder.Name, s.in.actor.Name)
 	}}
 	holderUsable = guard{"account and group exist, account enabled", func(s *step) error {
 		o := s.in.order
 		switch {
 		case !o.object.Exists || o.object.Group:
-			return fmt.Errorf("%w: there is no such account to hold it", ErrPolicy)
+			return say(ErrPolicy, "there is no such account to hold it")
 		case o.object.Disabled:
-			return fmt.Errorf("%w: the account %s is disabled", ErrPolicy, o.object.Name)
+			return say(ErrPolicy, "the account %s is disabled", o.object.Name)
 		case !o.group.Exists || !o.group.Group:
-			return fmt.Errorf("%w: %s names no security group that exists", ErrPolicy, s.in.policy.Target())
+			return say(ErrPolicy, "%s names no security group that exists", s.in.policy.Target())
 		}
 		return nil
 	}}
@@ -115,7 +115,7 @@ func (o *Order) checkWindow(windows []Window, now time.Time) string {
 	open, until, err := windowAt(windows, start)
 	switch {
 	case err != nil:
-		return err.Error()
+		return "its time windows cannot be computed"
 	case open || o.Start.IsZero() && o.Schedule == "" && !until.IsZero():
 		return ""
 	case until.IsZero():

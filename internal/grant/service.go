@@ -172,7 +172,7 @@ func (s *Service) request(ctx context.Context, c Caller, o *Order, now Instant) 
 		return Grant{}, fmt.Errorf("policy %q: %w", o.Policy, ErrNotFound)
 	}
 	if !o.ID.Valid() {
-		return Grant{}, fmt.Errorf("%w: the ID should be 1 to 64 letters, digits, hyphens and underscores", ErrPolicy)
+		return Grant{}, say(ErrPolicy, "the ID should be 1 to 64 letters, digits, hyphens and underscores")
 	}
 	if o.Holder.IsZero() {
 		o.Holder = c.Account
@@ -265,10 +265,10 @@ func (g *Grant) entitled(ev Event, p *Policies) []Ref {
 // now; refusals are logged.
 func (s *Service) Do(ctx context.Context, c Caller, id ID, cmd Command, now Instant) (Grant, error) {
 	if !slices.Contains([]Event{Approve, Deny, Withdraw, Observe, Leave, Activate, Extend, GiveBack, Cancel, Revoke, Review}, cmd.Event) {
-		return Grant{}, fmt.Errorf("%w: %q is nothing that people do", ErrIllegal, cmd.Event)
+		return Grant{}, say(ErrIllegal, "%q is nothing that people do", cmd.Event)
 	}
 	if why := (Text{}).accepts("the reason", cmd.Reason); why != "" {
-		return Grant{}, fmt.Errorf("%w: %s", ErrPolicy, why)
+		return Grant{}, say(ErrPolicy, "%s", why)
 	}
 	var g Grant
 	var err error
@@ -545,21 +545,6 @@ func (s *Service) save(ctx context.Context, tx Tx, v *saving) error {
 		}
 	}
 	return nil
-}
-
-// refused logs that something was refused, and returns why. What was refused was not
-// done, whether or not the log takes the entry.
-func (s *Service) refused(ctx context.Context, c Caller, g *Grant, in input, ev Event, why error) error {
-	kind := Refusal
-	if errors.Is(why, ErrStale) {
-		kind = Stale
-	}
-	e := Entry{
-		Time: in.now.Wall, Kind: kind, Actor: c.Actor, Action: ev, Grant: g.ID, Generation: g.Generation, Group: g.Key.Group,
-		Target: g.Key.Member, From: g.State, To: g.State, Reason: in.reason, Detail: why.Error(),
-		GroupName: g.Group.Name, TargetName: g.Holder.Name,
-	}
-	return errors.Join(why, s.record(ctx, e))
 }
 
 // record appends an entry by itself.

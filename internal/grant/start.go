@@ -33,7 +33,7 @@ func (s *Service) activateFor(ctx context.Context, c Caller, g *Grant, in input)
 // active: it looks, stores the intent, writes, and stores the outcome.
 func (s *Service) activate(ctx context.Context, g *Grant, in input, t tick) (Grant, error) {
 	if !s.claim(g.ID) {
-		return Grant{}, fmt.Errorf("%w: it is being activated already", ErrConflict)
+		return Grant{}, say(ErrConflict, "it is being activated already")
 	}
 	defer s.release(g.ID)
 	if g.State == Approved && t.now.Wall.Sub(g.RequestedAt) > freshRights {
@@ -135,9 +135,9 @@ func (e *starting) present(others []Grant) (Event, error) {
 	case e.g.State == Activating && e.g.Tries > 0:
 		return Activated, nil // the write whose answer was lost
 	case e.h.Watch.After(e.in.dc) && !foreign:
-		return "", fmt.Errorf("%w: a late write of %s may have made this membership", ErrPolicy, e.h.Last)
+		return "", say(ErrPolicy, "a late write of %s may have made this membership", e.h.Last)
 	case unresolved(others, e.g.ID):
-		return "", fmt.Errorf("%w: another grant of the same membership is being activated", ErrPolicy)
+		return "", say(ErrPolicy, "another grant of the same membership is being activated")
 	case !link.Expires.IsZero():
 		return FoundTimeBound, nil
 	}

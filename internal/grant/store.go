@@ -66,6 +66,9 @@ type Entry struct {
 type Actor struct {
 	Party
 	Method  string `json:"method,omitempty"`  // how he was authenticated
+	Factor  string `json:"factor,omitempty"`  // second factor, if any
+	Session string `json:"session,omitempty"` // names session or token; never its secret
+	From    string `json:"from,omitempty"`    // address that the request came from
 	Request string `json:"request,omitempty"` // the request's ID
 }
 

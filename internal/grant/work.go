@@ -142,6 +142,7 @@ func (s *Service) begin(ctx context.Context, now Instant, r *Report) (t tick, ag
 		again = again || !r.Away
 		s.noteNode(Entry{Time: now.Wall, Kind: Notable, Action: ClockJump, Detail: what})
 	}
+	s.countRefusals(now.Wall)
 	s.flush(ctx)
 	return t, again
 }

@@ -253,16 +253,15 @@ func (s *Service) logRefusal(ctx context.Context, c *Caller, v *verdict) error {
 	} else {
 		e.Record = recordName(strings.ToLower(string(v.Resource.Kind)), v.Resource.ID)
 	}
+	if !v.gone {
+		return s.refusal(ctx, c, e)
+	}
 	return s.store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
-		entries := []audit.Entry{e}
-		if v.gone {
-			ended, err := s.endAll(ctx, tx, c.Account, systemEntry(c, v.Why))
-			if err != nil {
-				return err
-			}
-			entries = append(entries, ended...)
+		ended, err := s.endAll(ctx, tx, c.Account, systemEntry(c, v.Why))
+		if err != nil {
+			return err
 		}
-		_, err := audit.Append(ctx, tx, entries...)
+		_, err = audit.Append(ctx, tx, append([]audit.Entry{e}, ended...)...)
 		return err
 	})
 }

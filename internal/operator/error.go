@@ -74,9 +74,28 @@ func unavailable(what string, err error) error {
 	return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
 }
 
+// mistaken is [ErrInvalid] with a sentence for whoever asked.
+type mistaken struct{ text string }
+
+// Error implements error.
+func (e *mistaken) Error() string { return ErrInvalid.Error() + ": " + e.text }
+
+// Is reports whether target is [ErrInvalid].
+func (e *mistaken) Is(target error) bool { return target == ErrInvalid }
+
 // invalid is an error about the question.
 func invalid(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+	return &mistaken{fmt.Sprintf(format, args...)}
+}
+
+// Said returns what whoever asked may be told of an error that is [ErrInvalid]: the
+// sentence that this package made for him, or nothing.
+func Said(err error) string {
+	var m *mistaken
+	if !errors.As(err, &m) {
+		return ""
+	}
+	return m.text
 }
 
 // systemActor is leastwise itself.

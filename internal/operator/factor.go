@@ -199,7 +199,7 @@ func (s *Service) refused(ctx context.Context, c *Caller, action string, err err
 	err = fmt.Errorf("%s: %w", action, err)
 	for _, refusal := range []error{ErrForbidden, ErrStepUp, ErrFactor, ErrNoFactor, ErrRetry} {
 		if errors.Is(err, refusal) {
-			if err2 := s.append(context.WithoutCancel(ctx), c.entry(audit.Refusal, action, err.Error())); err2 != nil {
+			if err2 := s.refusal(ctx, c, c.entry(audit.Refusal, action, err.Error())); err2 != nil {
 				return fmt.Errorf("%w; logging that: %w", err, err2)
 			}
 			break

@@ -202,7 +202,7 @@ func (s *Service) Sweep(ctx context.Context, now time.Time) error {
 	silent := s.silent
 	s.silent = map[string]int{}
 	s.mu.Unlock()
-	var entries []audit.Entry
+	entries, counts := s.unmute(now)
 	for from, n := range silent {
 		where := from
 		if from == "" {
@@ -232,6 +232,7 @@ func (s *Service) Sweep(ctx context.Context, now time.Time) error {
 			s.silent[from] += n
 		}
 		s.mu.Unlock()
+		s.recount(counts)
 		return fmt.Errorf("forgetting what is over: %w", err)
 	}
 	return nil

@@ -88,6 +88,7 @@ type Service struct {
 	policies *Policies
 	cache    map[secdesc.GUID]asked
 	silent   map[string]int // refusals without an entry, by address
+	muted    map[secdesc.GUID]*muted
 }
 
 // New returns a service.
@@ -107,6 +108,7 @@ func New(o Options) (*Service, error) {
 	s := &Service{
 		store: o.Store, members: o.Membership, auth: o.Authenticator, certs: o.Certificates, keys: o.Keys, web: web, issuer: o.Issuer,
 		invite: o.Invite, times: o.Times.withDefaults(), random: o.Random, policies: o.Policies, cache: map[secdesc.GUID]asked{}, silent: map[string]int{},
+		muted: map[secdesc.GUID]*muted{},
 	}
 	if s.random == nil {
 		s.random = rand.Reader

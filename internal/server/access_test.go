@@ -120,8 +120,8 @@ func verdict(a answer) string {
 // may not see does not exist.
 func TestEveryRouteForEveryRole(t *testing.T) {
 	w := newWorld(t)
-	have := map[string]route{}
-	for _, r := range w.srv.routes {
+	have, routes := map[string]operation{}, w.operations()
+	for _, r := range routes {
 		have[r.id] = r
 	}
 	for _, id := range slices.Sorted(maps.Keys(access)) {
@@ -136,7 +136,7 @@ func TestEveryRouteForEveryRole(t *testing.T) {
 	ids := idsOf(t, w.strong("fay")) // whose sessions, factors and tokens others are after
 	kept := map[string]*client{}
 	var ben *client
-	for _, r := range w.srv.routes {
+	for _, r := range routes {
 		row, ok := access[r.id]
 		if !ok {
 			t.Errorf("route %s (%s %s) is not in the table", r.id, r.method, r.path)
@@ -164,7 +164,7 @@ func TestEveryRouteForEveryRole(t *testing.T) {
 			if r.method != http.MethodGet && r.tag != tagGrants && r.tag != tagAudit || strings.HasSuffix(role, "+") || role == "dora" || role == "root" {
 				delete(kept, role) // its session may end, or its factor be stale
 			}
-			a := c.try(r, row.body, g.ID, ids)
+			a := c.try(&r, row.body, g.ID, ids)
 			if got := verdict(a); got != want[i] {
 				t.Errorf("%s (%s %s) as %s: %s (%d %s), want %s", r.id, r.method, r.path, role, got, a.Code, strings.TrimSpace(a.Body.String()), want[i])
 			}
@@ -223,8 +223,8 @@ func (w *world) role(name string) *client {
 	return w.as(name)
 }
 
-// try calls a route with valid input, about a grant or about another account.
-func (c *client) try(r route, body any, grant string, o others) answer {
+// target is a route's path, about a grant or about what belongs to another account.
+func (r *operation) target(grant string, o others) string {
 	path := r.path
 	switch {
 	case strings.HasPrefix(path, "/v1/grants/"):
@@ -238,7 +238,12 @@ func (c *client) try(r route, body any, grant string, o others) answer {
 	case strings.HasPrefix(path, "/v1/tokens/"):
 		path = strings.Replace(path, "{id}", o.token, 1)
 	}
-	path = strings.NewReplacer("{guid}", o.account, "{index}", "0").Replace(path)
+	return strings.NewReplacer("{guid}", o.account, "{index}", "0").Replace(path)
+}
+
+// try calls a route with valid input.
+func (c *client) try(r *operation, body any, grant string, o others) answer {
+	path := r.target(grant, o)
 	switch r.id {
 	case "list-sessions", "list-factors", "list-tokens":
 		path += "?account=" + o.account

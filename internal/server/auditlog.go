@@ -1,10 +1,11 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,7 +19,10 @@ import (
 	"github.com/leastwise/leastwise/internal/store"
 )
 
-const tagAudit = "audit"
+const (
+	tagAudit   = "audit"
+	pathExport = "/v1/audit/export"
+)
 
 type (
 	auditIn struct {
@@ -75,8 +79,8 @@ func (s *Server) registerAudit() {
 		id: "sign-checkpoint", method: http.MethodPost, path: "/v1/audit/checkpoint", summary: "Sign the log as it is now",
 		codes: []api.Code{api.CodeUnavailable, api.CodeConflict},
 	}), s.signCheckpoint)
-	add(s, read(route{id: "export-audit", method: http.MethodGet, path: "/v1/audit/export", summary: "The whole log, for others to verify with leastwise audit verify"}), s.exportLog)
-	s.huma.OpenAPI().Paths["/v1/audit/export"].Get.Responses["200"] = &huma.Response{
+	add(s, read(route{id: "export-audit", method: http.MethodGet, path: pathExport, summary: "The whole log, for others to verify with leastwise audit verify"}), s.exportLog)
+	s.huma.OpenAPI().Paths[pathExport].Get.Responses["200"] = &huma.Response{
 		Description: "Lines of JSON, see FORMATS.md", Content: map[string]*huma.MediaType{"application/jsonl": {Schema: &huma.Schema{Type: huma.TypeString}}},
 	}
 }
@@ -182,7 +186,18 @@ func (s *Server) proveConsistency(ctx context.Context, _ *caller, in *consistenc
 	})
 }
 
-func (s *Server) verifyLog(ctx context.Context, _ *caller, in *verifyIn) (*reportOut, error) {
+// wholeLog lets a caller read the whole log, one at a time.
+func (s *Server) wholeLog(ctx context.Context, c *caller) (leave func(), err error) {
+	leave, ok := s.logs.enter(ctx, c.Account.String())
+	if !ok {
+		p := api.NewProblem(api.CodeTooMany, "the whole log is being read already")
+		p.Retry = 10
+		return nil, p
+	}
+	return leave, nil
+}
+
+func (s *Server) verifyLog(ctx context.Context, c *caller, in *verifyIn) (*reportOut, error) {
 	var keys []audit.Key
 	if s.cfg.Signer != nil {
 		keys = append(keys, s.cfg.Signer.Key())
@@ -192,8 +207,13 @@ func (s *Server) verifyLog(ctx context.Context, _ *caller, in *verifyIn) (*repor
 			return nil, invalidField("body.checkpoints["+strconv.Itoa(i)+"]", "too long for a checkpoint")
 		}
 	}
+	leave, err := s.wholeLog(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	out := &reportOut{}
-	err := s.cfg.Store.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+	err = s.cfg.Store.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
 		out.Body, err = audit.Verify(ctx, tx, in.Body.Checkpoints, keys...)
 		return err
 	})
@@ -244,27 +264,84 @@ func (s *Server) Sign(ctx context.Context) (signed string, err error) {
 	return signed, nil
 }
 
-// exportTimeout is how long the client has to take the log.
-const exportTimeout = 10 * time.Minute
+// How long the client has to take the log, in all and for each part of it.
+const (
+	exportTimeout = 10 * time.Minute
+	partTimeout   = 30 * time.Second
+	partSize      = 64 << 10
+)
 
-func (s *Server) exportLog(_ context.Context, _ *caller, _ *struct{}) (*huma.StreamResponse, error) {
+// exportLog sends the log in parts, each read by itself, so that no connection to the
+// database waits for a client that reads slowly.
+func (s *Server) exportLog(ctx context.Context, c *caller, _ *struct{}) (*huma.StreamResponse, error) {
+	leave, err := s.wholeLog(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		defer leave()
 		r, w := humago.Unwrap(hc)
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(exportTimeout))
 		w.Header().Set("Content-Type", "application/jsonl")
 		w.Header().Set("Content-Disposition", `attachment; filename="leastwise-audit.jsonl"`)
 		key := ""
 		if s.cfg.Signer != nil {
 			key = s.cfg.Signer.Key().String()
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), exportTimeout)
+		ctx, cancel := context.WithTimeout(r.Context(), exportTimeout)
 		defer cancel()
-		err := s.cfg.Store.View(ctx, func(ctx context.Context, tx *store.Tx) error {
-			return audit.WriteExport(ctx, io.Writer(w), tx, key)
-		})
+		out := bufio.NewWriterSize(&partWriter{w, http.NewResponseController(w)}, partSize)
+		err := audit.WriteExport(ctx, out, &logParts{store: s.cfg.Store}, key)
+		if err == nil {
+			err = out.Flush()
+		}
 		if err != nil { // the head is written: cut the connection, so that nobody takes it for whole
 			s.cfg.Log.WarnContext(ctx, "exporting the audit log", "request", requestID(ctx), "error", err.Error())
 			panic(http.ErrAbortHandler)
 		}
 	}}, nil
+}
+
+// A partWriter gives each write its own time.
+type partWriter struct {
+	w  http.ResponseWriter
+	rc *http.ResponseController
+}
+
+func (p *partWriter) Write(b []byte) (int, error) {
+	_ = p.rc.SetWriteDeadline(time.Now().Add(partTimeout)) // a test's recorder knows none
+	n, err := p.w.Write(b)
+	_ = p.rc.SetWriteDeadline(time.Time{})
+	return n, err
+}
+
+// logParts is the log as it was when its head was read, each part read in a transaction
+// of its own. Entries are never changed, so that the parts fit.
+type logParts struct {
+	store       *store.Store
+	head        int64
+	checkpoints []string
+}
+
+// AuditHead implements [audit.Source]. It comes first.
+func (l *logParts) AuditHead(ctx context.Context) (int64, error) {
+	err := l.store.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		if l.head, err = tx.AuditHead(ctx); err == nil {
+			l.checkpoints, err = tx.AuditCheckpoints(ctx)
+		}
+		return err
+	})
+	return l.head, err
+}
+
+// AuditCheckpoints implements [audit.Source].
+func (l *logParts) AuditCheckpoints(context.Context) ([]string, error) { return l.checkpoints, nil }
+
+// AuditRecords implements [audit.Source].
+func (l *logParts) AuditRecords(ctx context.Context, from int64, limit int) (rows []audit.Stored, err error) {
+	err = l.store.View(ctx, func(ctx context.Context, tx *store.Tx) error {
+		rows, err = tx.AuditRecords(ctx, from, limit)
+		return err
+	})
+	// What came later is not of this export.
+	return slices.DeleteFunc(rows, func(r audit.Stored) bool { return r.Index >= l.head }), err
 }

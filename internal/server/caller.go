@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 
@@ -29,7 +28,6 @@ func cookieName(tls bool) string {
 type caller struct {
 	operator.Caller
 	secret operator.Secret
-	cookie bool // it came as a cookie
 }
 
 // callerOf returns the caller of a request, nil if it has none.
@@ -40,9 +38,12 @@ func callerOf(ctx context.Context) *caller {
 
 // grantCaller is the caller in the words of package grant.
 func (c *caller) grantCaller() grant.Caller {
-	method := string(c.Method)
+	a := c.Actor()
 	return grant.Caller{
-		Actor: grant.Actor{Party: grant.Party{Account: c.Account, SID: c.SID, Name: c.Name}, Method: method, Request: c.Request},
+		Actor: grant.Actor{
+			Party: grant.Party{Account: c.Account, SID: c.SID, Name: c.Name}, Method: string(a.Method), Factor: string(a.Factor), Session: a.Session, From: a.From,
+			Request: c.Request,
+		},
 		Token: c.Token,
 	}
 }
@@ -55,45 +56,84 @@ func (s *Server) visit(ctx context.Context) operator.Visit {
 
 // secretOf returns what a request shows to be known by. A header counts before the
 // cookie; two of either are none.
-func secretOf(r *http.Request) (secret operator.Secret, cookie, ok bool) {
+func secretOf(r *http.Request) (secret operator.Secret, ok bool) {
 	if h := r.Header.Values("Authorization"); len(h) > 0 {
 		scheme, text, found := strings.Cut(h[0], " ")
 		if len(h) > 1 || !found || !strings.EqualFold(scheme, "Bearer") || len(text) > maxSecret {
-			return operator.Secret{}, false, false
+			return operator.Secret{}, false
 		}
-		return operator.NewSecret(strings.TrimSpace(text)), false, true
+		return operator.NewSecret(strings.TrimSpace(text)), true
 	}
-	list := r.CookiesNamed(cookieName(r.TLS != nil))
-	if len(list) != 1 || list[0].Value == "" || len(list[0].Value) > maxSecret {
-		return operator.Secret{}, false, false
-	}
-	return operator.NewSecret(list[0].Value), true, true
+	return cookieOf(r)
 }
 
-// admit is the middleware that lets callers in: it finds out who it is, and asks for
-// the permission that the route names.
+func cookieOf(r *http.Request) (secret operator.Secret, ok bool) {
+	list := r.CookiesNamed(cookieName(r.TLS != nil))
+	if len(list) != 1 || list[0].Value == "" || len(list[0].Value) > maxSecret {
+		return operator.Secret{}, false
+	}
+	return operator.NewSecret(list[0].Value), true
+}
+
+// oldSecret is that of the session which a sign-in takes the place of: the cookie's, since
+// the answer replaces that, also where the header holds something else, such as a
+// Kerberos ticket.
+func oldSecret(r *http.Request) operator.Secret {
+	if secret, ok := cookieOf(r); ok {
+		return secret
+	}
+	secret, _ := secretOf(r)
+	return secret
+}
+
+// admit is the middleware that lets callers in: it finds out who it is, waits for a place,
+// and asks for the permission that the route names. Nobody's body is read before it is
+// known who sends it, but for a sign-in.
 func (s *Server) admit(rt route) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(ctx)
+		leave, ok := s.door.enter(r.Context(), neighbourhood(info(r.Context()).from))
+		if !ok {
+			s.refuse(ctx, busy())
+			return
+		}
 		if rt.public {
+			defer leave()
 			next(ctx)
 			return
 		}
-		r, w := humago.Unwrap(ctx)
-		c, err := s.identify(r)
-		if err == nil && rt.may != "" {
-			err = s.may(r.Context(), c, rt.may, onServer)
-		}
+		c, err := s.identifyAndLeave(r, leave)
 		if err != nil {
 			s.refuse(ctx, s.problem(r.Context(), err))
 			return
+		}
+		if rt.path != pathEvents {
+			leave, ok := s.desk.enter(r.Context(), c.Account.String())
+			if !ok {
+				s.refuse(ctx, busy())
+				return
+			}
+			defer leave()
+		}
+		if rt.may != "" {
+			if err := s.may(r.Context(), c, rt.may, onServer); err != nil {
+				s.refuse(ctx, s.problem(r.Context(), err))
+				return
+			}
 		}
 		next(humago.NewContext(ctx.Operation(), r.WithContext(context.WithValue(r.Context(), keyCaller, c)), w))
 	}
 }
 
+// identifyAndLeave is identify for somebody who stands in the door meanwhile.
+func (s *Server) identifyAndLeave(r *http.Request, leave func()) (*caller, error) {
+	defer leave()
+	return s.identify(r)
+}
+
 // identify finds out who makes a request.
 func (s *Server) identify(r *http.Request) (*caller, error) {
-	secret, cookie, ok := secretOf(r)
+	secret, ok := secretOf(r)
 	if !ok {
 		return nil, api.NewProblem(api.CodeUnauthorized, "sign in first, or send an API token")
 	}
@@ -102,45 +142,11 @@ func (s *Server) identify(r *http.Request) (*caller, error) {
 		return nil, err
 	}
 	info(r.Context()).caller = c.Name
-	return &caller{Caller: c, secret: secret, cookie: cookie}, nil
+	return &caller{Caller: c, secret: secret}, nil
 }
 
 // may asks whether the caller may do something.
 func (s *Server) may(ctx context.Context, c *caller, a operator.Action, on operator.Resource) error {
 	_, err := s.cfg.Operators.Authorize(ctx, c.Caller, a, on)
 	return err
-}
-
-// classifyOperator tells what an error of package operator means to a client.
-func classifyOperator(err error) (*api.Problem, bool) {
-	var retry *operator.RetryError
-	switch {
-	case errors.As(err, &retry):
-		p := api.NewProblem(api.CodeTooMany, operator.ErrRetry.Error())
-		p.Retry = max(1, int(retry.After.Seconds()+0.999))
-		return p, true
-	case errors.Is(err, operator.ErrRetry):
-		return api.NewProblem(api.CodeTooMany, operator.ErrRetry.Error()), true
-	case errors.Is(err, operator.ErrSignIn):
-		return api.NewProblem(api.CodeUnauthorized, operator.ErrSignIn.Error()), true
-	case errors.Is(err, operator.ErrSignedOut):
-		return api.NewProblem(api.CodeUnauthorized, operator.ErrSignedOut.Error()), true
-	case errors.Is(err, operator.ErrStepUp):
-		return api.NewProblem(api.CodeStepUp, operator.ErrStepUp.Error()), true
-	case errors.Is(err, operator.ErrFactor):
-		return api.NewProblem(api.CodeForbidden, operator.ErrFactor.Error()), true
-	case errors.Is(err, operator.ErrNoFactor):
-		return api.NewProblem(api.CodeConflict, operator.ErrNoFactor.Error()), true
-	case errors.Is(err, operator.ErrForbidden):
-		return api.NewProblem(api.CodeForbidden, operator.ErrForbidden.Error()), true
-	case errors.Is(err, operator.ErrInvalid):
-		return api.NewProblem(api.CodeInvalid, err.Error()), true
-	case errors.Is(err, operator.ErrNotFound):
-		return api.NewProblem(api.CodeNotFound, "there is none"), true
-	case errors.Is(err, operator.ErrInitialized), errors.Is(err, operator.ErrConflict):
-		return api.NewProblem(api.CodeConflict, "it was changed at the same time"), true
-	case errors.Is(err, operator.ErrUnavailable):
-		return api.NewProblem(api.CodeDirectory, operator.ErrUnavailable.Error()), true
-	}
-	return nil, false
 }

@@ -54,6 +54,7 @@ type Certificates struct {
 
 	mu     sync.Mutex
 	leaf   *tls.Certificate
+	fault  error // why the last try to renew it, or to read it again, did not succeed
 	looked time.Time
 	stamp  [2]time.Time // of the files
 }
@@ -101,12 +102,30 @@ func (c *Certificates) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if c.ca == nil {
 		err = c.reload()
 	} else if c.leaf == nil || c.leaf.Leaf.NotAfter.Sub(c.now()) < leafRenew {
-		c.leaf, err = c.issue()
+		var fresh *tls.Certificate
+		if fresh, err = c.issue(); err == nil {
+			c.leaf = fresh
+		}
 	}
-	if err != nil && c.leaf == nil {
+	c.fault = err
+	if c.leaf == nil {
 		return nil, err
 	}
-	return c.leaf, nil // an old one is better than none
+	return c.leaf, nil // an old one is better than none, see Fault
+}
+
+// Fault says why the present certificate could not be renewed, or read again; nil if it
+// could, or did not need to be.
+func (c *Certificates) Fault() error {
+	if _, err := c.Get(nil); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fault == nil && c.now().After(c.leaf.Leaf.NotAfter) {
+		return fmt.Errorf("%w: it ended at %s", ErrCertificate, c.leaf.Leaf.NotAfter.UTC().Format(time.DateTime))
+	}
+	return c.fault
 }
 
 // Expires returns when the present certificate ends.
@@ -131,7 +150,7 @@ func (c *Certificates) Leaf() []byte {
 func (c *Certificates) reload() error {
 	now := c.now()
 	if c.leaf != nil && now.Sub(c.looked) < lookAgain && !now.Before(c.looked) {
-		return nil
+		return c.fault
 	}
 	c.looked = now
 	var stamp [2]time.Time

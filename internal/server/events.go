@@ -35,6 +35,9 @@ const (
 	recheckIdentity = 10 * time.Second
 )
 
+// A pace is how often streams do what they do.
+type pace struct{ poll, ping, write time.Duration }
+
 // A hub lets streams look at the log when it has grown. The first stream makes it look,
 // and with the last one it stops, so that a server without streams reads nothing.
 type hub struct {
@@ -156,14 +159,15 @@ func (s *Server) head(ctx context.Context) (n int64, err error) {
 var errStreamOver = errors.New("the session has ended")
 
 func (st *stream) run(ctx context.Context, reset bool) error {
-	first := "retry: 3000\n\n"
+	// The ID says where a client goes on that is cut off before its first event.
+	first := "retry: 3000\n" + st.id()
 	if reset {
-		first = fmt.Sprintf("retry: 3000\nid: %d\nevent: reset\ndata: {}\n\n", max(0, st.next-1))
+		first += "event: reset\ndata: {}\n"
 	}
-	if err := st.write(first); err != nil {
+	if err := st.write(first + "\n"); err != nil {
 		return err
 	}
-	t := time.NewTicker(pollEvents)
+	t := time.NewTicker(st.s.pace.poll)
 	defer t.Stop()
 	for {
 		more, err := st.look(ctx)
@@ -173,8 +177,8 @@ func (st *stream) run(ctx context.Context, reset bool) error {
 		if more {
 			continue
 		}
-		if now := st.s.cfg.Now(); now.Sub(st.pinged) >= pingEvery {
-			if err := st.write(": here\n\n"); err != nil {
+		if now := st.s.cfg.Now(); now.Sub(st.pinged) >= st.s.pace.ping {
+			if err := st.write(": here\n" + st.id() + "\n"); err != nil {
 				return err
 			}
 		}
@@ -187,6 +191,10 @@ func (st *stream) run(ctx context.Context, reset bool) error {
 		}
 	}
 }
+
+// id is the line that says up to where the client has seen the log, also the entries that
+// were not for him.
+func (st *stream) id() string { return fmt.Sprintf("id: %d\n", max(0, st.next-1)) }
 
 // look sends what has come; more tells that there may be more.
 func (st *stream) look(ctx context.Context) (more bool, err error) {
@@ -234,7 +242,7 @@ func (st *stream) still(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(errStreamOver, err)
 	}
-	st.c = &caller{Caller: c, secret: st.c.secret, cookie: st.c.cookie}
+	st.c = &caller{Caller: c, secret: st.c.secret}
 	st.asked, st.known = now, concernedBy{}
 	return nil
 }
@@ -265,12 +273,16 @@ func (st *stream) send(ctx context.Context, e *audit.Entry) error {
 	return st.write(fmt.Sprintf("id: %d\nevent: grant\ndata: %s\n\n", e.Index, data))
 }
 
+// write sends text. The deadline is for this write: one that is left in place would end an
+// HTTP/2 stream when it passes, however quiet that is.
 func (st *stream) write(text string) error {
 	st.pinged = st.s.cfg.Now()
-	// An HTTP/2 stream or a test's recorder may know no deadlines.
-	_ = st.rc.SetWriteDeadline(time.Now().Add(eventWrite))
-	if _, err := st.w.Write([]byte(text)); err != nil {
-		return err
+	// A test's recorder knows no deadlines.
+	_ = st.rc.SetWriteDeadline(time.Now().Add(st.s.pace.write))
+	_, err := st.w.Write([]byte(text))
+	if err == nil {
+		err = st.rc.Flush()
 	}
-	return st.rc.Flush()
+	_ = st.rc.SetWriteDeadline(time.Time{})
+	return err
 }

@@ -83,25 +83,25 @@ func (s *Server) registerGrants() {
 		{"cancel", "Take a request back", grant.Cancel, operator.GrantEnd},
 		{"revoke", "End somebody else's grant", grant.Revoke, operator.GrantRevoke},
 	} {
-		add(s, commandRoute(cmd.name, cmd.summary), func(ctx context.Context, c *caller, in *noteIn) (*grantOut, error) {
+		add(s, commandRoute(cmd.name, cmd.summary, cmd.action), func(ctx context.Context, c *caller, in *noteIn) (*grantOut, error) {
 			return s.command(ctx, c, in.ID, cmd.action, grant.Command{Event: cmd.event, Reason: in.Body.Reason})
 		})
 	}
-	add(s, commandRoute("extend", "Ask for more time"), func(ctx context.Context, c *caller, in *extendIn) (*grantOut, error) {
+	add(s, commandRoute("extend", "Ask for more time", operator.GrantEnd), func(ctx context.Context, c *caller, in *extendIn) (*grantOut, error) {
 		d, err := span("body.for", in.Body.For)
 		if err != nil {
 			return nil, err
 		}
 		return s.command(ctx, c, in.ID, operator.GrantEnd, grant.Command{Event: grant.Extend, For: d, Reason: in.Body.Reason})
 	})
-	add(s, commandRoute("review", "Review an emergency that has ended"), func(ctx context.Context, c *caller, in *reviewIn) (*grantOut, error) {
+	add(s, commandRoute("review", "Review an emergency that has ended", operator.GrantReview), func(ctx context.Context, c *caller, in *reviewIn) (*grantOut, error) {
 		return s.command(ctx, c, in.ID, operator.GrantReview, grant.Command{Event: grant.Review, Accept: in.Body.Accept, Reason: in.Body.Reason})
 	})
 }
 
-func commandRoute(name, summary string) route {
+func commandRoute(name, summary string, a operator.Action) route {
 	return route{
-		id: name + "-grant", method: http.MethodPost, path: "/v1/grants/{id}/" + name, tag: tagGrants, summary: summary, keyed: true,
+		id: name + "-grant", method: http.MethodPost, path: "/v1/grants/{id}/" + name, tag: tagGrants, summary: summary, keyed: true, still: a,
 		codes: []api.Code{api.CodeStepUp, api.CodeUnknown},
 	}
 }
@@ -363,9 +363,9 @@ func states(names []string) ([]grant.State, error) {
 // be found out is listed, and said to be so.
 func (s *Server) listPolicies(ctx context.Context, c *caller, _ *struct{}) (*policiesOut, error) {
 	out := &policiesOut{Body: api.Policies{Items: []api.PolicyView{}}}
-	now := s.cfg.Now()
-	for i := range s.cfg.Grants.Policies().Policies {
-		p := &s.cfg.Grants.Policies().Policies[i]
+	now, policies := s.cfg.Now(), s.cfg.Grants.Policies()
+	for i := range policies.Policies {
+		p := &policies.Policies[i]
 		if d, err := s.cfg.Operators.May(ctx, c.Caller, operator.GrantRequest, operator.Resource{Kind: operator.OnGrantPolicy, ID: p.Name}); err != nil {
 			return nil, err
 		} else if !d.Allowed {

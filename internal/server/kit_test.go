@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -38,6 +39,8 @@ type world struct {
 	ops  *operator.Service
 	step map[string]time.Duration // of the last code of each person
 	otp  map[string]string        // secrets of authenticator apps
+
+	blind func([]grant.Ref) error // why the directory does not say who is among them; nil: it does
 }
 
 // lockedBuffer takes what the server logs.
@@ -173,7 +176,14 @@ func (d directory) Object(ctx context.Context, g secdesc.GUID) (o grant.Object, 
 }
 
 func (d directory) Within(ctx context.Context, g secdesc.GUID, refs []grant.Ref) (is bool, err error) {
-	d.with(func(w *granttest.World) { is, err = w.Within(ctx, g, refs) })
+	d.with(func(w *granttest.World) {
+		if d.w.blind != nil {
+			if err = d.w.blind(refs); err != nil {
+				return
+			}
+		}
+		is, err = w.Within(ctx, g, refs)
+	})
 	return is, err
 }
 
@@ -291,6 +301,7 @@ type client struct {
 	name   string
 	secret string
 	header http.Header // sent with every request
+	from   string      // address and port; empty: always the same
 	since  time.Time
 }
 
@@ -327,7 +338,7 @@ func (c *client) do(method, path string, body any) answer {
 		r = bytes.NewReader(data)
 	}
 	req := httptest.NewRequestWithContext(c.w.t.Context(), method, "https://leastwise.test"+path, r)
-	req.RemoteAddr = "203.0.113.7:1234"
+	req.RemoteAddr = cmp.Or(c.from, "203.0.113.7:1234")
 	req.TLS = &tls.ConnectionState{}
 	if r != nil {
 		req.Header.Set("Content-Type", "application/json")

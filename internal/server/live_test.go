@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -157,5 +158,98 @@ func TestPlainOnlyOnLoopback(t *testing.T) {
 	}
 	if err := CheckListen("0.0.0.0:443", false); err != nil {
 		t.Errorf("with TLS: %v", err)
+	}
+}
+
+// A stream on which nothing happens outlives the time that a write may take, over HTTP/2
+// too, and what happens then arrives. A client that is cut off before its first event
+// goes on where it was.
+func TestQuietStreamGoesOn(t *testing.T) {
+	w := newWorld(t)
+	w.srv.pace = pace{poll: 5 * time.Millisecond, ping: time.Hour, write: 50 * time.Millisecond}
+	c, stop := w.live()
+	ctx := t.Context()
+	w.ok(c.Do(ctx, api.Call{Method: "POST", Path: "/v1/session/password", In: api.PasswordSignIn{Name: "ben", Password: password}}))
+	ben := w.as("ben")
+	events := make(chan api.Event, 100)
+	enough := errors.New("enough")
+	ended := make(chan error, 1)
+	go func() {
+		ended <- c.Follow(ctx, "", "", func(e api.Event) error {
+			events <- e
+			if e.Action == "grant.activated" {
+				return enough
+			}
+			return nil
+		})
+	}()
+	for w.streams() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("the stream ended: %v", err)
+	case <-time.After(4 * w.srv.pace.write):
+	}
+	ben.request("quick")
+	if err := <-ended; !errors.Is(err, enough) || len(events) == 0 {
+		t.Fatalf("%v after %d events", err, len(events))
+	}
+	w.ok(stop())
+}
+
+func (w *world) streams() int {
+	w.srv.events.mu.Lock()
+	defer w.srv.events.mu.Unlock()
+	return w.srv.events.all
+}
+
+// The first block of a stream, and each ping, say up to where the log was seen.
+func TestStreamSaysWhereItIs(t *testing.T) {
+	w := newWorld(t)
+	ben := w.as("ben")
+	head, err := w.srv.head(t.Context())
+	w.ok(err)
+	close(w.srv.closing)
+	a := ben.do("GET", "/v1/events", nil)
+	if want := fmt.Sprintf("id: %d\n", head-1); !strings.HasPrefix(a.Body.String(), "retry: 3000\n"+want) || strings.Count(a.Body.String(), want) != 1 {
+		t.Errorf("%q, want %q first", a.Body, want)
+	}
+}
+
+// A Kerberos token is compared with the certificate that the connection was made with,
+// also when the server has another one meanwhile.
+func TestEndpointIsTheConnections(t *testing.T) {
+	w := newWorld(t)
+	c, stop := w.live()
+	seen := make(chan []byte, 2)
+	w.srv.mux.HandleFunc("GET /test-endpoint", func(rw http.ResponseWriter, r *http.Request) {
+		seen <- endpointOf(r.Context())
+		rw.WriteHeader(http.StatusNoContent)
+	})
+	ask := func() []byte {
+		t.Helper()
+		w.ok(c.Do(t.Context(), api.Call{Method: "GET", Path: "/test-endpoint"}))
+		return <-seen
+	}
+	first := ask()
+	if !bytes.Equal(first, endpointHash(w.srv.cfg.Certificates.Leaf())) {
+		t.Error("it is not that of the present certificate")
+	}
+	certs := w.srv.cfg.Certificates
+	certs.mu.Lock()
+	certs.leaf = nil // the next handshake has another
+	certs.mu.Unlock()
+	if bytes.Equal(first, endpointHash(certs.Leaf())) {
+		t.Fatal("there is no other certificate")
+	}
+	if !bytes.Equal(ask(), first) {
+		t.Error("the same connection has another endpoint")
+	}
+	w.ok(stop())
+	left := 0
+	w.srv.endpoints.conns.Range(func(any, any) bool { left++; return true })
+	if left > 0 {
+		t.Errorf("%d connections are remembered", left)
 	}
 }

@@ -25,9 +25,8 @@ import (
 const (
 	maxBody       = 64 << 10 // bytes; no valid body is near it
 	maxHeader     = 128 << 10
-	maxConcurrent = 512 // requests at once, streams not counted
 	headerTimeout = 5 * time.Second
-	readTimeout   = 20 * time.Second
+	readTimeout   = 10 * time.Second // a body is small
 	writeTimeout  = 90 * time.Second
 	idleTimeout   = 2 * time.Minute
 	callTimeout   = 60 * time.Second // of one request's work; streams have none
@@ -36,8 +35,9 @@ const (
 type contextKey uint8
 
 const (
-	keyRequest contextKey = iota // *requestInfo
-	keyCaller                    // *caller
+	keyRequest  contextKey = iota // *requestInfo
+	keyCaller                     // *caller
+	keyEndpoint                   // *endpoint
 )
 
 // A requestInfo is what is known of a request beside its content.
@@ -48,7 +48,7 @@ type requestInfo struct {
 	caller string // who it is, once that is known
 	code   api.Code
 	tls    *tls.ConnectionState // nil without TLS
-	old    operator.Secret      // what it shows to be known by, whether that is any good or not
+	old    operator.Secret      // of the session that a sign-in takes the place of, whether it is any good or not
 }
 
 func info(ctx context.Context) *requestInfo {
@@ -112,7 +112,7 @@ func (s *Server) around(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		began := s.cfg.Now()
 		i := &requestInfo{id: rand.Text(), from: peer(r), route: "none", tls: r.TLS}
-		i.old, _, _ = secretOf(r)
+		i.old = oldSecret(r)
 		w := &statusWriter{ResponseWriter: rw}
 		r = r.WithContext(context.WithValue(r.Context(), keyRequest, i))
 		secure(w.Header())
@@ -180,28 +180,40 @@ func secure(h http.Header) {
 	h.Set("Strict-Transport-Security", "max-age=31536000")
 }
 
-// limit bounds how many requests run at once, and how large they are.
-func (s *Server) limit(next http.Handler) http.Handler {
-	slots := make(chan struct{}, maxConcurrent)
+// bound limits how large requests are, and how long they take. Streams and exports take
+// as long as they take. How many there are at once is bounded where it is known whose
+// they are: see gate.
+func (s *Server) bound(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == pathEvents { // streams count for themselves
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if r.URL.Path == pathEvents || r.URL.Path == pathExport {
 			next.ServeHTTP(w, r)
 			return
 		}
-		select {
-		case slots <- struct{}{}:
-			defer func() { <-slots }()
-		default:
-			p := api.NewProblem(api.CodeTooMany, "the server is busy")
-			p.Status, p.Retry = http.StatusServiceUnavailable, 1
-			writeProblem(w, r, p)
-			return
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// busy is the answer to whoever found no place in time.
+func busy() *api.Problem {
+	p := api.NewProblem(api.CodeTooMany, "the server is busy")
+	p.Status, p.Retry = http.StatusServiceUnavailable, 1
+	return p
+}
+
+// through lets a request of somebody unknown in, outside the framework.
+func (s *Server) through(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		leave, ok := s.door.enter(r.Context(), neighbourhood(info(r.Context()).from))
+		if !ok {
+			writeProblem(w, r, busy())
+			return
+		}
+		defer leave()
+		next(w, r)
+	}
 }
 
 // sameOrigin refuses what a browser sends on behalf of another site. Clients that are

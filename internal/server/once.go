@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -22,62 +23,68 @@ const (
 	headerReplayed = "Idempotency-Replayed"
 )
 
-// maxReply bounds a kept result, in bytes.
-const maxReply = 256 << 10
+const (
+	maxReply    = 64 << 10         // bytes of a result that is kept
+	keepTimeout = 20 * time.Second // for storing it
+)
 
 var keyForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // once is the middleware of idempotency keys. The key is stored before the request is
 // carried out and the result after it, so that a repetition gets the result, and one
 // whose first try died half-way is told that nobody knows, instead of trying again.
-// Keys belong to the account that chose them. A result that says "try again later" is
-// not kept.
-func (s *Server) once(ctx huma.Context, next func(huma.Context)) {
-	r, w := humago.Unwrap(ctx)
-	key := r.Header.Get(headerKey)
-	if key == "" {
-		next(ctx)
-		return
+// Keys belong to the account that chose them. Only what was done is kept: a refusal had
+// no effect, and the same request may be allowed the next time. A kept answer is for who
+// may still do what it answers.
+func (s *Server) once(rt route) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(ctx)
+		key := r.Header.Get(headerKey)
+		if key == "" {
+			next(ctx)
+			return
+		}
+		c := callerOf(r.Context())
+		if c == nil || !keyForm.MatchString(key) || len(r.Header.Values(headerKey)) > 1 {
+			s.refuse(ctx, api.NewProblem(api.CodeInvalid, "an idempotency key is 1 to 64 letters, digits, hyphens and underscores"))
+			return
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			s.refuse(ctx, bodyProblem(err))
+			return
+		}
+		reply := store.Reply{Account: c.Account, Key: key, Request: fingerprint(r, body), At: s.cfg.Now()}
+		kept, fresh, err := s.cfg.Store.BeginReply(r.Context(), reply)
+		if err == nil && !fresh {
+			_, err = s.visible(r.Context(), c, ctx.Param("id"), rt.still)
+		}
+		if err != nil {
+			s.refuse(ctx, s.problem(r.Context(), err))
+			return
+		}
+		if !fresh {
+			s.replay(ctx, kept, reply)
+			return
+		}
+		rec := &recorder{ResponseWriter: w}
+		r = r.WithContext(r.Context())
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		next(humago.NewContext(ctx.Operation(), r, rec))
+		s.keep(r.Context(), reply, rec)
 	}
-	c := callerOf(r.Context())
-	if c == nil || !keyForm.MatchString(key) || len(r.Header.Values(headerKey)) > 1 {
-		s.refuse(ctx, api.NewProblem(api.CodeInvalid, "an idempotency key is 1 to 64 letters, digits, hyphens and underscores"))
-		return
-	}
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		s.refuse(ctx, bodyProblem(err))
-		return
-	}
-	reply := store.Reply{Account: c.Account, Key: key, Request: fingerprint(r, body), At: s.cfg.Now()}
-	kept, fresh, err := s.cfg.Store.BeginReply(r.Context(), reply)
-	if err != nil {
-		s.refuse(ctx, s.problem(r.Context(), err))
-		return
-	}
-	if !fresh {
-		s.replay(ctx, kept, reply)
-		return
-	}
-	rec := &recorder{ResponseWriter: w}
-	r = r.WithContext(r.Context())
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	next(humago.NewContext(ctx.Operation(), r, rec))
-	s.keep(r.Context(), reply, rec)
 }
 
 // keep stores the result. The client may be gone by then.
 func (s *Server) keep(ctx context.Context, reply store.Reply, rec *recorder) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTimeout)
 	defer cancel()
 	reply.Status, reply.Type, reply.Body = rec.status, rec.Header().Get("Content-Type"), rec.body.Bytes()
 	var err error
-	switch {
-	case rec.status == 0 || rec.over:
+	switch code := info(ctx).code; {
+	case rec.status == 0, rec.over, code == api.CodeUnknown, code == api.CodeInternal:
 		return // it stays unfinished: nobody knows
-	case info(ctx).code == api.CodeUnknown:
-		return
-	case rec.status >= http.StatusInternalServerError, rec.status == http.StatusTooManyRequests, rec.status == http.StatusUnauthorized, rec.status == http.StatusForbidden:
+	case rec.status >= http.StatusMultipleChoices:
 		err = s.cfg.Store.DropReply(ctx, reply)
 	default:
 		err = s.cfg.Store.EndReply(ctx, reply)

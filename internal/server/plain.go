@@ -39,10 +39,10 @@ var (
 
 func (s *Server) registerPlain() {
 	s.mux.HandleFunc(routeHealth, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, api.Health{Status: "ok"}) })
-	s.mux.HandleFunc(routeReady, s.serveReady())
-	s.mux.HandleFunc(routeMetrics, s.serveMetrics)
-	s.mux.HandleFunc(routeDocument, s.serveDocument())
-	s.mux.HandleFunc(routePage, s.servePage)
+	s.mux.HandleFunc(routeReady, s.through(s.serveReady()))
+	s.mux.HandleFunc(routeMetrics, s.through(s.serveMetrics))
+	s.mux.HandleFunc(routeDocument, s.through(s.serveDocument()))
+	s.mux.HandleFunc(routePage, s.through(s.servePage))
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
@@ -55,23 +55,54 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 const readyFor = 2 * time.Second
 
 // serveReady tells whether the server can do its work: not why not, which the log does.
+// One request looks; the others meanwhile get the answer before, or wait for the first.
 func (s *Server) serveReady() http.HandlerFunc {
 	var (
-		mu   sync.Mutex
-		last api.Health
-		at   time.Time
+		mu    sync.Mutex // guards what follows
+		last  api.Health
+		at    time.Time
+		first = make(chan struct{}) // closed when there is an answer
+		busy  bool
 	)
-	return func(w http.ResponseWriter, r *http.Request) {
+	ask := func() (h api.Health, look, known bool) {
 		mu.Lock()
 		defer mu.Unlock()
-		if now := s.cfg.Now(); last.Status == "" || now.Sub(at) > readyFor || now.Before(at) {
-			last, at = s.readiness(r.Context()), now
+		known = last.Status != ""
+		now := s.cfg.Now()
+		if look = !busy && (!known || now.Sub(at) > readyFor || now.Before(at)); look {
+			busy = true
+		}
+		return last, look, known
+	}
+	keep := func(h api.Health) {
+		mu.Lock()
+		defer mu.Unlock()
+		if last.Status == "" {
+			close(first)
+		}
+		last, at, busy = h, s.cfg.Now(), false
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		h, look, known := ask()
+		switch {
+		case look:
+			h = s.readiness(r.Context())
+			keep(h)
+		case !known:
+			select {
+			case <-first:
+			case <-r.Context().Done():
+				return
+			}
+			mu.Lock()
+			h = last
+			mu.Unlock()
 		}
 		status := http.StatusOK
-		if last.Status != "ok" {
+		if h.Status != "ok" {
 			status = http.StatusServiceUnavailable
 		}
-		writeJSON(w, status, last)
+		writeJSON(w, status, h)
 	}
 }
 

@@ -29,9 +29,12 @@ type route struct {
 	public bool // nobody needs to be signed in
 	// may is permitted for the whole server; empty: the handler asks, since it depends
 	// on what the request is about.
-	may    operator.Action
-	keyed  bool // takes an idempotency key
-	status int  // of success; 0: 200, or 204 without a body
+	may   operator.Action
+	keyed bool // takes an idempotency key
+	// still: what the caller has to be permitted on the grant for a kept answer to be
+	// repeated to him; of keyed routes.
+	still  operator.Action
+	status int // of success; 0: 200, or 204 without a body
 	codes  []api.Code
 }
 
@@ -49,7 +52,7 @@ func add[I, O any](s *Server, r route, h handler[I, O]) {
 		op.Security = []map[string][]string{{schemeSession: {}}, {schemeBearer: {}}}
 	}
 	if r.keyed {
-		op.Middlewares = append(op.Middlewares, s.once)
+		op.Middlewares = append(op.Middlewares, s.once(r))
 		op.Parameters = append(op.Parameters, &huma.Param{
 			Name: headerKey, In: "header", Description: "Chosen by the client, 1 to 64 letters, digits, hyphens and underscores: the same request with the same key is done once.",
 			Schema: &huma.Schema{Type: huma.TypeString, Pattern: "^[A-Za-z0-9_-]{1,64}$"},

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/leastwise/leastwise/internal/api"
-	"github.com/leastwise/leastwise/internal/grant"
 	"github.com/leastwise/leastwise/internal/store"
 )
 
@@ -174,51 +173,6 @@ func TestBadBodies(t *testing.T) {
 var injections = []string{
 	`*`, `*)(objectClass=*)`, `anna)(|(objectClass=*`, `\2a`, `CONTOSO\*`, `CN=a,CN=Users,DC=contoso,DC=com)(cn=*`, `"; DROP TABLE grants; --`, `' OR '1'='1`,
 	"a\x00b", "\x1b[31mred", "../../etc/passwd", `{{.}}`, "${jndi:ldap://x}", strings.Repeat("(", 200), "<GUID=00000000000000000000000000000000>", "<WKGUID=a,DC=x>", "<SID=S-1-5-32-544>",
-}
-
-// Texts that mean something elsewhere mean nothing here: no field makes the server fault,
-// finds anything, or does something to anybody else.
-func TestInjectionInEveryStringField(t *testing.T) {
-	w := newWorld(t)
-	ben := w.as("ben")
-	quick := ben.request("quick")
-	try := func(what string, a answer) {
-		t.Helper()
-		if a.Code >= 500 || a.Code == http.StatusOK && strings.Contains(what, "account") {
-			t.Errorf("%s: %d %s", what, a.Code, a.Body)
-		}
-	}
-	for i, x := range injections {
-		for _, field := range []string{"policy", "account", "for", "reason", "ticket", "schedule", "start"} {
-			body := map[string]any{"policy": "quick", "reason": "a reason"}
-			body[field] = x
-			try(field+" of a request", ben.do("POST", "/v1/grants", body))
-		}
-		try("name at sign-in", w.nobody().do("POST", "/v1/session/password", api.PasswordSignIn{Name: x, Password: "wrong"}))
-		if i%10 == 9 {
-			w.pass(3600e9) // limits of tries
-			ben = w.as("ben")
-		}
-		try("reason of a command", ben.do("POST", "/v1/grants/"+quick.ID+"/extend", api.ExtensionRequest{For: "1m", Reason: x}))
-		try("label of a token", ben.do("POST", "/v1/tokens", map[string]any{"label": x, "scope": []string{x}}))
-		try("account of a token", ben.do("POST", "/v1/tokens", map[string]any{"label": "x", "scope": []string{"grant.read"}, "account": x}))
-		for _, q := range []string{"/v1/grants?policy=", "/v1/grants?state=", "/v1/grants?cursor=", "/v1/sessions?account=", "/v1/events?grant=", "/v1/grants/"} {
-			try(q, ben.do("GET", q+escape(x), nil))
-		}
-		ulla := w.as("ulla")
-		for _, q := range []string{"action", "actor", "object", "record", "request", "phase", "cursor", "since"} {
-			try("audit "+q, ulla.do("GET", "/v1/audit/entries?"+q+"="+escape(x), nil))
-		}
-	}
-	list, err := w.db.Grants().List(t.Context(), grant.Page{Limit: 1000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, g := range list {
-		if g.Holder.Account != w.find("ben").GUID {
-			t.Errorf("a grant for %s came about", g.Holder.Name)
-		}
-	}
 }
 
 func escape(s string) string {

@@ -74,6 +74,10 @@ type Server struct {
 	closing  chan struct{} // closed when streams have to end
 	closeAll sync.Once
 	power    powerCache
+
+	door, desk, logs *gate
+	pace             pace
+	endpoints        endpoints
 }
 
 // New returns a server. It panics if a required part is missing, because that is a
@@ -82,7 +86,11 @@ func New(cfg Config) *Server {
 	if cfg.Store == nil || cfg.Grants == nil || cfg.Directory == nil || cfg.Operators == nil || cfg.Now == nil || cfg.Log == nil {
 		panic("server.New: a required part is missing")
 	}
-	s := &Server{cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(), closing: make(chan struct{})}
+	s := &Server{
+		cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(), closing: make(chan struct{}),
+		door: newGate(doorPlaces, doorShare, patience), desk: newGate(deskPlaces, deskShare, patience), logs: newGate(logPlaces, logShare, 0),
+		pace: pace{poll: pollEvents, ping: pingEvery, write: eventWrite},
+	}
 	s.events = newHub(s)
 	s.metrics.registry.MustRegister(s)
 	hc := huma.DefaultConfig("leastwise", apiVersion)
@@ -120,7 +128,7 @@ once. Lists are read in pages: next holds the cursor of the following one.`
 
 // Handler returns everything that the server answers.
 func (s *Server) Handler() http.Handler {
-	return s.around(s.limit(sameOrigin(find(s.mux))))
+	return s.around(s.bound(sameOrigin(find(s.mux))))
 }
 
 // Serve answers requests on l until ctx ends, and then lets those that run come to
@@ -134,6 +142,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration)
 		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ConnContext: s.endpoints.begin, ConnState: s.endpoints.end,
 	}
 	done := make(chan error, 1)
 	go func() {
@@ -141,7 +150,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration)
 			done <- h.Serve(l)
 			return
 		}
-		h.TLSConfig = s.cfg.Certificates.TLS()
+		h.TLSConfig = s.endpoints.noting(s.cfg.Certificates.TLS())
 		done <- h.ServeTLS(l, "", "")
 	}()
 	select {

@@ -2,9 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/sha512"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -90,7 +87,7 @@ func (s *Server) signInKerberos(ctx context.Context, _ *caller, in *kerberosIn) 
 	if err != nil {
 		return nil, invalidField("header.Authorization", "the token is not base64")
 	}
-	si, err := s.cfg.Operators.SignInKerberos(ctx, s.visit(ctx), token, s.endpoint(ctx))
+	si, err := s.cfg.Operators.SignInKerberos(ctx, s.visit(ctx), token, endpointOf(ctx))
 	return s.begun(ctx, "kerberos", si, err)
 }
 
@@ -134,32 +131,6 @@ func (s *Server) cookie(ctx context.Context, value string, age int) string {
 		age = -1
 	}
 	return (&http.Cookie{Name: cookieName(tls), Value: value, Path: "/", MaxAge: age, Secure: tls, HttpOnly: true, SameSite: http.SameSiteStrictMode}).String()
-}
-
-// endpoint is what Kerberos tokens may be tied to: the hash of the server's certificate
-// (tls-server-end-point, RFC 5929 4.1); nil without TLS.
-func (s *Server) endpoint(ctx context.Context) []byte {
-	if info(ctx).tls == nil || s.cfg.Certificates == nil {
-		return nil
-	}
-	return endpointHash(s.cfg.Certificates.Leaf())
-}
-
-func endpointHash(der []byte) []byte {
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil
-	}
-	switch leaf.SignatureAlgorithm {
-	case x509.SHA384WithRSA, x509.ECDSAWithSHA384, x509.SHA384WithRSAPSS:
-		h := sha512.Sum384(der)
-		return h[:]
-	case x509.SHA512WithRSA, x509.ECDSAWithSHA512, x509.SHA512WithRSAPSS:
-		h := sha512.Sum512(der)
-		return h[:]
-	}
-	h := sha256.Sum256(der)
-	return h[:]
 }
 
 func sessionView(v operator.Session) api.Session {

@@ -34,6 +34,7 @@ var (
 	ErrNotFound = errors.New("not found")
 	ErrStale    = errors.New("superseded by a later generation")
 	ErrManaged  = errors.New("managed by another part of leastwise")
+	ErrTooMany  = errors.New("too many are kept of this account")
 )
 
 // A cause is an error of the environment with what the driver said about it.

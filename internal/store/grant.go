@@ -295,7 +295,9 @@ func (t *GrantTx) intent(ctx context.Context, id grant.ID) (index int64, err err
 func auditEntry(e *grant.Entry) audit.Entry {
 	out := audit.Entry{
 		Time: e.Time, Late: e.Late, Phase: audit.Fact, Action: "grant." + string(e.Action), Request: e.Actor.Request,
-		Actor:  audit.Actor{Name: e.Actor.Name, SID: e.Actor.SID, Method: audit.Method(e.Actor.Method)},
+		Actor: audit.Actor{
+			Name: e.Actor.Name, SID: e.Actor.SID, Method: audit.Method(e.Actor.Method), Factor: audit.Method(e.Actor.Factor), Session: e.Actor.Session, From: e.Actor.From,
+		},
 		Target: e.Group, TargetName: e.GroupName, Subject: e.Target, SubjectName: e.TargetName,
 		Generation: uint64(max(0, e.Generation)), Until: e.Until, Reason: entryText(e),
 	}

@@ -36,8 +36,12 @@ type replyRow struct {
 	Body    []byte
 }
 
+// MaxReplies is how many keys of one account are kept at once. Which of them could be
+// forgotten is not known here, so that one more is refused.
+const MaxReplies = 1000
+
 // BeginReply claims the key of r for its request. If it was claimed before, fresh is
-// false and kept is what is known of it.
+// false and kept is what is known of it. [ErrTooMany] if the account has [MaxReplies].
 func (s *Store) BeginReply(ctx context.Context, r Reply) (kept Reply, fresh bool, err error) {
 	err = s.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		var row replyRow
@@ -51,6 +55,13 @@ func (s *Store) BeginReply(ctx context.Context, r Reply) (kept Reply, fresh bool
 			return nil
 		case !errors.Is(err, sql.ErrNoRows):
 			return fmt.Errorf("reading the reply for an idempotency key: %w", tx.store.explain(err))
+		}
+		n, err := tx.tx.NewSelect().Model((*replyRow)(nil)).Where("?TableAlias.account = ?", guidText(r.Account)).Count(ctx)
+		if err != nil {
+			return fmt.Errorf("counting idempotency keys: %w", tx.store.explain(err))
+		}
+		if n >= MaxReplies {
+			return fmt.Errorf("claiming an idempotency key: %w", ErrTooMany)
 		}
 		fresh = true
 		row = replyRow{Account: guidText(r.Account), Key: r.Key, Request: r.Request[:], At: micros(r.At), Body: []byte{}}

@@ -20,6 +20,7 @@ type Shim struct {
 	Notices  []grant.Notice
 	Down     bool   // everything fails
 	LogDown  bool   // entries cannot be written
+	Lost     error  // the next transaction is kept and answered with this
 	OnCommit func() // called after each transaction that recorded something
 }
 
@@ -51,7 +52,9 @@ func (s *Shim) Update(ctx context.Context, f func(context.Context, grant.Tx) err
 	if s.OnCommit != nil && len(last.log) > 0 {
 		s.OnCommit()
 	}
-	return nil
+	lost := s.Lost
+	s.Lost = nil
+	return lost
 }
 
 // Record implements [grant.Tx].

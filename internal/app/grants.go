@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -112,6 +113,7 @@ func RunGrants(set GrantSettings) *Grants {
 	g.service = grant.New(watchedStore{set.Store, g}, set.Directory, set.Policies)
 	g.service.Together(set.Together)
 	g.service.Clocked(set.Clock)
+	g.service.Turn(rand.Uint64())
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
 	signal(g.sweep)
@@ -143,6 +145,7 @@ func (g *Grants) tick(ctx context.Context) {
 		case <-timer.C:
 		case <-g.wake:
 		case <-g.set.Returned:
+			g.service.Returned()
 			signal(g.sweep)
 		}
 		timer.Reset(tickEvery)

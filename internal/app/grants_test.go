@@ -90,10 +90,10 @@ func (s *shared) Add(ctx context.Context, w grant.Write) grant.Result {
 	return s.now().Add(ctx, w)
 }
 
-func (s *shared) Remove(ctx context.Context, w grant.Write) grant.Result {
+func (s *shared) Remove(ctx context.Context, list []grant.Write) []grant.Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.now().Remove(ctx, w)
+	return s.now().Remove(ctx, list)
 }
 
 type runnerTest struct {

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -48,6 +49,10 @@ type Use struct {
 	// Do works with a Directory of one domain controller, signed in as the management account.
 	// The Directory ends with it.
 	Do func(context.Context, *Directory) error
+	// Patience is how old, by the directory's clock, the password of an account that is
+	// found enabled must be for the account to be taken over from whoever enabled it; 0:
+	// older than any use may last.
+	Patience time.Duration
 	// Step is told of each step before it is taken; nil: nobody listens.
 	Step func(UseStep)
 }
@@ -80,7 +85,7 @@ func (d *Directory) Through(ctx context.Context, u Use) (done bool, err error) {
 		return false, err
 	}
 	u.step(UseRead)
-	name, err := d.idle(ctx, u.Account)
+	name, err := d.idle(ctx, u)
 	if err != nil {
 		return false, fmt.Errorf("using the management account %s: %w", u.Account.Name(), err)
 	}
@@ -173,37 +178,40 @@ func (d *Directory) state(ctx context.Context, account plan.Target) (name string
 
 // idle reads the name of an account that nobody uses. One that was left enabled by a use
 // that did not end is taken over.
-func (d *Directory) idle(ctx context.Context, account plan.Target) (string, error) {
-	name, f, err := d.state(ctx, account)
+func (d *Directory) idle(ctx context.Context, u Use) (string, error) {
+	name, f, err := d.state(ctx, u.Account)
 	switch {
 	case err != nil:
 		return "", err
 	case name == "":
 		return "", errors.New("its sAMAccountName may not be read")
-	case enabled(f) && !d.abandoned(f):
-		return "", ErrInUse
-	case enabled(f): // it must not be open with an old password
-		return name, d.setEnabled(ctx, account, false)
+	case !enabled(f):
+		return name, nil
 	}
-	return name, nil
+	over, err := d.abandoned(ctx, u.Account, f, cmp.Or(u.Patience, d.longest))
+	switch {
+	case err != nil:
+		return "", err
+	case !over:
+		return "", ErrInUse
+	}
+	return name, d.setEnabled(ctx, u.Account, false) // it must not be open with an old password
 }
 
 func enabled(f plan.Facts) bool { return *f.Flags&plan.AccountDisabled == 0 }
 
-// abandoned reports whether an enabled account's password is older than any use may last.
-func (d *Directory) abandoned(f plan.Facts) bool {
+// abandoned reports whether an enabled account's password is older than a use may last. The
+// domain controller that tells when it was set tells what time it is: this machine's clock
+// may be another.
+func (d *Directory) abandoned(ctx context.Context, account plan.Target, f plan.Facts, longest time.Duration) (bool, error) {
 	if f.PasswordSet == nil || *f.PasswordSet <= 0 {
-		return true
+		return true, nil
 	}
-	now := plan.At(d.now()).FileTime()
-	return now-*f.PasswordSet > int64(longestUse/100) // in units of 100 ns
-}
-
-func (d *Directory) now() time.Time {
-	if d.cfg.Now != nil {
-		return d.cfg.Now()
+	now, _, err := d.w.Time(ctx, dc.Via{Object: account.GUID})
+	if err != nil {
+		return false, err
 	}
-	return time.Now()
+	return plan.At(now).FileTime()-*f.PasswordSet > int64(cmp.Or(longest, longestUse)/100), nil // in units of 100 ns
 }
 
 // setEnabled enables or disables an account, as it is flagged now.
@@ -290,12 +298,16 @@ func (d *Directory) Reclaim(ctx context.Context, account plan.Target) (Reclaimed
 	}
 	defer end()
 	_, f, err := d.state(ctx, account)
+	over := false
+	if err == nil && enabled(f) {
+		over, err = d.abandoned(ctx, account, f, d.longest)
+	}
 	switch {
 	case err != nil:
 		return FoundIdle, fmt.Errorf("looking at the management account %s: %w", account.Name(), err)
 	case !enabled(f):
 		return FoundIdle, nil
-	case !d.abandoned(f):
+	case !over:
 		return FoundInUse, nil
 	}
 	if err := d.giveBack(ctx, Use{Account: account}); err != nil {

@@ -164,7 +164,11 @@ func TestReclaim(t *testing.T) {
 		t.Errorf("used by two: %v", err)
 	}
 	set := c.number(c.manager, "pwdLastSet")
-	d.cfg.Now = func() time.Time { return time.Now().Add(longestUse + time.Second) }
+	d.cfg.Now = func() time.Time { return time.Now().Add(24 * time.Hour) } // this machine's clock says nothing about it
+	if found, err := d.Reclaim(t.Context(), c.manager); found != FoundInUse || err != nil {
+		t.Errorf("by a wrong clock: %v, %v", found, err)
+	}
+	d.longest = over
 	if found, err := d.Reclaim(t.Context(), c.manager); found != FoundAbandoned || err != nil {
 		t.Errorf("%v, %v", found, err)
 	}
@@ -172,6 +176,27 @@ func TestReclaim(t *testing.T) {
 	if c.number(c.manager, "pwdLastSet") == set {
 		t.Error("the password stayed")
 	}
+}
+
+// over is a longest use that is over already, although the controller tells whole seconds.
+const over = -2 * time.Second
+
+// Whoever enabled the account died. An end does not wait until the longest use is over: it
+// takes the account over as soon as a use for a grant would be.
+func TestTakenOver(t *testing.T) {
+	c := newCustody(t)
+	d := c.open(c.configFor(c.name, userPassword))
+	c.modify(c.manager.DN, "userAccountControl", "512")
+	u := c.use(c.addAnna)
+	u.Patience = time.Minute
+	if _, err := d.Through(t.Context(), u); !errors.Is(err, ErrInUse) {
+		t.Errorf("within a minute: %v", err)
+	}
+	u.Patience = over
+	if done, err := d.Through(t.Context(), u); !done || err != nil {
+		t.Errorf("afterwards: %t, %v", done, err)
+	}
+	c.mustBeIdle("taken over")
 }
 
 // useVariable makes this test's program a child that uses a management account.
@@ -215,7 +240,6 @@ func TestUseKilledAtEveryStep(t *testing.T) {
 	c := newCustody(t)
 	l := c.lab
 	later := c.configFor(c.name, userPassword)
-	later.Now = func() time.Time { return time.Now().Add(longestUse + time.Second) }
 	open := map[UseStep]bool{UseSignIn: true, UseWork: true, UseDisable: true}
 	for _, step := range []UseStep{UseRead, UseReset, UseEnable, UseSignIn, UseWork, UseDisable, UseScramble, UseEnd} {
 		text, err := json.Marshal(useOrder{
@@ -242,7 +266,7 @@ func TestUseKilledAtEveryStep(t *testing.T) {
 		if open[step] {
 			want = FoundAbandoned
 		}
-		sweeper := Directory{w: c.open(later).w, cfg: later}
+		sweeper := Directory{w: c.open(later).w, cfg: later, longest: over}
 		if found, err := sweeper.Reclaim(t.Context(), c.manager); found != want || err != nil {
 			t.Errorf("killed at %s: the sweep finds %v, %v", step, found, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/leastwise/leastwise/internal/dc"
 	"github.com/leastwise/leastwise/internal/plan"
@@ -17,6 +18,8 @@ import (
 type Directory struct {
 	w   *dc.Writer
 	cfg dc.Config
+	// longest is how long a management account may be enabled for one use; 0: longestUse.
+	longest time.Duration
 
 	mu   sync.Mutex
 	lent map[secdesc.GUID]chan struct{} // management accounts in use, see Through

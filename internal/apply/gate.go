@@ -55,6 +55,7 @@ func (d *Grants) note(server string, err error) {
 		if shut {
 			d.failed(server, err)
 		}
+	case dc.ErrCanceled: // ours: it says nothing about the domain controller
 	default:
 		if barred(err) {
 			d.failed(server, err)
@@ -134,7 +135,7 @@ func (d *Grants) answers(server string) error {
 	defer cancel()
 	if server != anyServer {
 		dir, _ := d.have()
-		_, _, err := dir.w.Time(ctx, dc.Via{Server: server})
+		_, err := dir.w.Renew(ctx, server) // connections that stood may be dead, or all in use by who waits
 		return err
 	}
 	dir, h, err := d.signIn(ctx)

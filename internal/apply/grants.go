@@ -21,6 +21,13 @@ const (
 	readTime  = 5 * time.Second  // bounds one question
 	replyTime = 10 * time.Second // bounds the answer to a write, from when it may last be sent
 	namesKept = 5 * time.Second  // what a name in a policy stands for
+
+	// How old, by the directory, the password of a management account must be that was found
+	// enabled, until whoever enabled it counts as dead: a use for a grant takes about a
+	// second. Ends do not wait for longer. A use that lives after all fails to sign in, and
+	// is tried again, or has signed in already, and is not disturbed.
+	addPatience    = 30 * time.Second
+	removePatience = 5 * time.Second
 )
 
 // GrantOptions say how a [Grants] reaches its domain.
@@ -187,6 +194,7 @@ func unreachable(err error) error {
 
 // asking is one question to one domain controller.
 type asking struct {
+	dir  *Directory // where it is written; else nil
 	w    *dc.Writer
 	h    home
 	via  dc.Via
@@ -341,11 +349,65 @@ func linkOf(l dc.Link, at time.Time) grant.Link {
 }
 
 // Add implements [grant.Writer].
-func (d *Grants) Add(ctx context.Context, w grant.Write) grant.Result { return d.write(ctx, w, true) }
+func (d *Grants) Add(ctx context.Context, w grant.Write) grant.Result {
+	a, notAfter, err := d.writing(ctx, w)
+	if err != nil {
+		return later(err)
+	}
+	ctx, cancel := context.WithDeadline(ctx, notAfter.Add(replyTime))
+	defer cancel()
+	m := dc.MemberWrite{Group: w.Key.Group, Member: dc.Member{GUID: w.Key.Member}, Add: true, NotAfter: notAfter, Unread: true}
+	if w.For > 0 {
+		on, err := a.w.TimeBoundLinks(ctx, w.Key.Group)
+		if err != nil {
+			d.note(a.name, err)
+			return later(err)
+		}
+		if on {
+			m.TTL = w.For
+		}
+	}
+	r := d.as(ctx, a, w, addPatience, func(ctx context.Context, as *dc.Writer) []dc.Write {
+		return []dc.Write{as.WriteMember(ctx, m)}
+	})[0]
+	if r.Outcome == grant.OutcomeDone {
+		d.afterwards(ctx, a, w, &r)
+	}
+	return r
+}
 
-// Remove implements [grant.Writer].
-func (d *Grants) Remove(ctx context.Context, w grant.Write) grant.Result {
-	return d.write(ctx, w, false)
+// Remove implements [grant.Writer]: all in one request, and in several only if the domain
+// controller refuses that (see [dc.Writer.RemoveTogether]). Its word counts: who asks again,
+// asks for a membership that is there.
+func (d *Grants) Remove(ctx context.Context, list []grant.Write) []grant.Result {
+	if len(list) == 0 {
+		return nil
+	}
+	a, notAfter, err := d.writing(ctx, list[0])
+	if err != nil {
+		return same(later(err), len(list))
+	}
+	ctx, cancel := context.WithDeadline(ctx, notAfter.Add(replyTime))
+	defer cancel()
+	members := make([]dc.Member, len(list))
+	for i, w := range list {
+		members[i].GUID = w.Key.Member
+	}
+	out := d.as(ctx, a, list[0], removePatience, func(ctx context.Context, as *dc.Writer) []dc.Write {
+		return as.RemoveTogether(ctx, list[0].Key.Group, members, notAfter)
+	})
+	if len(out) < len(list) { // nothing was sent
+		out = same(out[0], len(list))
+	}
+	return out
+}
+
+func same(r grant.Result, n int) []grant.Result {
+	out := make([]grant.Result, n)
+	for i := range out {
+		out[i] = r
+	}
+	return out
 }
 
 // later is the result of a write that was not sent.
@@ -356,77 +418,58 @@ func later(err error) grant.Result {
 // errLate reports a write whose moment has passed.
 var errLate = errors.New("too late to send")
 
-// write makes one write. It is never sent a second time.
-func (d *Grants) write(ctx context.Context, w grant.Write, add bool) grant.Result {
+// writing prepares a write: where it goes, unless that is known not to answer, and until
+// when it may be sent, by this process's clock. It is never sent a second time.
+func (d *Grants) writing(ctx context.Context, w grant.Write) (a asking, notAfter time.Time, err error) {
 	left := w.NotAfter.Mono - d.opt.Clock().Mono
 	if left <= 0 {
-		return later(errLate)
+		return a, notAfter, errLate
 	}
-	notAfter := time.Now().Add(left)
-	ctx, cancel := context.WithTimeout(ctx, left+replyTime)
-	defer cancel()
+	notAfter = time.Now().Add(left)
 	dir, h, err := d.connected(ctx)
 	if err != nil {
-		return later(err)
+		return a, notAfter, err
 	}
-	a := asking{w: dir.w, h: h, via: dc.Via{Object: w.Key.Group}, name: serverName(dir.w.ServerFor(w.Key.Group))}
-	if err := d.pass(a.name); err != nil {
-		return later(err)
-	}
-	// An addition is read back with its stamp. Of a removal the domain controller's word
-	// counts: who asks again, asks for a membership that is there.
-	m := dc.MemberWrite{Group: w.Key.Group, Member: dc.Member{GUID: w.Key.Member}, Add: add, NotAfter: notAfter, Unread: true}
-	if add && w.For > 0 {
-		on, err := dir.w.TimeBoundLinks(ctx, w.Key.Group)
-		if err != nil {
-			d.note(a.name, err)
-			return later(err)
-		}
-		if on {
-			m.TTL = w.For
-		}
-	}
-	var r grant.Result
-	if w.Through == "" {
-		out := dir.w.WriteMember(ctx, m)
-		d.note(a.name, out.Err)
-		r = resultOf(out)
-	} else {
-		r = d.through(ctx, dir, w.Through, m)
-	}
-	if r.Outcome == grant.OutcomeDone && add {
-		d.afterwards(ctx, a, w, &r)
-	}
-	return r
+	a = asking{dir: dir, w: dir.w, h: h, via: dc.Via{Object: w.Key.Group}, name: serverName(dir.w.ServerFor(w.Key.Group))}
+	return a, notAfter, d.pass(a.name)
 }
 
-// through makes a write as a management account, which is enabled for it. What cannot be
-// undone about the account afterwards is in the result's detail, and Reclaim's to mend.
-func (d *Grants) through(ctx context.Context, dir *Directory, ref grant.Ref, m dc.MemberWrite) grant.Result {
-	account, err := d.Find(ctx, ref)
+// as makes writes as the server's own account or, if w says so, as a management account,
+// which is enabled for them. If they could not be made at all there is one result. What
+// cannot be undone about the account afterwards is in the results' details, and Reclaim's
+// to mend.
+func (d *Grants) as(ctx context.Context, a asking, w grant.Write, patience time.Duration, do func(context.Context, *dc.Writer) []dc.Write) []grant.Result {
+	if w.Through == "" {
+		out := do(ctx, a.w)
+		for _, x := range out {
+			d.note(a.name, x.Err)
+		}
+		return resultsOf(out)
+	}
+	account, err := d.Find(ctx, w.Through)
 	if err != nil {
-		return later(err)
+		return []grant.Result{later(err)}
 	}
 	if !account.Exists || account.Group {
-		return later(fmt.Errorf("the management account %s does not exist", ref))
+		return []grant.Result{later(fmt.Errorf("the management account %s does not exist", w.Through))}
 	}
-	var out dc.Write
-	written := false
-	_, err = dir.Through(ctx, Use{
-		Account: targetOf(account), Object: m.Group,
+	var out []grant.Result
+	_, err = a.dir.Through(ctx, Use{
+		Account: targetOf(account), Object: w.Key.Group, Patience: patience,
 		Do: func(ctx context.Context, lent *Directory) error {
-			out, written = lent.w.WriteMember(ctx, m), true
+			out = resultsOf(do(ctx, lent.w))
 			return nil
 		},
 	})
-	if !written {
-		return later(cmp.Or(err, errLate))
+	if out == nil {
+		return []grant.Result{later(cmp.Or(err, errLate))}
 	}
-	r := resultOf(out)
 	if err != nil {
-		r.Detail = strings.TrimPrefix(r.Detail+"; "+err.Error(), "; ")
+		for i := range out {
+			out[i].Detail = strings.TrimPrefix(out[i].Detail+"; "+err.Error(), "; ")
+		}
 	}
-	return r
+	return out
 }
 
 func targetOf(o grant.Object) plan.Target { return plan.Target{GUID: o.GUID, DN: o.DN, SID: o.SID} }
@@ -470,6 +513,14 @@ func (d *Grants) afterwards(ctx context.Context, a asking, w grant.Write, r *gra
 	default:
 		r.Link = linkOf(l, r.At)
 	}
+}
+
+func resultsOf(list []dc.Write) []grant.Result {
+	out := make([]grant.Result, len(list))
+	for i, w := range list {
+		out[i] = resultOf(w)
+	}
+	return out
 }
 
 // resultOf translates what became of a write.

@@ -237,10 +237,10 @@ func TestGrantsWrite(t *testing.T) {
 	if r := d.Add(t.Context(), write(d, g, u)); r.Outcome != grant.OutcomeAlready {
 		t.Errorf("again: %+v", r)
 	}
-	if r := d.Remove(t.Context(), write(d, g, u)); r.Outcome != grant.OutcomeDone || len(y.members(g)) != 0 {
+	if r := d.Remove(t.Context(), []grant.Write{write(d, g, u)})[0]; r.Outcome != grant.OutcomeDone || len(y.members(g)) != 0 {
 		t.Errorf("%+v", r)
 	}
-	if r := d.Remove(t.Context(), write(d, g, u)); r.Outcome != grant.OutcomeAlready {
+	if r := d.Remove(t.Context(), []grant.Write{write(d, g, u)})[0]; r.Outcome != grant.OutcomeAlready {
 		t.Errorf("again: %+v", r)
 	}
 	late := write(d, g, u)
@@ -255,6 +255,50 @@ func TestGrantsWrite(t *testing.T) {
 	y.del(g)
 	if r := d.Add(t.Context(), write(d, g, u)); r.Outcome != grant.OutcomeGone {
 		t.Errorf("to a deleted group: %+v", r)
+	}
+}
+
+// Many removals go in one request; one that the domain controller refuses keeps none of the
+// others from being carried out, and it is told of each what became of it.
+func TestGrantsRemoveMany(t *testing.T) {
+	y := newYard(t, labtest.Start(t, labtest.Options{Single: true}))
+	d := y.adminGrants()
+	g := y.group("power")
+	stays := y.user("stays")
+	y.join(g, stays)
+	var list []grant.Write
+	var users []plan.Target
+	for i := range 9 {
+		u := y.user(fmt.Sprintf("m%d", i))
+		users = append(users, u)
+		if i != 4 { // it is no member
+			y.join(g, u)
+		}
+		list = append(list, write(d, g, u))
+	}
+	y.del(users[7])
+	never := write(d, g, stays)
+	never.Key.Member = secdesc.MustGUID("01234567-89ab-4def-8123-456789abcdef")
+	list = append(list, never)
+	for i, r := range d.Remove(t.Context(), list) {
+		done := r.Outcome == grant.OutcomeDone
+		if gone := i == 4 || i == 7 || i == 9; done == gone || gone && r.Outcome == grant.OutcomeUnknown {
+			t.Errorf("%d: %+v", i, r)
+		}
+	}
+	if m := y.members(g); len(m) != 1 {
+		t.Errorf("left: %v", m)
+	}
+	list = append(list[:0], write(d, g, stays), write(d, g, users[0]))
+	poor := y.grants(y.config(y.lab.Reader))
+	for i, r := range poor.Remove(t.Context(), list) {
+		if r.Outcome == grant.OutcomeDone || r.Outcome == grant.OutcomeUnknown || len(y.members(g)) != 1 {
+			t.Errorf("without the right, %d: %+v", i, r)
+		}
+	}
+	list[1] = list[0]
+	if out := d.Remove(t.Context(), list); out[0].Outcome != grant.OutcomeDone || out[1].Outcome != grant.OutcomeLater || len(y.members(g)) != 0 {
+		t.Errorf("twice the same: %+v", out)
 	}
 }
 

@@ -42,6 +42,7 @@ type conn struct {
 	server  Server
 	timeout time.Duration
 	lastID  int64
+	age     int // of the lane when it was made
 	broken  bool
 	tls     *tls.ConnectionState
 	sealed  bool

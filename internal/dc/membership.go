@@ -47,26 +47,32 @@ func (w *Writer) named(server string) *lane {
 
 // Time returns the time of a domain controller, in whole seconds as its rootDSE tells it.
 func (w *Writer) Time(ctx context.Context, v Via) (time.Time, Server, error) {
-	const doing = "reading the time"
 	l, c, err := w.acquireVia(ctx, v)
 	if err != nil {
 		return time.Time{}, w.serverOf(l), err
 	}
 	defer w.put(l, c)
+	t, err := c.time(ctx)
+	return t, c.server, err
+}
+
+// time reads the time of the domain controller.
+func (c *conn) time(ctx context.Context) (time.Time, error) {
+	const doing = "reading the time"
 	entries, r, err := c.lookup(ctx, Request{Attributes: []string{"currentTime"}}, nil)
 	switch {
 	case err != nil:
-		return time.Time{}, c.server, err
+		return time.Time{}, err
 	case r.code != resultSuccess:
-		return time.Time{}, c.server, resultError(doing, c.server.String(), r)
+		return time.Time{}, resultError(doing, c.server.String(), r)
 	case len(entries) != 1:
-		return time.Time{}, c.server, c.protocolError(doing, fmt.Errorf("%d entries", len(entries)))
+		return time.Time{}, c.protocolError(doing, fmt.Errorf("%d entries", len(entries)))
 	}
 	t, err := time.Parse("20060102150405.0Z", entries[0].Value("currentTime"))
 	if err != nil {
-		return time.Time{}, c.server, &Error{Kind: ErrProtocol, Op: doing, Server: c.server.String(), Err: err}
+		return time.Time{}, &Error{Kind: ErrProtocol, Op: doing, Server: c.server.String(), Err: err}
 	}
-	return t, c.server, nil
+	return t, nil
 }
 
 // Root returns what a domain controller says about itself, as read when it was last

@@ -1,9 +1,11 @@
 package dc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -167,13 +169,18 @@ type job struct {
 	notAfter time.Time
 }
 
-// run carries a job out on the domain controller of its object.
+// run carries a job out on the domain controller of its object, alone for its flight.
 func (w *Writer) run(ctx context.Context, j job) Write {
 	end, err := w.begin(ctx, j.flight)
 	if err != nil {
 		return Write{Outcome: NotDone, Err: err}
 	}
 	defer end()
+	return w.carry(ctx, j)
+}
+
+// carry is run for who has begun the flight.
+func (w *Writer) carry(ctx context.Context, j job) Write {
 	l, c, err := w.acquire(ctx, j.flight.object)
 	if err != nil {
 		return Write{Outcome: NotDone, Server: w.serverOf(l), Err: err}
@@ -186,7 +193,7 @@ func (w *Writer) run(ctx context.Context, j job) Write {
 	}
 	if !j.notAfter.IsZero() && time.Now().After(j.notAfter) {
 		w.put(l, c)
-		return Write{Outcome: NotDone, Server: c.server, Err: &Error{Kind: ErrTimeout, Op: j.doing, Server: c.server.String(), Detail: "the moment after which it was not to be sent has passed"}}
+		return Write{Outcome: NotDone, Server: c.server, Err: &Error{Kind: ErrCanceled, Op: j.doing, Server: c.server.String(), Detail: "the moment after which it was not to be sent has passed"}}
 	}
 	op := encodeModify(guidDN(j.flight.object), j.mods...)
 	if j.request != nil {
@@ -371,6 +378,86 @@ func (w *Writer) removal(group secdesc.GUID, m Member) job {
 		mods:   []modification{{modDelete, "member", [][]byte{[]byte(m.dn())}}},
 		shows:  func(ctx context.Context, c *conn) (bool, error) { return c.fits(ctx, group, "(!"+m.filter()+")") },
 	}
+}
+
+// RemoveTogether takes values from the member attribute of a group that nobody else writes
+// meanwhile, in one request. A domain controller carries out all of a request or nothing,
+// so when it refuses one because of a value, the halves are sent by themselves, until it is
+// known of each value what became of it. Nothing is sent after notAfter, and nothing is read
+// back: the caller does that. What became of a request whose answer was lost is uncertain for
+// all of its values.
+func (w *Writer) RemoveTogether(ctx context.Context, group secdesc.GUID, members []Member, notAfter time.Time) []Write {
+	out := make([]Write, len(members))
+	order := make([]int, len(members))
+	for i := range order {
+		order[i] = i
+	}
+	// Everybody begins flights in one order, so that nobody waits for another in a circle.
+	slices.SortStableFunc(order, func(a, b int) int {
+		x, y := members[a].key(), members[b].key()
+		return bytes.Compare(x[:], y[:])
+	})
+	var mine []int
+	for n, i := range order {
+		if n > 0 && members[i].key() == members[order[n-1]].key() {
+			out[i] = Write{Outcome: NotDone, Server: w.ServerFor(group), Err: &Error{Kind: ErrCanceled, Op: "removing " + members[i].String(), Detail: "it is among those to be removed twice"}}
+			continue
+		}
+		end, err := w.begin(ctx, flight{group, members[i].key()})
+		if err != nil {
+			out[i] = Write{Outcome: NotDone, Server: w.ServerFor(group), Err: err}
+			continue
+		}
+		defer end()
+		mine = append(mine, i)
+	}
+	w.removeSome(ctx, removing{group, members, notAfter, out}, mine)
+	return out
+}
+
+// removing is what RemoveTogether works on.
+type removing struct {
+	group    secdesc.GUID
+	members  []Member
+	notAfter time.Time
+	out      []Write
+}
+
+// removeSome removes those of some members, by their numbers.
+func (w *Writer) removeSome(ctx context.Context, r removing, which []int) {
+	if len(which) == 0 {
+		return
+	}
+	j := w.removal(r.group, r.members[which[0]])
+	if len(which) > 1 {
+		var values [][]byte
+		for _, i := range which {
+			values = append(values, []byte(r.members[i].dn()))
+		}
+		j.doing = fmt.Sprintf("removing %d members from the group %s", len(which), r.group)
+		j.mods = []modification{{modDelete, "member", values}}
+		j.repeats = true // each by itself is looked at
+	}
+	j.later, j.notAfter = true, r.notAfter
+	done := w.carry(ctx, j)
+	if len(which) > 1 && done.Outcome == NotDone && aboutValues(done.Err) {
+		w.removeSome(ctx, r, which[:len(which)/2])
+		w.removeSome(ctx, r, which[len(which)/2:])
+		return
+	}
+	for _, i := range which {
+		r.out[i] = done
+	}
+}
+
+// aboutValues reports whether a refusal may be for one of several values: not if it is for
+// the moment, for the account's rights, or was none.
+func aboutValues(err error) bool {
+	switch KindOf(err) {
+	case ErrNoSuchValue, ErrNoSuchObject, ErrConstraint, ErrUnwilling, ErrServer, ErrAdminLimit, ErrExists:
+		return true
+	}
+	return false
 }
 
 // readTogether is how many removals one search reads back.

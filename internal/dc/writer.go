@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
@@ -42,6 +43,7 @@ type lane struct {
 	readOnly bool
 	bare     bool // it tells no metadata of links
 	idle     []*conn
+	age      int           // grows when the connections that stand are given up
 	slots    chan struct{} // as many as connections may be open
 }
 
@@ -247,12 +249,32 @@ func (w *Writer) serverOf(l *lane) Server {
 	return l.server
 }
 
-// take returns a connection of a lane; put gives it back.
-func (w *Writer) take(ctx context.Context, l *lane) (*conn, error) {
+// queue waits for the turn to have a connection of a lane, at most half of the time that there
+// is: what is left is the server's, and a server that was not asked has not been slow.
+func (w *Writer) queue(ctx context.Context, l *lane) error {
 	select {
 	case l.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ioError(ctx, "waiting for a connection", w.serverOf(l).String(), ctx.Err())
+		return nil
+	default:
+	}
+	wait := ctx
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		wait, cancel = context.WithTimeout(ctx, time.Until(end)/2)
+		defer cancel()
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return nil
+	case <-wait.Done():
+		return &Error{Kind: ErrCanceled, Op: "waiting for a connection", Server: w.serverOf(l).String(), Detail: "all connections are in use", Err: context.Cause(ctx)}
+	}
+}
+
+// take returns a connection of a lane; put gives it back.
+func (w *Writer) take(ctx context.Context, l *lane) (*conn, error) {
+	if err := w.queue(ctx, l); err != nil {
+		return nil, err
 	}
 	for {
 		w.mu.Lock()
@@ -282,6 +304,38 @@ func (w *Writer) take(ctx context.Context, l *lane) (*conn, error) {
 	return c, err
 }
 
+// Renew gives up the connections to a domain controller that stand, which may be dead without
+// anybody having noticed, makes a new one beside all that are in use, and returns
+// the controller's time as it tells it there. It is for who wants to know whether a domain
+// controller that did not answer is back.
+func (w *Writer) Renew(ctx context.Context, server string) (time.Time, error) {
+	w.mu.Lock()
+	l := w.named(server)
+	if l == nil || w.closed {
+		w.mu.Unlock()
+		return time.Time{}, &Error{Kind: ErrConfig, Op: "choosing a domain controller", Server: server, Detail: "it is none of those that may be written to, or the writer is closed"}
+	}
+	idle := l.idle
+	l.idle = nil
+	l.age++
+	s := l.server
+	w.mu.Unlock()
+	for _, c := range idle {
+		c.close()
+	}
+	c, err := w.connect(ctx, l, s)
+	if err != nil {
+		return time.Time{}, err
+	}
+	t, err := c.time(ctx)
+	if err != nil {
+		c.close()
+		return time.Time{}, err
+	}
+	w.keep(l, c)
+	return t, nil
+}
+
 // connect signs in, and refuses what must not or cannot be written to.
 func (w *Writer) connect(ctx context.Context, l *lane, s Server) (*conn, error) {
 	c, root, err := w.sign.connect(ctx, s)
@@ -295,6 +349,7 @@ func (w *Writer) connect(ctx context.Context, l *lane, s Server) (*conn, error) 
 	readOnly := slices.Contains(root.Capabilities, oidPartialSecrets)
 	w.mu.Lock()
 	l.server, l.root, l.known, l.readOnly = c.server, root, true, readOnly
+	c.age = l.age
 	w.mu.Unlock()
 	if readOnly {
 		c.close()
@@ -305,8 +360,14 @@ func (w *Writer) connect(ctx context.Context, l *lane, s Server) (*conn, error) 
 
 // put gives a connection back; a broken one is closed.
 func (w *Writer) put(l *lane, c *conn) {
+	w.keep(l, c)
+	<-l.slots
+}
+
+// keep makes a connection one for the next request, if it is good and not one too many.
+func (w *Writer) keep(l *lane, c *conn) {
 	w.mu.Lock()
-	keep := !c.broken && !w.closed
+	keep := !c.broken && !w.closed && c.age == l.age && len(l.idle) < maxWriterConns
 	if keep {
 		l.idle = append(l.idle, c)
 	}
@@ -314,7 +375,6 @@ func (w *Writer) put(l *lane, c *conn) {
 	if !keep {
 		c.close()
 	}
-	<-l.slots
 }
 
 // begin waits until no other write of this Writer is in flight for f. The returned
@@ -338,7 +398,7 @@ func (w *Writer) begin(ctx context.Context, f flight) (end func(), err error) {
 		select {
 		case <-other:
 		case <-ctx.Done():
-			return nil, ioError(ctx, fmt.Sprintf("waiting for another write to object %s", f.object), "", ctx.Err())
+			return nil, &Error{Kind: ErrCanceled, Op: fmt.Sprintf("waiting for another write to object %s", f.object), Err: context.Cause(ctx)}
 		}
 	}
 }

@@ -123,14 +123,17 @@ type Directory interface {
 	Links(ctx context.Context, group secdesc.GUID, members []secdesc.GUID) (Links, error)
 	// Tickets returns the ticket lifetimes that hold for an account.
 	Tickets(ctx context.Context, account secdesc.GUID) (Tickets, error)
-	// Writer makes the two writes.
+	// Writer makes the two kinds of writes.
 	Writer
 }
 
-// Writer makes the two writes. An implementation that sends a write a second time, not
+// Writer makes the two kinds of writes. An implementation that sends a write a second time, not
 // knowing what became of the first, answers OutcomeUnknown if the second finds nothing
 // to do: OutcomeAlready promises that the write changed nothing.
 type Writer interface {
 	Add(ctx context.Context, w Write) Result
-	Remove(ctx context.Context, w Write) Result
+	// Remove makes removals from one group, through one management account or none, and
+	// returns what became of each, in their order. Several may go in one request as
+	// long as none that the directory refuses keeps another from being carried out.
+	Remove(ctx context.Context, list []Write) []Result
 }

@@ -13,10 +13,14 @@ type effect struct {
 
 // Timing of writes.
 const (
-	// sendWithin is how long after its intent a write may be sent.
-	sendWithin = 10 * time.Second
-	// settle is how long after that an addition whose answer was lost may take effect
-	// because something on the way held it back. The link is watched so long.
+	// sendWithin is how long after its intent a write may be sent. Removals have less,
+	// unless a management account is to be enabled for them: if whoever announced one
+	// dies, the next must not have to wait for long.
+	sendWithin   = 10 * time.Second
+	removeWithin = 2 * time.Second
+	// settle is how long after that a write whose answer was lost may take effect
+	// because something on the way held it back. After an addition the link is watched
+	// so long; after a removal nobody adds the membership so long.
 	settle = 2 * time.Minute
 	// nativeSlack is added to the end of expiring links: leastwise's own removal comes
 	// first, the link's end only if that does not.
@@ -87,30 +91,44 @@ func (g *Grant) what() string {
 // Effects of activation.
 var (
 	intendAdd = effect{"intend and add the membership", func(s *step) {
+		h := s.in.holding
 		if s.g.Tries == 0 {
-			s.g.IntentDC, s.g.Watched = s.in.dc, s.in.holding.Watch.After(s.in.dc)
+			s.g.IntentDC, s.g.Watched, s.g.Held = s.in.dc, h.Watch.After(s.in.dc), still(h.Busy, s.in.dc)
 		}
 		s.g.Tries++
 		w := s.write()
 		if s.g.Terms.Native {
 			w.For = s.g.Duration + time.Duration(s.g.Terms.Extension.Longest) + nativeSlack
 		}
-		s.announceWrite(w)
-		s.in.holding.Watch = later(s.in.holding.Watch, s.in.holding.Busy.Add(settle))
+		sent := s.in.dc.Add(s.in.slack + s.g.sendTime())
+		s.announceWrite(sent)
+		h.Watch = later(h.Watch, sent.Add(settle))
 		s.effects = append(s.effects, AddMember{w})
 	}}
-	intendRemove = effect{"intend and remove the membership", func(s *step) {
+	intendRemove = effect{"intend and remove the membership; nobody adds it until none can be on its way", func(s *step) {
+		if s.g.Removes == 0 {
+			s.g.Held = still(s.in.holding.Busy, s.in.dc)
+		}
 		s.g.Removes++
 		w := s.write()
-		s.announceWrite(w)
+		s.announceWrite(s.in.dc.Add(s.in.slack + s.g.sendTime() + settle))
 		s.effects = append(s.effects, RemoveMember{w})
+	}}
+	countAnswer = effect{"count the removal that had no effect as over", func(s *step) {
+		if s.in.proven && s.g.Removes > 0 {
+			s.g.Removes--
+		}
+		if s.in.proven && s.g.Removes == 0 {
+			s.unhold()
+		}
 	}}
 	ownMembership = effect{"the membership is the grants'", func(s *step) {
 		s.g.Basis = Added
 		if !s.in.proven {
 			s.g.Basis = Inferred
-			s.in.detail = "inferred: the answer to the write was lost, and the membership is there. " + s.in.detail
+			s.in.detail = "inferred: the answer to a write was lost, and the membership is there. " + s.in.detail
 		}
+		s.unhold()
 		s.own(s.g.Basis)
 		s.unwatch()
 	}}
@@ -141,38 +159,63 @@ var (
 		s.g.Fault = s.in.detail
 	}}
 	retryLater = effect{"try again later, without limit while the state lasts", func(s *step) {
-		s.g.Fault = s.in.detail
+		s.g.Fault, s.g.Flying = s.in.detail, false
 		s.g.Attempts++
 	}}
 	wakeNow = effect{"look at once", func(s *step) { s.g.Attempts = 0 }}
 )
 
 func (s *step) write() Write {
+	within := s.g.sendTime()
 	return Write{
 		Grant: s.g.ID, Generation: s.g.Generation, Key: s.g.Key, Through: s.g.Terms.Through,
-		NotAfter: Instant{Wall: s.in.now.Wall.Add(sendWithin), Mono: s.in.now.Mono + sendWithin},
+		NotAfter: Instant{Wall: s.in.now.Wall.Add(within), Mono: s.in.now.Mono + within},
 	}
 }
 
-// announceWrite keeps others from adding the membership while the write may be sent.
-func (s *step) announceWrite(w Write) {
+// announceWrite keeps others from adding the membership until a time of the controller's.
+func (s *step) announceWrite(until time.Time) {
 	h := s.in.holding
-	h.Last = s.g.ID
-	h.Busy = later(h.Busy, s.in.dc.Add(sendWithin))
+	h.Last, s.g.Flying = s.g.ID, true
+	h.Busy = later(h.Busy, until)
+}
+
+// still returns t if it is later than now, else the zero time.
+func still(t, now time.Time) time.Time {
+	if t.After(now) {
+		return t
+	}
+	return time.Time{}
 }
 
 func (s *step) own(b Basis) {
 	h := s.in.holding
 	h.Ours, h.Basis, h.Last, h.Gone = true, b, s.g.ID, false
 	h.Stamp = s.in.link.Stamp
-	h.Busy = time.Time{}
+}
+
+// unhold takes back what the grant's own writes announced: none of them is on its way any
+// more, or it does no harm. What other grants announced before stays.
+func (s *step) unhold() {
+	if h := s.in.holding; h.Last == s.g.ID {
+		h.Busy = s.g.Held
+	}
 }
 
 // quit takes back what an intent announced: the write had no effect.
 func (s *step) quit() {
 	if h := s.in.holding; h != nil && h.Last == s.g.ID {
-		h.Busy = time.Time{}
+		s.unhold()
 		s.unwatch()
+	}
+}
+
+// keepWatch ends the watch over a membership, or prolongs it if an addition whose answer
+// was lost may still take effect.
+func (s *step) keepWatch() {
+	s.unwatch()
+	if h := s.in.holding; s.g.Ambiguous && h.Last == s.g.ID {
+		h.Watch = later(h.Watch, s.in.dc.Add(settle))
 	}
 }
 
@@ -221,7 +264,7 @@ var (
 var (
 	beginEnd = effect{"begin the end", func(s *step) {
 		s.g.EndWhy, s.g.EndBy, s.g.EndSince = string(s.event), s.in.actor.Party, s.in.now.Wall
-		s.g.Attempts, s.g.Removes = 0, 0
+		s.g.Attempts, s.g.Removes, s.g.Held = 0, 0, time.Time{}
 	}}
 	loseMembership = effect{"somebody else removed the membership", func(s *step) {
 		s.in.holding.Ours, s.in.holding.Stamp = false, ""
@@ -231,13 +274,16 @@ var (
 	releaseMembership = effect{"the membership is gone", func(s *step) {
 		h := s.in.holding
 		h.Ours, h.Stamp, h.Basis, h.Gone = false, "", NoBasis, false
-		if s.in.proven && s.g.Removes == 1 && h.Last == s.g.ID {
-			h.Busy = time.Time{} // the one write was answered: none is on its way
+		if s.in.proven && s.g.Removes == 1 {
+			s.unhold() // the one write was answered: none is on its way
 		}
-		s.unwatch()
-		if s.g.Ambiguous && h.Last == s.g.ID {
-			h.Watch = later(h.Watch, s.in.dc.Add(settle))
+		s.keepWatch()
+	}}
+	dropClaim = effect{"no membership is the grant's", func(s *step) {
+		if s.g.Tries == 1 && !s.g.Ambiguous {
+			s.unhold()
 		}
+		s.keepWatch()
 	}}
 	holdBack = effect{"keep others from adding it until a late removal can no longer come", func(s *step) {
 		s.in.holding.Busy = later(s.in.holding.Busy, s.in.dc.Add(settle))
@@ -263,7 +309,7 @@ var (
 	}}
 	reopen = effect{"the membership is there again: it ends anew", func(s *step) {
 		s.g.EndWhy, s.g.EndSince, s.g.Ambiguous = string(s.event), s.in.now.Wall, true
-		s.g.Basis, s.g.Removes = Inferred, 0
+		s.g.Basis, s.g.Removes, s.g.Held = Inferred, 0, time.Time{}
 		s.own(Inferred)
 	}}
 	addReview = effect{"note the review", func(s *step) {

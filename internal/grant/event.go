@@ -78,8 +78,9 @@ type input struct {
 	token  bool // the caller acts by an API token, not in person
 	facts  Facts
 	now    Instant
-	dc     time.Time // the controller's time; zero: not known
-	monoUp bool      // the monotonic guard says that the time is up
+	dc     time.Time     // the controller's time; zero: not known
+	slack  time.Duration // how much later it may be, because reading it took its time
+	monoUp bool          // the monotonic guard says that the time is up
 
 	generation int64 // of the action; 0: asked for now, hence never stale
 	reason     string

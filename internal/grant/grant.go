@@ -175,9 +175,11 @@ type Grant struct {
 
 	Basis     Basis     `json:"basis,omitempty"`
 	Tries     int       `json:"tries,omitempty"`     // writes that add, sent or perhaps sent
-	Removes   int       `json:"removes,omitempty"`   // the same for removals, of the present end
+	Removes   int       `json:"removes,omitempty"`   // removals of the present end whose fate is not known
 	Ambiguous bool      `json:"ambiguous,omitempty"` // the answer to one of them was lost
 	Watched   bool      `json:"watched,omitempty"`   // the membership was watched for a late write of another grant already
+	Flying    bool      `json:"flying,omitempty"`    // a write was announced, and its outcome is not stored
+	Held      time.Time `json:"held,omitzero"`       // until when, by the controller's clock, writes of other grants held the membership at the first announcement
 	IntentDC  time.Time `json:"intent_dc,omitzero"`  // when the first such write was intended
 	Activated time.Time `json:"activated,omitzero"`
 	Ends      time.Time `json:"ends,omitzero"`

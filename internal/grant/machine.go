@@ -40,7 +40,7 @@ func decide(g Grant, ev Event, in input) (*step, error) {
 	s.g.State = r.to
 	s.g.Generation++
 	if s.from != s.to {
-		s.g.Attempts, s.g.Fault = 0, ""
+		s.g.Attempts, s.g.Fault, s.g.Flying = 0, "", false
 	}
 	for _, e := range r.effects {
 		e.do(s)
@@ -117,9 +117,31 @@ func (s *step) notify(loud bool, text string, to ...Audience) {
 const (
 	firstDelay = time.Second
 	lastDelay  = 5 * time.Minute
-	// inFlight is how long others leave a grant alone whose write was just announced.
-	inFlight = 2 * time.Second
 )
+
+// longestSlack is how much longer an announcement may lie ahead because reading took its
+// time.
+const longestSlack = 10 * time.Second
+
+// sendTime is how long after its intent a write of a grant may be sent.
+func (g *Grant) sendTime() time.Duration {
+	if g.State == Ending && g.Terms.Through == "" {
+		return removeWithin
+	}
+	return sendWithin
+}
+
+// aloneTime is how long everybody else leaves a grant alone whose write was just
+// announced: as long as it may be sent. Controllers tell whole seconds.
+func (g *Grant) aloneTime() time.Duration { return g.sendTime() + time.Second }
+
+// alone reports whether a write of a grant may still be sent by whoever announced it, by
+// the controller's clock. An announcement that lies in the future was made before that
+// clock was set back, and is nobody's.
+func (g *Grant) alone(dc time.Time) bool {
+	left := g.WakeDC.Sub(dc)
+	return g.Flying && left > 0 && left <= g.aloneTime()+longestSlack
+}
 
 // backoff returns how long to wait before the next try after so many: doubled each
 // time up to a cap, and shifted by up to a quarter, so that a thousand grants do not
@@ -160,11 +182,14 @@ func (s *step) wakeDC() time.Time {
 	case Active:
 		return s.g.Ends
 	case Activating, Ending:
+		announced := s.event == Activate || s.event == Remove
 		switch {
-		case s.in.dc.IsZero(), s.g.Attempts == 0 && s.event != Activate && s.event != Remove:
+		case announced:
+			return s.in.dc.Add(s.in.slack + s.g.aloneTime())
+		case s.g.Flying:
+			return s.g.WakeDC // what happened meanwhile does not answer the write
+		case s.in.dc.IsZero(), s.g.Attempts == 0:
 			return time.Unix(0, 0).UTC()
-		case s.event == Activate, s.event == Remove:
-			return s.in.dc.Add(inFlight)
 		}
 		return s.in.dc.Add(backoff(s.g.ID, s.g.Attempts))
 	}

@@ -199,7 +199,7 @@ func (s *Service) tryCanary(ctx context.Context, t tick) error {
 	if len(list) == 0 || s.inTrouble() {
 		return nil
 	}
-	return s.hurry(ctx, t)
+	return s.hurry(ctx, t, Ending)
 }
 
 // endFromMemory removes memberships whose time is up while the store is away: the end
@@ -225,10 +225,16 @@ func (s *Service) endOneFromMemory(ctx context.Context, now Instant, e end, r *R
 		s.overInMemory(g.ID) // gone, or not known to be the one that the grant made: what comes later is not the grant's
 		return
 	}
-	res := s.dir.Remove(ctx, Write{
+	g.State = Ending
+	now, within := s.present(now), g.sendTime()
+	g.State = e.grant.State
+	var res Result // what is not told is not known
+	for _, res = range s.dir.Remove(ctx, []Write{{
 		Grant: g.ID, Generation: g.Generation, Key: g.Key, Through: g.Terms.Through,
-		NotAfter: Instant{Wall: now.Wall.Add(sendWithin), Mono: now.Mono + sendWithin},
-	})
+		NotAfter: Instant{Wall: now.Wall.Add(within), Mono: now.Mono + within},
+	}}) {
+		break
+	}
 	s.noteLate(g.ID, Entry{
 		Time: now.Wall, Kind: Outcomes, Action: Remove, Grant: g.ID, Generation: g.Generation, Group: g.Key.Group,
 		Target: g.Key.Member, GroupName: g.Group.Name, TargetName: g.Holder.Name, From: g.State, To: g.State, Late: true,

@@ -24,6 +24,7 @@ type Service struct {
 	dir   Directory
 
 	sweeping sync.Mutex // one Sweep at a time; ends do not wait for it
+	watching sync.Mutex // one look at a time at the memberships that nobody has
 
 	mu       sync.Mutex // guards what follows
 	policies *Policies
@@ -31,6 +32,8 @@ type Service struct {
 	together int                  // how many groups are worked on at once
 	clock    func() Instant       // nil: the time of a round is that of its begin
 	halted   bool                 // no further part of a round is begun
+	turn     uint64               // with which part a round begins
+	returned bool                 // a domain controller is back, and no round has known it yet
 	flying   map[ID]chan struct{} // grants whose membership is being written; closed when it was
 }
 
@@ -48,6 +51,30 @@ func (s *Service) Together(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.together = max(1, n)
+}
+
+// Turn sets with which part of its work a round begins. Nodes with different numbers do
+// not all begin with the same.
+func (s *Service) Turn(n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turn = n
+}
+
+// Returned tells that a domain controller answers again, though others did all the time:
+// the next round tries at once what waits for its next turn.
+func (s *Service) Returned() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.returned = true
+}
+
+func (s *Service) takeReturned() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.returned
+	s.returned = false
+	return was
 }
 
 // Clocked gives the service a clock to look at before each part of a round: the Instant

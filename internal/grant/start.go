@@ -43,18 +43,23 @@ func (s *Service) activate(ctx context.Context, g *Grant, in input, t tick) (Gra
 		}
 		g = &now
 	}
+	asked := s.present(in.now)
 	links, err := s.dir.Links(ctx, g.Key.Group, memberOf(g))
+	in.now = s.present(in.now)
 	if err != nil {
 		return s.later(ctx, g, in, err)
 	}
+	in.slack = in.now.Mono - asked.Mono
 	in.dc, in.link, in.object = links.At, links.Links[g.Key.Member], links.Members[g.Key.Member]
 	in.native = in.link.Expires
 	in.tickets = s.tickets(ctx, g)
-	out, effects, err := s.applyMoves(ctx, g, doing{t.now, g.Emergency}, func(ctx context.Context, tx Tx, g *Grant, h *Holding) ([]move, error) {
+	out, effects, err := s.applyMoves(ctx, g, doing{in.now, g.Emergency}, func(ctx context.Context, tx Tx, g *Grant, h *Holding) ([]move, error) {
+		in := in
+		in.now, in.dc = s.catchUp(in.now, in.dc) // it may have waited for its turn
 		return s.startMoves(ctx, tx, &starting{g: g, h: h, links: links, in: in})
 	})
 	if err != nil {
-		if errors.Is(err, ErrPolicy) && in.actor.Account.IsZero() && g.State == Approved {
+		if errors.Is(err, ErrPolicy) && in.actor.Account.IsZero() {
 			return s.later(ctx, g, in, err)
 		}
 		return Grant{}, err
@@ -100,6 +105,9 @@ type starting struct {
 func (s *Service) startMoves(ctx context.Context, tx Tx, e *starting) ([]move, error) {
 	if e.g.State != Approved && e.g.State != Activating {
 		return nil, ErrConflict
+	}
+	if e.g.State == Activating && e.g.alone(e.in.dc) {
+		return nil, nil // somebody else is at it
 	}
 	in := e.in
 	if e.g.State == Activating {
@@ -158,6 +166,8 @@ func unresolved(others []Grant, id ID) bool {
 // add writes a membership whose intent is stored, and stores the outcome.
 func (s *Service) add(ctx context.Context, g *Grant, w Write, in input, t tick) (Grant, error) {
 	res := s.dir.Add(ctx, w)
+	in.now, in.dc = s.catchUp(in.now, in.dc)
+	in.slack = 0
 	in.detail, in.generation, in.actor, in.reason = res.text(), w.Generation, Actor{}, ""
 	if !res.At.IsZero() {
 		in.dc = res.At
@@ -198,21 +208,35 @@ func (s *Service) already(ctx context.Context, g *Grant, in input, t tick) (Gran
 	}
 	in.dc, in.link = links.At, links.Links[g.Key.Member]
 	in.native = in.link.Expires
-	ev := FoundPermanent
-	switch {
-	case !in.link.Present:
-		ev = LaterActive
-	case g.Tries > 1 || g.Ambiguous:
-		ev = Activated
-	case !in.link.Expires.IsZero():
-		ev = FoundTimeBound
-	}
-	out, err := s.apply(ctx, g, ev, in)
+	out, _, err := s.applyMoves(ctx, g, doing{in.now, owable(g, Activated)}, func(ctx context.Context, tx Tx, g *Grant, h *Holding) ([]move, error) {
+		others, err := tx.Holders(ctx, g.Key)
+		e := starting{g: g, h: h, links: links, in: in}
+		return []move{{e.already(others), in}}, err
+	})
 	if err == nil && out.State == Active {
 		t.r.Started++
 		s.rememberStamp(out.ID, in.link.Stamp)
 	}
 	return out, err
+}
+
+// already chooses the event of a grant whose addition found the account a member. What may
+// come from a write of a grant, whichever, is the grants', and goes with the last of them;
+// only what certainly does not was there before.
+func (e *starting) already(others []Grant) Event {
+	foreign := e.h.Stamp != "" && e.in.link.Stamp != "" && e.in.link.Stamp != e.h.Stamp
+	overtaken := e.h.Last != e.g.ID && e.h.Watch.After(e.in.dc)
+	switch {
+	case !e.in.link.Present:
+		return LaterActive
+	case e.h.Ours && !foreign:
+		return FoundOther
+	case e.g.Tries > 1, e.g.Ambiguous, e.g.Watched, overtaken, unresolved(others, e.g.ID):
+		return Activated
+	case !e.in.link.Expires.IsZero():
+		return FoundTimeBound
+	}
+	return FoundPermanent
 }
 
 // checkRights asks again whether those on whose word a grant stands still may give it.
@@ -233,7 +257,7 @@ func (s *Service) checkRights(ctx context.Context, g *Grant, t tick) (Grant, err
 			return Grant{}, err
 		}
 	}
-	why, err := s.requesterLost(ctx, g)
+	why, err := s.requesterLost(ctx, g, s.lost)
 	if err != nil {
 		return s.later(ctx, &now, in, err)
 	}
@@ -245,7 +269,7 @@ func (s *Service) checkRights(ctx context.Context, g *Grant, t tick) (Grant, err
 }
 
 // requesterLost says why a grant may no longer be had, empty if it may.
-func (s *Service) requesterLost(ctx context.Context, g *Grant) (string, error) {
+func (s *Service) requesterLost(ctx context.Context, g *Grant, lost asking) (string, error) {
 	p, ok := s.Policies().Policy(g.Policy)
 	if !ok || p.Target() != g.Terms.Target() {
 		return "the policy is gone, or is about another group", nil
@@ -259,12 +283,15 @@ func (s *Service) requesterLost(ctx context.Context, g *Grant) (string, error) {
 			who = sched.For
 		}
 	}
-	lost, err := s.lost(ctx, g.Requester.Account, who)
-	if lost {
+	gone, err := lost(ctx, g.Requester.Account, who)
+	if gone {
 		return g.Requester.Name + " may no longer request it", err
 	}
 	return "", err
 }
+
+// asking is the form of lost, and of what remembers its answers.
+type asking func(ctx context.Context, account secdesc.GUID, refs []Ref) (bool, error)
 
 // lost reports whether an account is provably no longer among those named.
 func (s *Service) lost(ctx context.Context, account secdesc.GUID, refs []Ref) (bool, error) {

@@ -16,7 +16,7 @@ type Holding struct {
 	Last  ID     `json:"last,omitempty"`  // the grant that wrote last
 
 	// Busy is until when (by the controller's clock, as Watch) a write that was
-	// announced may still be sent. No grant adds
+	// announced may still be sent or, of a removal, take effect. No grant adds
 	// the membership before then; removals do not wait.
 	Busy time.Time `json:"busy,omitzero"`
 	// Watch is until when the link is looked at although no grant wants it: an
@@ -121,13 +121,16 @@ type Store interface {
 	Update(ctx context.Context, f func(ctx context.Context, tx Tx) error) error
 	// Read returns one grant, ErrNotFound if there is none.
 	Read(ctx context.Context, id ID) (Grant, error)
+	// ReadAll returns those of some grants that there are, in any order.
+	ReadAll(ctx context.Context, ids []ID) ([]Grant, error)
 	// Due returns grants that need work: first those of Wake, then those of WakeDC, each
 	// in its order.
 	Due(ctx context.Context, d Due) ([]Grant, error)
 	// List returns grants for people.
 	List(ctx context.Context, p Page) ([]Grant, error)
 	// Holdings returns the memberships whose Watch is not before watched and, if all,
-	// those with Ours or Gone set as well.
+	// those with Ours or Gone set as well, ordered by group. Those that a grant has or
+	// writes (Tx.Holders) are not among them.
 	Holdings(ctx context.Context, watched time.Time, all bool) ([]Holding, error)
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // Sweep compares what is stored with the directory: every grant that is not over, and
@@ -17,7 +19,7 @@ func (s *Service) Sweep(ctx context.Context, now Instant) (Report, error) {
 	t, _ := s.begin(ctx, now, &r)
 	err := s.sweep(ctx, t)
 	if err == nil {
-		err = s.round(ctx, t)
+		err = s.round(ctx, t, false)
 	}
 	if err != nil {
 		return r, fmt.Errorf("comparing grants with the directory: %w", err)
@@ -35,14 +37,12 @@ func (s *Service) sweep(ctx context.Context, t tick) error {
 	}
 	t.sweep = true
 	before, keep := s.remembered(), map[ID]bool{}
-	err := s.pages(ctx, []State{Requested, Scheduled, Approved, Activating, Active, Ending}, func(list []Grant) error {
+	err := s.pages(ctx, []State{Active, Ending}, func(list []Grant) error {
 		for i := range list {
-			if g := &list[i]; g.State == Active || g.State == Ending {
-				keep[g.ID] = true
-				s.remember(g, t.now)
-			}
+			keep[list[i].ID] = true
+			s.remember(&list[i], t.now)
 		}
-		return s.sweepPage(ctx, list, t)
+		return s.driveEnds(ctx, list, t)
 	})
 	if err != nil {
 		return err
@@ -51,7 +51,34 @@ func (s *Service) sweep(ctx context.Context, t tick) error {
 		return nil
 	}
 	s.forget(before, keep)
-	return s.watch(ctx, t, true)
+	if err := s.watch(ctx, t, true); err != nil {
+		return err
+	}
+	m := memo{s: s, known: map[string]bool{}}
+	return s.pages(ctx, []State{Requested, Scheduled, Approved, Activating, Active}, func(list []Grant) error { return s.sweepPage(ctx, list, m, t) })
+}
+
+// memo remembers what the directory said of rights for the time of one comparison: many
+// grants are about few people.
+type memo struct {
+	s     *Service
+	known map[string]bool
+}
+
+// lost is [Service.lost]. What could not be found out is asked again.
+func (m memo) lost(ctx context.Context, account secdesc.GUID, refs []Ref) (bool, error) {
+	key := account.String()
+	for _, r := range refs {
+		key += "\x00" + string(r)
+	}
+	if lost, known := m.known[key]; known {
+		return lost, nil
+	}
+	lost, err := m.s.lost(ctx, account, refs)
+	if err == nil {
+		m.known[key] = lost
+	}
+	return lost, err
 }
 
 // pages calls f with all grants in some states, newest request first.
@@ -71,15 +98,15 @@ func (s *Service) pages(ctx context.Context, states []State, f func([]Grant) err
 	}
 }
 
-// hurry tries every write that waits for its next turn: the directory is there again, and
-// however long it was away, nothing waits for delays that grew meanwhile.
-func (s *Service) hurry(ctx context.Context, t tick) error {
+// hurry tries every write of grants in a state, however long they are to wait.
+func (s *Service) hurry(ctx context.Context, t tick, state State) error {
 	t.sweep = true
-	return s.pages(ctx, []State{Activating, Ending}, func(list []Grant) error { return s.drive(ctx, list, t) })
+	return s.pages(ctx, []State{state}, func(list []Grant) error { return s.drive(ctx, list, t) })
 }
 
-// sweepPage looks at some grants.
-func (s *Service) sweepPage(ctx context.Context, list []Grant, t tick) error {
+// sweepPage looks at some grants that do not end: at their people's rights. Ends that
+// follow from that are seen to at the end of the page.
+func (s *Service) sweepPage(ctx context.Context, list []Grant, m memo, t tick) error {
 	var ends []Grant
 	for _, g := range list {
 		if s.isHalted() {
@@ -88,14 +115,13 @@ func (s *Service) sweepPage(ctx context.Context, list []Grant, t tick) error {
 		var err error
 		switch g.State {
 		case Active:
-			g, err = s.sweepActive(ctx, &g, t)
-			ends = append(ends, g)
-		case Ending:
-			ends = append(ends, g)
+			if g, err = s.sweepActive(ctx, &g, m, t); err == nil && g.State == Ending {
+				ends = append(ends, g)
+			}
 		case Activating:
 			err = s.driveOne(ctx, &g, t)
 		default:
-			err = s.sweepWaiting(ctx, &g, t)
+			err = s.sweepWaiting(ctx, &g, m, t)
 		}
 		if err != nil && !harmless(err) {
 			return err
@@ -106,7 +132,7 @@ func (s *Service) sweepPage(ctx context.Context, list []Grant, t tick) error {
 
 // sweepWaiting looks at a grant that waits: does its account still exist, may those who
 // approved still approve.
-func (s *Service) sweepWaiting(ctx context.Context, g *Grant, t tick) error {
+func (s *Service) sweepWaiting(ctx context.Context, g *Grant, m memo, t tick) error {
 	object, err := s.dir.Object(ctx, g.Key.Member)
 	if err != nil {
 		return nil //nolint:nilerr // not known now; it is asked again before the grant starts
@@ -122,7 +148,7 @@ func (s *Service) sweepWaiting(ctx context.Context, g *Grant, t tick) error {
 			return err
 		}
 	}
-	if now, err = s.sweepRights(ctx, &now, t); err != nil {
+	if now, err = s.sweepRights(ctx, &now, m, t); err != nil {
 		return err
 	}
 	// When to look again may have been noted by a clock that was wrong then.
@@ -130,10 +156,10 @@ func (s *Service) sweepWaiting(ctx context.Context, g *Grant, t tick) error {
 }
 
 // sweepRights voids the approvals of those who may no longer approve.
-func (s *Service) sweepRights(ctx context.Context, g *Grant, t tick) (Grant, error) {
+func (s *Service) sweepRights(ctx context.Context, g *Grant, m memo, t tick) (Grant, error) {
 	now := *g
 	for _, a := range g.Approvals {
-		lost, err := s.lost(ctx, a.By.Account, g.Terms.Approval.From)
+		lost, err := m.lost(ctx, a.By.Account, g.Terms.Approval.From)
 		if err != nil || !lost {
 			continue // not known counts neither way here; it is asked again before the start
 		}
@@ -141,7 +167,7 @@ func (s *Service) sweepRights(ctx context.Context, g *Grant, t tick) (Grant, err
 			return now, err
 		}
 	}
-	why, err := s.requesterLost(ctx, g)
+	why, err := s.requesterLost(ctx, g, m.lost)
 	if err != nil || why == "" {
 		return now, nil //nolint:nilerr // as above
 	}
@@ -150,14 +176,14 @@ func (s *Service) sweepRights(ctx context.Context, g *Grant, t tick) (Grant, err
 
 // sweepActive looks whether requester and observers of an active grant keep their
 // rights.
-func (s *Service) sweepActive(ctx context.Context, g *Grant, t tick) (Grant, error) {
+func (s *Service) sweepActive(ctx context.Context, g *Grant, m memo, t tick) (Grant, error) {
 	in := input{now: t.now, dc: t.dc}
 	now := *g
 	for _, o := range g.Observers {
 		if !o.Left.IsZero() {
 			continue
 		}
-		lost, err := s.lost(ctx, o.By.Account, g.Terms.Observer.From)
+		lost, err := m.lost(ctx, o.By.Account, g.Terms.Observer.From)
 		if err != nil || !lost {
 			continue // not known: nothing is taken away on that ground
 		}
@@ -166,7 +192,7 @@ func (s *Service) sweepActive(ctx context.Context, g *Grant, t tick) (Grant, err
 			return now, err
 		}
 	}
-	why, err := s.requesterLost(ctx, g)
+	why, err := s.requesterLost(ctx, g, m.lost)
 	if err != nil || why == "" {
 		return now, nil //nolint:nilerr // as above
 	}
@@ -213,65 +239,90 @@ func parent(dn string) string {
 }
 
 // watch looks at memberships that no grant wants: those that a late write may have made,
-// and, if all, those whose group or account was deleted and may have been restored.
+// and, if all, those whose group or account was deleted and may have been restored. One
+// look at a time: another round does not wait for it.
 func (s *Service) watch(ctx context.Context, t tick, all bool) error {
+	if all {
+		s.watching.Lock()
+	} else if !s.watching.TryLock() {
+		return nil
+	}
+	defer s.watching.Unlock()
 	list, err := s.store.Holdings(ctx, t.dc, all)
+	for err == nil && len(list) > 0 && !s.isHalted() {
+		n := 1
+		for n < len(list) && n < part && list[n].Key.Group == list[0].Key.Group {
+			n++
+		}
+		err = s.watchPart(ctx, list[:n], t)
+		list = list[n:]
+	}
+	return err
+}
+
+// watchPart looks at memberships of one group that no grant wants.
+func (s *Service) watchPart(ctx context.Context, list []Holding, t tick) error {
+	ids := make([]ID, 0, len(list))
+	for _, h := range list {
+		if h.Last != "" {
+			ids = append(ids, h.Last)
+		}
+	}
+	grants, err := s.store.ReadAll(ctx, ids)
 	if err != nil {
 		return err
 	}
-	for _, h := range list {
-		if h.Last == "" {
+	last := make(map[ID]*Grant, len(grants))
+	var members []secdesc.GUID
+	for i := range grants {
+		if g := &grants[i]; g.State.Finished() || g.State == UnderReview {
+			last[g.ID], members = g, append(members, g.Key.Member)
+		}
+	}
+	if len(members) == 0 {
+		return nil
+	}
+	t.now = s.present(t.now)
+	links, err := s.dir.Links(ctx, list[0].Key.Group, members)
+	if err != nil {
+		return nil //nolint:nilerr // the watch goes on
+	}
+	var ends []Grant
+	for i := range list {
+		g := last[list[i].Last]
+		if g == nil {
 			continue
 		}
-		g, err := s.reappeared(ctx, h, t)
+		g, err := s.reappeared(ctx, &list[i], g, links, t)
 		if err != nil && !harmless(err) {
 			return err
 		}
-		if err == nil && g.State == Ending {
-			if err := s.driveEnds(ctx, []Grant{g}, t); err != nil {
-				return err
-			}
+		if err == nil && g != nil {
+			ends = append(ends, *g)
 		}
 	}
-	return nil
+	return s.driveEnds(ctx, ends, t)
 }
 
 // reappeared reopens the grant that last wrote a membership, if the membership is there
-// and no grant has it.
-func (s *Service) reappeared(ctx context.Context, h Holding, t tick) (Grant, error) {
-	held, last, err := s.held(ctx, h)
-	if err != nil || held || !(last.State.Finished() || last.State == UnderReview) {
-		return Grant{}, err
-	}
-	links, err := s.dir.Links(ctx, h.Key.Group, memberOf(&last))
+// and no grant has it; nil if not.
+func (s *Service) reappeared(ctx context.Context, h *Holding, last *Grant, links Links, t tick) (*Grant, error) {
 	link := links.Links[h.Key.Member]
-	if err != nil || !link.Present {
-		return Grant{}, nil //nolint:nilerr // the watch goes on
+	if !link.Present {
+		return nil, nil //nolint:nilnil // as documented
 	}
 	if h.Ours && !h.Gone && h.Stamp != "" && link.Stamp != "" && link.Stamp != h.Stamp {
-		return Grant{}, nil // somebody else's
+		return nil, nil //nolint:nilnil // somebody else's
 	}
-	out, _, err := s.applyMoves(ctx, &last, doing{t.now, true}, func(ctx context.Context, tx Tx, g *Grant, h *Holding) ([]move, error) {
+	out, effects, err := s.applyMoves(ctx, last, doing{t.now, true}, func(ctx context.Context, tx Tx, g *Grant, h *Holding) ([]move, error) {
 		others, err := tx.Holders(ctx, g.Key)
 		if err != nil || len(others) > 0 || h.Last != g.ID {
 			return nil, err
 		}
 		return []move{{Reappeared, input{now: t.now, dc: links.At, link: link, detail: "the membership is there, and no grant has it"}}}, nil
 	})
-	return out, err
-}
-
-// held reports whether any grant has or writes a membership, and returns the one that
-// wrote it last.
-func (s *Service) held(ctx context.Context, h Holding) (held bool, last Grant, err error) {
-	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		others, err := tx.Holders(ctx, h.Key)
-		if err != nil {
-			return err
-		}
-		held = len(others) > 0
-		last, err = tx.Grant(ctx, h.Last)
-		return err
-	})
-	return held, last, err
+	if err != nil || len(effects) == 0 {
+		return nil, err
+	}
+	return &out, nil
 }

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +13,15 @@ import (
 	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
-// batch is how many grants one tick takes on.
-const batch = 256
+// How much is taken on at once.
+const (
+	batch    = 256  // grants of one tick that do not end
+	endBatch = 1024 // grants of one tick that end
+	part     = 64   // of one group, in one transaction and one call of the directory
+	// tolerated is how many parts of a round may meet an error of the store before the
+	// others are left to the next.
+	tolerated = 3
+)
 
 // Report says what a tick or sweep did.
 type Report struct {
@@ -86,8 +94,9 @@ func (s *Service) advance(ctx context.Context, g Grant, now Instant) (Grant, err
 // tick is what a round of work depends on.
 type tick struct {
 	now   Instant
-	dc    time.Time // zero: the directory is away
-	sweep bool      // look at everything, whenever it is due
+	dc    time.Time     // zero: the directory is away
+	slack time.Duration // how much later it may be by the controller's clock
+	sweep bool          // look at everything, whenever it is due
 	r     *Report
 }
 
@@ -98,14 +107,9 @@ type tick struct {
 func (s *Service) Tick(ctx context.Context, now Instant) (Report, error) {
 	var r Report
 	t, again := s.begin(ctx, now, &r)
-	var err error
-	if again {
-		r.Sweep = true
-		err = s.hurry(ctx, t)
-	}
-	if err == nil {
-		err = s.round(ctx, t)
-	}
+	again = s.takeReturned() && !r.Away || again
+	r.Sweep = again
+	err := s.round(ctx, t, again)
 	if err == nil {
 		err = s.tryCanary(ctx, t)
 	}
@@ -147,32 +151,63 @@ func (s *Service) begin(ctx context.Context, now Instant, r *Report) (t tick, ag
 	return t, again
 }
 
-// round works on what is due.
-func (s *Service) round(ctx context.Context, t tick) error {
-	d := Due{Wall: t.now.Wall, DC: t.dc, Limit: batch}
-	if t.dc.IsZero() {
-		d.States = []State{Requested, Scheduled, Approved, Active, UnderReview, Ended, Denied, Cancelled, Expired, Failed}
+// round works on what is due: first on ends, for which nobody waits and which must not wait.
+// With all, every write that waits for its next turn is tried: the directory is there
+// again, and however long it was away, nothing waits for delays that grew meanwhile.
+func (s *Service) round(ctx context.Context, t tick, all bool) error {
+	if err := s.ends(ctx, t); err != nil {
+		return err
+	}
+	if all {
+		if err := s.hurry(ctx, t, Ending); err != nil {
+			return err
+		}
+	}
+	d := Due{Wall: t.now.Wall, DC: t.dc, Limit: batch, States: []State{Requested, Scheduled, Approved, UnderReview, Ended, Denied, Cancelled, Expired, Failed}}
+	if !t.dc.IsZero() {
+		d.States = append(d.States, Activating)
 	}
 	due, err := s.store.Due(ctx, d)
 	if err != nil {
 		return err
 	}
-	t.r.More = len(due) == batch
+	t.r.More = t.r.More || len(due) == d.Limit
+	t.r.Looked += len(due)
+	if err := s.drive(ctx, due, t); err != nil || t.dc.IsZero() {
+		return err
+	}
+	if all {
+		if err := s.hurry(ctx, t, Activating); err != nil {
+			return err
+		}
+	}
+	return s.watch(ctx, t, false)
+}
+
+// ends works on the grants that are due and end, or whose time may be up.
+func (s *Service) ends(ctx context.Context, t tick) error {
+	d := Due{Wall: t.now.Wall, DC: t.dc, Limit: endBatch, States: []State{Active, Ending}}
+	if t.dc.IsZero() {
+		d.States = []State{Active}
+	}
+	due, err := s.store.Due(ctx, d)
+	if err != nil {
+		return err
+	}
+	t.r.More = len(due) == d.Limit
 	if !t.dc.IsZero() {
+		known := make(map[ID]bool, len(due))
+		for i := range due {
+			known[due[i].ID] = true
+		}
 		for _, g := range s.overdue(t.now) {
-			if !slices.ContainsFunc(due, func(o Grant) bool { return o.ID == g.ID }) {
+			if !known[g.ID] {
 				due = append(due, g)
 			}
 		}
 	}
-	t.r.Looked = len(due)
-	if err := s.drive(ctx, due, t); err != nil {
-		return err
-	}
-	if t.dc.IsZero() {
-		return nil
-	}
-	return s.watch(ctx, t, false)
+	t.r.Looked += len(due)
+	return s.driveEnds(ctx, due, t)
 }
 
 // drive does for each grant what its state asks for, several groups at once if
@@ -203,48 +238,53 @@ func (s *Service) drive(ctx context.Context, list []Grant, t tick) error {
 type task func(tick) error
 
 // run does the parts of a round, and adds up what they report. The first error of the
-// store is returned when all that were begun are done; no others are begun then.
+// store is returned when all that were begun are done; one part that cannot be stored
+// does not keep the others waiting, but when several cannot, no others are begun.
 func (s *Service) run(tasks []task, t tick) error {
 	s.mu.Lock()
 	n := min(s.together, len(tasks))
 	s.mu.Unlock()
+	var (
+		wg     sync.WaitGroup
+		mu     sync.Mutex
+		first  error
+		failed int
+		next   int
+	)
 	if n <= 1 {
 		for _, f := range tasks {
-			if s.isHalted() {
-				return nil
+			if s.isHalted() || failed == tolerated {
+				break
 			}
-			t.now = s.present(t.now)
+			t.now, t.dc = s.catchUp(t.now, t.dc)
 			if err := f(t); err != nil {
-				return err
+				first = cmp.Or(first, err)
+				failed++
 			}
 		}
-		return nil
+		return first
 	}
-	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		first error
-		next  int
-	)
 	for range n {
 		wg.Go(func() {
 			for {
 				mu.Lock()
 				i := next
 				next++
-				stop := first != nil
+				stop := failed >= tolerated
 				mu.Unlock()
 				if stop || s.isHalted() || i >= len(tasks) {
 					return
 				}
 				var part Report
 				own := t
-				own.now, own.r = s.present(t.now), &part
+				own.now, own.dc = s.catchUp(t.now, t.dc)
+				own.r = &part
 				err := tasks[i](own)
 				mu.Lock()
 				t.r.add(&part)
-				if first == nil {
-					first = err
+				if err != nil {
+					first = cmp.Or(first, err)
+					failed++
 				}
 				mu.Unlock()
 			}
@@ -365,17 +405,32 @@ func (s *Service) endTasks(ctx context.Context, list []Grant, t tick) (tasks []t
 		}
 		return []task{func(t tick) error { return s.driveEnds(ctx, list, t) }}
 	}
-	slices.SortStableFunc(list, func(a, b Grant) int { return bytes.Compare(a.Key.Group[:], b.Key.Group[:]) })
+	slices.SortStableFunc(list, func(a, b Grant) int {
+		return cmp.Or(bytes.Compare(a.Key.Group[:], b.Key.Group[:]), cmp.Compare(a.Terms.Through, b.Terms.Through))
+	})
 	for len(list) > 0 {
 		n := 1
-		for n < len(list) && n < batch/4 && list[n].Key.Group == list[0].Key.Group {
+		for n < len(list) && n < part && list[n].Key.Group == list[0].Key.Group && list[n].Terms.Through == list[0].Terms.Through {
 			n++
 		}
-		part := list[:n]
-		tasks = append(tasks, func(t tick) error { return s.endBatch(ctx, part, t) })
+		some := list[:n]
+		tasks = append(tasks, func(t tick) error { return s.endPart(ctx, some, t) })
 		list = list[n:]
 	}
-	return tasks
+	return s.inTurn(tasks)
+}
+
+// inTurn returns the parts of a round in the order of this service, so that two nodes with
+// the same list do not both begin with the same part.
+func (s *Service) inTurn(tasks []task) []task {
+	s.mu.Lock()
+	turn := s.turn
+	s.mu.Unlock()
+	if len(tasks) == 0 {
+		return nil
+	}
+	at := int(turn % uint64(len(tasks)))
+	return slices.Concat(tasks[at:], tasks[:at])
 }
 
 // memberOf returns the holder's account as Links wants it.
@@ -387,51 +442,89 @@ type removal struct {
 	w Write
 }
 
-// endBatch ends grants of one group.
-func (s *Service) endBatch(ctx context.Context, all []Grant, t tick) error {
-	var members []secdesc.GUID
+// endPart ends grants of one group, all through one management account or none.
+func (s *Service) endPart(ctx context.Context, all []Grant, t tick) error {
 	var ids []ID
-	list := make([]Grant, 0, len(all))
 	defer func() { s.release(ids...) }()
-	for _, g := range all {
-		g, err := s.settled(ctx, g, t)
-		if err != nil {
-			return err
+	for i := range all {
+		if id := all[i].ID; s.claim(id) { // else another round of this service is at it
+			ids = append(ids, id)
 		}
-		if !s.claim(g.ID) {
-			continue // another round of this service is at it
-		}
-		list, members, ids = append(list, g), append(members, g.Key.Member), append(ids, g.ID)
 	}
-	if len(list) == 0 {
-		return nil
+	list, err := s.asStored(ctx, ids, t)
+	if err != nil || len(list) == 0 {
+		return err
 	}
+	members := make([]secdesc.GUID, len(list))
+	for i := range list {
+		members[i] = list[i].Key.Member
+	}
+	asked := s.present(t.now)
 	links, err := s.dir.Links(ctx, list[0].Key.Group, members)
+	t.now, t.dc = s.catchUp(t.now, t.dc)
 	if err != nil {
 		s.troubled(true)
 		return s.fault(ctx, list, t, err)
 	}
-	t.dc = later(t.dc, links.At) // the round may have begun long ago
+	t.dc, t.slack = links.At, t.now.Mono-asked.Mono
 	todo, err := s.intendEnds(ctx, list, links, t)
-	if err != nil {
+	if err != nil || len(todo) == 0 {
 		return err
 	}
-	results := make([]Result, len(todo))
-	for i, r := range todo {
-		results[i] = s.dir.Remove(ctx, r.w)
-		t.r.Removed++
-		if o := results[i].Outcome; o == OutcomeLater || o == OutcomeUnknown {
-			s.troubled(true)
+	writes := make([]Write, len(todo))
+	for i := range todo {
+		writes[i] = todo[i].w
+	}
+	results := s.dir.Remove(ctx, writes)
+	results = append(results, make([]Result, max(0, len(todo)-len(results)))...) // what is not told is not known
+	t.r.Removed += len(todo)
+	if slices.ContainsFunc(results, func(r Result) bool { return r.Outcome != OutcomeDone && r.Outcome != OutcomeAlready }) {
+		s.troubled(true)
+	}
+	t.now, t.dc = s.catchUp(t.now, t.dc)
+	return s.noteEnds(ctx, todo, results, t)
+}
+
+// asStored reads grants that end anew: they were listed some time ago, and others may have
+// seen to them meanwhile. What they owe the log is written, if it can be.
+func (s *Service) asStored(ctx context.Context, ids []ID, t tick) ([]Grant, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	list, err := s.store.ReadAll(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := list[:0]
+	for _, g := range list {
+		if g.State != Active && g.State != Ending && len(g.Owed) == 0 {
+			continue
+		}
+		if g, err = s.settled(ctx, g, t); err != nil {
+			return nil, err
+		}
+		if g.State == Active || g.State == Ending {
+			out = append(out, g)
 		}
 	}
-	return s.noteEnds(ctx, todo, results, t)
+	return out, nil
+}
+
+// catchUp returns the clocks as they are now, of those that were read at began: by how
+// much this machine's went on, the controller's did.
+func (s *Service) catchUp(began Instant, dc time.Time) (Instant, time.Time) {
+	now := s.present(began)
+	if passed := now.Mono - began.Mono; !dc.IsZero() && passed > 0 {
+		dc = dc.Add(passed)
+	}
+	return now, dc
 }
 
 // fault notes on the grants that are ending that the directory could not be read. Those
 // that are active stay due.
 func (s *Service) fault(ctx context.Context, list []Grant, t tick, why error) error {
 	for _, g := range list {
-		if g.State != Ending {
+		if g.State != Ending || g.alone(t.dc) {
 			continue
 		}
 		_, err := s.apply(ctx, &g, NotEnded, input{now: t.now, dc: t.dc, generation: g.Generation, detail: why.Error()})
@@ -448,6 +541,9 @@ func (s *Service) intendEnds(ctx context.Context, list []Grant, links Links, t t
 	var done []Grant
 	err = s.commit(ctx, true, func(ctx context.Context, tx Tx, owe bool) error {
 		todo, done = nil, nil
+		t := t
+		t.now, t.dc = s.catchUp(t.now, t.dc) // it may have waited for its turn
+		links.At = t.dc
 		for _, g := range list {
 			out, effects, err := s.applyIn(ctx, tx, &g, owe, func(ctx context.Context, tx Tx, g *Grant, h *Holding) ([]move, error) {
 				return s.endMoves(ctx, tx, &ending{g: g, h: h, links: links, t: t})
@@ -471,7 +567,10 @@ func (s *Service) intendEnds(ctx context.Context, list []Grant, links Links, t t
 		s.remember(&done[i], t.now)
 		t.r.count(&done[i], links.At)
 	}
-	return todo, err
+	if err != nil {
+		return nil, err
+	}
+	return todo, nil
 }
 
 // count notes a grant that is over.
@@ -494,7 +593,7 @@ type ending struct {
 
 // endMoves chooses the events of a grant whose time may be up.
 func (s *Service) endMoves(ctx context.Context, tx Tx, e *ending) ([]move, error) {
-	in := input{now: e.t.now, dc: e.links.At, monoUp: s.monoUp(e.g.ID, e.t.now), link: e.links.Links[e.g.Key.Member]}
+	in := input{now: e.t.now, dc: e.links.At, slack: e.t.slack, monoUp: s.monoUp(e.g.ID, e.t.now), link: e.links.Links[e.g.Key.Member]}
 	var list []move
 	if e.g.State == Active {
 		s.rememberStamp(e.g.ID, e.h.Stamp)
@@ -507,8 +606,8 @@ func (s *Service) endMoves(ctx context.Context, tx Tx, e *ending) ([]move, error
 	} else if e.g.State != Ending {
 		return nil, nil
 	}
-	if e.g.State == Ending && !e.t.sweep && e.g.WakeDC.After(e.links.At) {
-		return nil, nil // somebody else is at it
+	if e.g.State == Ending && (e.g.alone(e.links.At) || !e.t.sweep && e.g.WakeDC.After(e.links.At)) {
+		return nil, nil // somebody else is at it, or its next try comes later
 	}
 	others, err := tx.Holders(ctx, e.g.Key)
 	if err != nil {
@@ -599,7 +698,7 @@ func (s *Service) noteEnds(ctx context.Context, todo []removal, results []Result
 		done = nil
 		for i, r := range todo {
 			ev := endEvent(results[i].Outcome)
-			in := input{now: t.now, dc: later(t.dc, results[i].At), generation: r.w.Generation, detail: results[i].text(), proven: results[i].Outcome == OutcomeDone}
+			in := input{now: t.now, dc: later(t.dc, results[i].At), generation: r.w.Generation, detail: results[i].text(), proven: results[i].answered()}
 			out, _, err := s.applyIn(ctx, tx, &r.g, owe, func(context.Context, Tx, *Grant, *Holding) ([]move, error) {
 				return []move{{ev, in}}, nil
 			})
@@ -630,6 +729,9 @@ func endEvent(o Outcome) Event {
 	}
 	return MaybeEnded
 }
+
+// answered reports whether a removal is known to be over: carried out, or refused.
+func (r Result) answered() bool { return r.Outcome != OutcomeUnknown }
 
 // text is what the log says of a result.
 func (r Result) text() string {

@@ -202,8 +202,8 @@ func (d directory) Add(ctx context.Context, x grant.Write) (r grant.Result) {
 	return r
 }
 
-func (d directory) Remove(ctx context.Context, x grant.Write) (r grant.Result) {
-	d.with(func(w *granttest.World) { r = w.Remove(ctx, x) })
+func (d directory) Remove(ctx context.Context, list []grant.Write) (r []grant.Result) {
+	d.with(func(w *granttest.World) { r = w.Remove(ctx, list) })
 	return r
 }
 

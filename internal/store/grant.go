@@ -111,6 +111,14 @@ func (s Grants) Read(ctx context.Context, id grant.ID) (g grant.Grant, err error
 	return g, err
 }
 
+// ReadAll implements [grant.Store].
+func (s Grants) ReadAll(ctx context.Context, ids []grant.ID) ([]grant.Grant, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	return s.selectGrants(ctx, func(q *bun.SelectQuery) { q.Where("?TableAlias.id IN (?)", bun.List(ids)) })
+}
+
 // selectGrants reads rows that a query restricts.
 func (s Grants) selectGrants(ctx context.Context, restrict func(*bun.SelectQuery)) (out []grant.Grant, err error) {
 	err = s.s.View(ctx, func(ctx context.Context, tx *Tx) error {
@@ -225,11 +233,14 @@ func (t *GrantTx) insert(ctx context.Context, row *grantRow) error {
 	return nil
 }
 
+// holding returns the states in which a grant has a membership, or writes it.
+func holding() []grant.State { return []grant.State{grant.Activating, grant.Active, grant.Ending} }
+
 // Holders implements [grant.Tx].
 func (t *GrantTx) Holders(ctx context.Context, k grant.Key) ([]grant.Grant, error) {
 	return t.tx.selectGrants(ctx, func(q *bun.SelectQuery) {
 		q.Where("?TableAlias.group_guid = ?", guidText(k.Group)).Where("?TableAlias.holder = ?", guidText(k.Member))
-		inStates(q, []grant.State{grant.Activating, grant.Active, grant.Ending})
+		inStates(q, holding())
 		q.OrderExpr("?TableAlias.requested, ?TableAlias.id")
 	})
 }

@@ -87,10 +87,13 @@ func (t *GrantTx) PutHolding(ctx context.Context, h grant.Holding) error {
 func (s Grants) Holdings(ctx context.Context, watched time.Time, all bool) (out []grant.Holding, err error) {
 	err = s.s.View(ctx, func(ctx context.Context, tx *Tx) error {
 		var rows []holdingRow
-		q := tx.tx.NewSelect().Model(&rows).Where("?TableAlias.watch >= ?", max(1, micros(watched)))
-		if all {
-			q.WhereOr("?TableAlias.kept = 1")
+		q := tx.tx.NewSelect().Model(&rows)
+		if since := max(1, micros(watched)); all {
+			q.Where("(?TableAlias.watch >= ? OR ?TableAlias.kept = 1)", since)
+		} else {
+			q.Where("?TableAlias.watch >= ?", since)
 		}
+		q.Where("NOT EXISTS (SELECT 1 FROM grants AS a WHERE a.group_guid = ?TableAlias.group_guid AND a.holder = ?TableAlias.member AND a.state IN (?))", bun.List(holding()))
 		if err := q.OrderExpr("?TableAlias.group_guid, ?TableAlias.member").Scan(ctx); err != nil {
 			return fmt.Errorf("reading memberships: %w", tx.store.explain(err))
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -29,15 +31,37 @@ type figures struct {
 	inferred            int
 	violations          int
 	faults              [faults]int
-	turn                int // whose step it is to be died at
+	reading             time.Duration // the longest that looking at directory and store took, in calm
 
 	mu     sync.Mutex // guards what follows
 	deaths sync.WaitGroup
 	steps  map[string]int // deaths by step
+	aimed  map[string]int // nodes that were to die at it
 	events map[string]int
 }
 
-func newFigures() *figures { return &figures{steps: map[string]int{}, events: map[string]int{}} }
+func newFigures() *figures {
+	return &figures{steps: map[string]int{}, aimed: map[string]int{}, events: map[string]int{}}
+}
+
+// aim chooses the step at which the next node is to die: the one at which fewest did, and
+// of these the one that was aimed at least. What was not reached yet is died at when it
+// happens for the first time.
+func (f *figures) aim(steps []string, rng *rand.Rand) (label string, at int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	order := func(l string) int { return f.steps[l]<<16 + f.aimed[l] }
+	for i, n := range rng.Perm(len(steps)) {
+		if l := steps[n]; i == 0 || order(l) < order(label) {
+			label = l
+		}
+	}
+	f.aimed[label]++
+	if at = 1; f.steps[label] > 0 {
+		at = int64(1 + rng.IntN(4))
+	}
+	return label, at
+}
 
 func (f *figures) died(label string, killed bool) {
 	f.mu.Lock()
@@ -74,6 +98,7 @@ func (r *round) watch(ctx context.Context) {
 				continue
 			}
 		}
+		began := time.Now()
 		members, err := r.w.members(ctx)
 		if err != nil {
 			continue
@@ -84,6 +109,7 @@ func (r *round) watch(ctx context.Context) {
 			s = nil
 			continue
 		}
+		r.took(time.Since(began))
 		r.look(members, list)
 	}
 }
@@ -106,6 +132,28 @@ func (r *round) stalled() {
 	}
 }
 
+// took notes how long a look took, and whether the machine was busy with others' work: what a
+// violation was made of.
+func (r *round) took(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.calm.IsZero() {
+		r.slowest = 0
+		return
+	}
+	r.slowest = max(r.slowest, d)
+	r.f.reading = max(r.f.reading, d)
+}
+
+// machine says how busy the machine is.
+func machine() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return err.Error()
+	}
+	return strings.Join(strings.Fields(string(b))[:2], " ")
+}
+
 // look compares the directory with what is stored.
 func (r *round) look(members map[string]map[string]bool, list []grant.Grant) {
 	now := time.Now()
@@ -114,7 +162,7 @@ func (r *round) look(members map[string]map[string]bool, list []grant.Grant) {
 		byID[g.ID] = g
 	}
 	r.mu.Lock()
-	calm, dc := r.calm, now.Add(r.dcOff)
+	calm, dc, slowest := r.calm, now.Add(r.dcOff), r.slowest
 	r.mu.Unlock()
 	if !calm.IsZero() {
 		r.f.looks++
@@ -148,7 +196,8 @@ func (r *round) look(members map[string]map[string]bool, list []grant.Grant) {
 		d := now.Sub(x.exposed)
 		r.f.worst = max(r.f.worst, d)
 		if d > allowed {
-			r.fail("%s: the membership of %s is there %s after nobody wants it any more: %s", x.group.dn, x.holder.dn, d.Round(time.Millisecond), states(x, byID))
+			r.fail("%s: the membership of %s is there %s after nobody wants it any more, %s into the calm (slowest look %s, load %s): %s", x.group.dn, x.holder.dn, d.Round(time.Millisecond),
+				now.Sub(calm).Round(time.Millisecond), slowest.Round(time.Millisecond), machine(), states(x, byID))
 			x.exposed = now.Add(time.Hour)
 		}
 	}
@@ -158,7 +207,8 @@ func states(x *run, byID map[grant.ID]grant.Grant) string {
 	var out []string
 	for _, id := range x.ids {
 		g := byID[id]
-		out = append(out, fmt.Sprintf("%s is %s (%s, tries %d, removes %d, attempts %d, %s)", id, g.State, g.Basis, g.Tries, g.Removes, g.Attempts, g.Fault))
+		out = append(out, fmt.Sprintf("%s is %s (%s, tries %d, removes %d, attempts %d, flying %t, %q, ended %s, why %s)",
+			id, g.State, g.Basis, g.Tries, g.Removes, g.Attempts, g.Flying, g.Fault, g.EndedAt.Format("15:04:05.000"), g.EndWhy))
 	}
 	return strings.Join(out, "; ")
 }
@@ -235,6 +285,9 @@ func (r *round) judgeRun(x *run, in map[string]bool, byID map[grant.ID]grant.Gra
 		if g.State == grant.Ended {
 			r.f.ended++
 		}
+		if why := misjudged(x.shape, &g); why != "" {
+			r.fail("%s %s: %s", id, why, states(x, byID))
+		}
 		if g.Basis == grant.Inferred {
 			r.f.inferred++
 		}
@@ -242,6 +295,23 @@ func (r *round) judgeRun(x *run, in map[string]bool, byID map[grant.ID]grant.Gra
 			r.fail("%s: the log %s", id, why)
 		}
 	}
+}
+
+// misjudged says what is wrong about what a grant made of its membership. Nobody but the runs
+// makes memberships during a round, and nobody but the shape taken removes them: a
+// membership that counts as somebody else's was a grant's, and one that was lost was taken by
+// another grant's removal.
+func misjudged(s shape, g *grant.Grant) string {
+	rests := g.Basis == grant.Standing || g.Basis == grant.TimeBound
+	switch {
+	case rests && s != standing:
+		return "rests on a membership that a grant had made"
+	case g.Basis != grant.NoBasis && !rests && s == standing:
+		return "took the membership that was there before for its own"
+	case g.EndWhy == string(grant.Lost) && s != taken:
+		return "lost its membership to a removal of another grant"
+	}
+	return ""
 }
 
 // chain follows the states that the log tells, from the request to the last.

@@ -53,6 +53,7 @@ type order struct {
 	Event  grant.Event `json:"event,omitempty"`
 	DC     time.Duration
 	Wall   time.Duration
+	Seq    int64 // of clocks: an earlier order that comes later is not obeyed
 	For    time.Duration
 }
 
@@ -131,11 +132,14 @@ func serve(run *app.Grants, c *clocks, in io.Reader, out io.Writer) {
 		if json.Unmarshal(lines.Bytes(), &o) != nil {
 			return
 		}
-		go func() { say(obey(run, c, o)) }()
+		if o.Op == "clock" { // in turn
+			c.set(o)
+		}
+		go func() { say(obey(run, o)) }()
 	}
 }
 
-func obey(run *app.Grants, c *clocks, o order) reply {
+func obey(run *app.Grants, o order) reply {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	by := grant.Caller{Actor: grant.Actor{Party: o.By, Method: "kerberos"}}
@@ -147,8 +151,6 @@ func obey(run *app.Grants, c *clocks, o order) reply {
 	case "do":
 		g, err = run.Do(ctx, by, o.Grant, grant.Command{Event: o.Event, Reason: "fault harness"})
 	case "clock":
-		c.dc.Store(int64(o.DC))
-		c.wall.Store(int64(o.Wall))
 		run.Wake(false)
 	}
 	r := reply{N: o.N, State: g.State}
@@ -163,6 +165,17 @@ func obey(run *app.Grants, c *clocks, o order) reply {
 type clocks struct {
 	run      func() grant.Instant
 	dc, wall atomic.Int64
+	seq      int64 // of the last order; only serve looks at it
+}
+
+// set obeys an order, unless a later one was obeyed.
+func (c *clocks) set(o order) {
+	if o.Seq <= c.seq {
+		return
+	}
+	c.seq = o.Seq
+	c.dc.Store(int64(o.DC))
+	c.wall.Store(int64(o.Wall))
 }
 
 func (c *clocks) now() grant.Instant {
@@ -204,12 +217,14 @@ func (d *shifted) Add(ctx context.Context, w grant.Write) grant.Result {
 	return r
 }
 
-func (d *shifted) Remove(ctx context.Context, w grant.Write) grant.Result {
+func (d *shifted) Remove(ctx context.Context, list []grant.Write) []grant.Result {
 	d.st.at("before remove")
-	r := d.Directory.Remove(ctx, w)
+	out := d.Directory.Remove(ctx, list)
 	d.st.at("after remove")
-	r.At = d.shift(r.At)
-	return r
+	for i := range out {
+		out[i].At = d.shift(out[i].At)
+	}
+	return out
 }
 
 // steps kill this process at one of them.

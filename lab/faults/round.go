@@ -24,6 +24,7 @@ const (
 	overlap               // two grants of one membership
 	giveBack              // the holder gives it back
 	taken                 // another administrator removes the membership meanwhile
+	again                 // given back, and asked for anew at once
 	shapes
 )
 
@@ -35,8 +36,9 @@ type run struct {
 	policy string
 	ids    []grant.ID
 
-	accepted []bool    // by ids
-	exposed  time.Time // since when the membership is there without a grant that wants it; zero: it is not
+	back     chan struct{} // closed when the first grant was given back, or cannot be
+	accepted []bool        // by ids
+	exposed  time.Time     // since when the membership is there without a grant that wants it; zero: it is not
 }
 
 // A round is runs that share a database, nodes and what befalls them.
@@ -56,7 +58,9 @@ type round struct {
 	nodes    []*process // by number; nil or dead: none
 	dcOff    time.Duration
 	wallOff  []time.Duration
-	calm     time.Time // since when nothing is disturbed; zero: something is
+	seq      int64         // of the orders to set clocks
+	slowest  time.Duration // look at directory and store, in the present calm
+	calm     time.Time     // since when nothing is disturbed; zero: something is
 	problems []string
 }
 
@@ -92,9 +96,9 @@ func (r *round) play(ctx context.Context) ([]string, error) {
 // prepare gives groups their members and starts the nodes.
 func (r *round) prepare(ctx context.Context) error {
 	for i, g := range r.w.groups {
-		x := &run{shape: shape(r.rng.IntN(int(shapes))), group: g, holder: r.w.users[r.rng.IntN(len(r.w.users))], policy: fmt.Sprintf("g%d", i)}
+		x := &run{back: make(chan struct{}), shape: shape(r.rng.IntN(int(shapes))), group: g, holder: r.w.users[r.rng.IntN(len(r.w.users))], policy: fmt.Sprintf("g%d", i)}
 		x.ids = []grant.ID{grant.ID(fmt.Sprintf("r%d-a", i))}
-		if x.shape == overlap {
+		if x.shape == overlap || x.shape == again {
 			x.ids = append(x.ids, grant.ID(fmt.Sprintf("r%d-b", i)))
 		}
 		x.accepted = make([]bool, len(x.ids))
@@ -124,9 +128,9 @@ func (r *round) spawn(i int, steps []string) error {
 	set.Proxy = r.proxy[i].ln.Addr().String()
 	r.mu.Lock()
 	set.DC, set.Wall = r.dcOff, r.wallOff[i]
+	seq := r.seq
 	if len(steps) > 0 {
-		set.Kill, set.KillAt = steps[r.f.turn%len(steps)], int64(1+r.rng.IntN(4))
-		r.f.turn++
+		set.Kill, set.KillAt = r.f.aim(steps, r.rng)
 	}
 	r.mu.Unlock()
 	p, err := spawn(set)
@@ -134,8 +138,12 @@ func (r *round) spawn(i int, steps []string) error {
 		return err
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.nodes[i] = p
+	missed := r.seq != seq
+	r.mu.Unlock()
+	if missed { // clocks were set while it started
+		r.tell()
+	}
 	if set.Kill != "" {
 		r.f.deaths.Go(func() {
 			<-p.dead
@@ -204,9 +212,10 @@ func (r *round) jump(by time.Duration) {
 func (r *round) tell() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.seq++
 	for i, n := range r.nodes {
 		if n != nil && n.alive() {
-			o := order{Op: "clock", DC: r.dcOff, Wall: r.wallOff[i]}
+			o := order{Op: "clock", Seq: r.seq, DC: r.dcOff, Wall: r.wallOff[i]}
 			go func() { _, _ = n.ask(o, 5*time.Second) }()
 		}
 	}
@@ -217,6 +226,12 @@ func (r *round) request(ctx context.Context, x *run, after time.Duration) {
 	sleep(ctx, after)
 	for i, id := range x.ids {
 		o := order{Op: "request", Grant: id, Policy: x.policy, By: x.holder.party(), For: time.Duration(i+1) * time.Minute}
+		if x.shape == again && i > 0 {
+			select {
+			case <-x.back:
+			case <-ctx.Done():
+			}
+		}
 		for ctx.Err() == nil {
 			rep, err := r.ask(o)
 			if err == nil && rep.Err == "" {
@@ -254,7 +269,8 @@ func (r *round) ask(o order) (reply, error) {
 func (r *round) act(ctx context.Context, x *run, after time.Duration) {
 	sleep(ctx, after)
 	switch x.shape {
-	case giveBack:
+	case giveBack, again:
+		defer close(x.back)
 		for range 5 {
 			rep, err := r.ask(order{Op: "do", Grant: x.ids[0], By: x.holder.party(), Event: grant.GiveBack})
 			if err == nil && (rep.Err == "" || rep.Final) {
@@ -264,7 +280,7 @@ func (r *round) act(ctx context.Context, x *run, after time.Duration) {
 		}
 	case taken:
 		_ = r.w.drop(ctx, x.group, x.holder) // it may not be there
-	case plain, standing, overlap, shapes:
+	case plain, standing, overlap, shapes: // they end by themselves
 	}
 }
 

@@ -214,8 +214,14 @@ func (d *Directory) Tickets(context.Context, secdesc.GUID) (grant.Tickets, error
 // Add implements [grant.Writer].
 func (d *Directory) Add(_ context.Context, w grant.Write) grant.Result { return d.write(true, w) }
 
-// Remove implements [grant.Writer].
-func (d *Directory) Remove(_ context.Context, w grant.Write) grant.Result { return d.write(false, w) }
+// Remove implements [grant.Writer]: one request each, so that each may meet a fault.
+func (d *Directory) Remove(_ context.Context, list []grant.Write) []grant.Result {
+	out := make([]grant.Result, len(list))
+	for i, w := range list {
+		out[i] = d.write(false, w)
+	}
+	return out
+}
 
 func (d *Directory) write(add bool, w grant.Write) grant.Result {
 	if d.OnWrite != nil {

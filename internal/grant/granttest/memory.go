@@ -159,6 +159,20 @@ func (m *Memory) Read(ctx context.Context, id grant.ID) (grant.Grant, error) {
 	return (&memoryTx{m: m}).Grant(ctx, id)
 }
 
+// ReadAll implements [grant.Store].
+func (m *Memory) ReadAll(ctx context.Context, ids []grant.ID) (out []grant.Grant, err error) {
+	for _, id := range ids {
+		g, err := m.Read(ctx, id)
+		switch {
+		case err == nil:
+			out = append(out, g)
+		case !errors.Is(err, grant.ErrNotFound):
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // view returns every grant.
 func (m *Memory) view() ([]grant.Grant, error) {
 	m.mu.Lock()
@@ -211,7 +225,11 @@ func (m *Memory) List(_ context.Context, p grant.Page) (out []grant.Grant, err e
 func (m *Memory) Holdings(_ context.Context, watched time.Time, all bool) (out []grant.Holding, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	tx := &memoryTx{m: m}
 	for _, h := range m.holdings {
+		if held, err := tx.Holders(context.Background(), h.Key); err != nil || len(held) > 0 {
+			continue
+		}
 		if !h.Watch.IsZero() && !h.Watch.Before(watched) || all && (h.Ours || h.Gone) {
 			out = append(out, h)
 		}

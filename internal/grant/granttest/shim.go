@@ -80,6 +80,14 @@ func (s *Shim) Read(ctx context.Context, id grant.ID) (grant.Grant, error) {
 	return s.Store.Read(ctx, id)
 }
 
+// ReadAll implements [grant.Store].
+func (s *Shim) ReadAll(ctx context.Context, ids []grant.ID) ([]grant.Grant, error) {
+	if s.Down {
+		return nil, ErrDown
+	}
+	return s.Store.ReadAll(ctx, ids)
+}
+
 // Due implements [grant.Store].
 func (s *Shim) Due(ctx context.Context, d grant.Due) ([]grant.Grant, error) {
 	if s.Down {

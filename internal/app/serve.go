@@ -88,7 +88,7 @@ func Serve(ctx context.Context, cfg *Config, by Caller, o ServeOptions) (err err
 	if err := s.openStore(ctx); err != nil {
 		return err
 	}
-	if err := s.openOperators(); err != nil {
+	if err := s.openOperators(ctx); err != nil {
 		return err
 	}
 	if err := errors.Join(s.inForce(ctx, operatorPolicies, s.rules), s.inForce(ctx, grantPolicies, text)); err != nil {
@@ -174,46 +174,17 @@ func readOperatorPolicies(cfg *Config) (*operator.Policies, []byte, error) {
 	return p, data, nil
 }
 
-// operatorKeys reads the keys that seal second factors, and makes them at the first
-// start.
-func operatorKeys(file string) (*operator.Keys, error) {
-	text, err := ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		if text, err = operator.GenerateKeys(); err == nil {
-			err = writeSecret(file, text)
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the keys %s: %w", file, err)
-	}
-	keys, err := operator.ReadKeys(text)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
-	}
-	return keys, nil
-}
-
-// writeSecret writes a new file that only its owner can read.
-func writeSecret(file string, data []byte) error {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return writeError(file, err)
-	}
-	_, err = f.Write(data)
-	return writeError(file, errors.Join(err, f.Sync(), f.Close()))
-}
-
-func (s *serving) openOperators() error {
+func (s *serving) openOperators(ctx context.Context) error {
 	policies, text, err := readOperatorPolicies(s.cfg)
 	if err != nil {
 		return err
 	}
 	s.rules = text
-	keys, err := operatorKeys(s.cfg.Text("operator-keys"))
+	keys, err := operatorKeys(ctx, s.cfg.Text("operator-keys"), s.store.Operators())
 	if err != nil {
 		return err
 	}
-	certs, err := clientCertificates(s.cfg)
+	certs, err := clientCertificates(s.cfg, s.o.Log)
 	if err != nil {
 		return err
 	}
@@ -230,7 +201,11 @@ func (s *serving) openOperators() error {
 	if s.ops, err = operator.New(o); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	return nil
+	err = s.ops.CheckKeys(ctx)
+	if errors.Is(err, operator.ErrKeys) {
+		err = fmt.Errorf("%w: %s: %w", ErrConfig, s.cfg.Text("operator-keys"), err)
+	}
+	return err
 }
 
 // clientRoots reads the authorities of client certificates, nil for none.
@@ -478,7 +453,7 @@ func FirstAdministrator(ctx context.Context, cfg *Config, by Caller, account str
 		return "", err
 	}
 	s.closers = append(s.closers, s.store.Close)
-	if err = s.openOperators(); err != nil {
+	if err = s.openOperators(ctx); err != nil {
 		return "", err
 	}
 	local := localEntry("operator.init", s.now())

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -42,7 +41,7 @@ func InviteOperator(ctx context.Context, cfg *Config, by Caller, account, reason
 		return out, err
 	}
 	s.closers = append(s.closers, s.store.Close)
-	if err = s.openOperators(); err != nil {
+	if err = s.openOperators(ctx); err != nil {
 		return out, err
 	}
 	a, err := s.people.Account(ctx, operator.AccountRef{Name: account})
@@ -63,27 +62,19 @@ func InviteOperator(ctx context.Context, cfg *Config, by Caller, account, reason
 }
 
 // clientCertificates reads which client certificates are taken, nil for none.
-func clientCertificates(cfg *Config) (*operator.Certificates, error) {
+func clientCertificates(cfg *Config, log *slog.Logger) (*operator.Certificates, error) {
 	roots, err := clientRoots(cfg.Text("client-ca"))
 	if err != nil || roots == nil {
 		return nil, err
 	}
 	c := &operator.Certificates{Roots: roots, SID: true}
-	for _, file := range cfg.List("client-crl") {
-		data, err := ReadFile(file)
+	if files := cfg.List("client-crl"); len(files) > 0 {
+		r, err := openRevocations(files, log)
 		if err != nil {
-			return nil, fmt.Errorf("%w: reading revoked certificates %s: %w", ErrConfig, file, err)
+			return nil, err
 		}
-		if block, _ := nextPEM(data); block != nil {
-			data = block.Bytes
-		}
-		list, err := x509.ParseRevocationList(data)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %s is no list of revoked certificates: %w", ErrConfig, file, err)
-		}
-		c.Revoked = append(c.Revoked, list)
+		c.Revoked, c.RequireRevoked = r.lists, true
 	}
-	c.RequireRevoked = len(c.Revoked) > 0
 	if file := cfg.Text("client-mappings"); file != "" {
 		data, err := ReadFile(file)
 		if err == nil {

@@ -87,6 +87,9 @@ type Party struct {
 	Account secdesc.GUID `json:"account"`
 	SID     secdesc.SID  `json:"sid"`
 	Name    string       `json:"name"`
+	// Issuer is the account that issued the API token by which the party acted; zero in
+	// person. Who decides must be neither.
+	Issuer secdesc.GUID `json:"issuer,omitzero"`
 }
 
 // An Approval is one approver's consent, or what stands in its place.

@@ -323,15 +323,13 @@ func (s *Service) Do(ctx context.Context, c Caller, id ID, cmd Command, now Inst
 // callerFacts finds out what the guards of an event ask.
 func (s *Service) callerFacts(ctx context.Context, c Caller, g *Grant, ev Event) Facts {
 	f := &factFinder{s: s, ctx: ctx}
-	if refs := g.entitled(ev, s.Policies()); refs != nil {
+	refs := g.entitled(ev, s.Policies())
+	if refs != nil {
 		f.Entitled = f.within(c.Account, refs)
 	} else {
 		f.Entitled = No
 	}
-	f.Self = f.samePerson(c.Account, g.Requester.Account)
-	if f.Self != Yes {
-		f.Self = either(f.Self, f.samePerson(c.Account, g.Holder.Account))
-	}
+	f.Self = f.behind(c.Account, g, refs != nil)
 	if ev != Approve {
 		return f.Facts
 	}
@@ -344,6 +342,28 @@ func (s *Service) callerFacts(ctx context.Context, c Caller, g *Grant, ev Event)
 		f.Repeat = either(f.Repeat, f.samePerson(c.Account, a.By.Account))
 	}
 	return f.Facts
+}
+
+// behind reports whether an account is of a person who holds a grant or asked for
+// something of it. For who decides, that is also whoever issued the API tokens by which
+// it was asked for; those may not act as its requester all the same.
+func (f *factFinder) behind(account secdesc.GUID, g *Grant, decides bool) Answer {
+	parties := []Party{g.Requester, g.Holder}
+	for _, x := range g.Extensions {
+		if decides && x.pending() {
+			parties = append(parties, x.By)
+		}
+	}
+	is := No
+	for _, p := range parties {
+		if is != Yes {
+			is = either(is, f.samePerson(account, p.Account))
+		}
+		if is != Yes && decides && !p.Issuer.IsZero() {
+			is = either(is, f.samePerson(account, p.Issuer))
+		}
+	}
+	return is
 }
 
 // either is Yes if one of them is, and No only if both are.

@@ -63,7 +63,7 @@ func Rules() []Rule {
 		{Action: GrantRevoke, On: grants, Live: true, About: "end somebody else's grant"},
 		{Action: GrantReview, On: grants, StepUp: true, Live: true, About: "review an emergency grant afterwards"},
 		{Action: AuditRead, On: server, Tokens: true, About: "read and verify the audit log"},
-		{Action: TokenIssue, On: []ResourceKind{OnAccount}, Live: true, About: "issue an API token to an account: the caller's own or a workload's"},
+		{Action: TokenIssue, On: []ResourceKind{OnAccount}, StepUp: true, Live: true, About: "issue an API token to an account: the caller's own or a workload's"},
 		{Action: OperatorRead, On: accounts, Live: true, About: "see other accounts' sessions, tokens and second factors"},
 		{Action: Administer, On: accounts, StepUp: true, Live: true, About: "end others' sessions and tokens, remove second factors, load policies"},
 	}

@@ -161,9 +161,11 @@ type question struct {
 
 // ask fills in a decision, as if the second factor were fresh or not.
 func (q *question) ask(d *Decision, steppedUp bool) {
-	if missing := slices.IndexFunc(q.standing.Absent, func(g string) bool { return q.policies.forbid[g] }); missing >= 0 {
-		d.Why = fmt.Sprintf("a policy forbids something to the group %q, which the directory does not have", q.standing.Absent[missing])
-		return
+	for _, absent := range [][]string{q.standing.Absent, q.target.Absent} {
+		if i := slices.IndexFunc(absent, func(g string) bool { return q.policies.guards[g] }); i >= 0 {
+			d.Why = fmt.Sprintf("a policy refuses something to the group %q, which the directory does not have", absent[i])
+			return
+		}
 	}
 	if q.rule.StepUp && !steppedUp {
 		d.Why = "it needs a fresh second factor"

@@ -19,18 +19,17 @@ func TestEveryActionForEveryCaller(t *testing.T) {
 	anna := w.dir.Add("anna")
 	machine := w.dir.Add("web1$")
 	w.dir.Change(machine.GUID, func(a *operator.Account, _ *string) { a.Kind = operator.Computer })
-	person := w.signIn(anna)
-	_, token, err := w.IssueToken(t.Context(), w.caller(person.Secret), operator.TokenOrder{Label: "all", Scope: []operator.Action{
+	up, person := w.steppedUp(anna), w.signIn(anna)
+	_, token, err := w.IssueToken(t.Context(), w.caller(up.Secret), operator.TokenOrder{Label: "all", Scope: []operator.Action{
 		operator.AssessRead, operator.GrantRead, operator.GrantRequest, operator.GrantEnd, operator.AuditRead,
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, narrow, err := w.IssueToken(t.Context(), w.caller(person.Secret), operator.TokenOrder{Label: "one", Scope: []operator.Action{operator.AuditRead}})
+	_, narrow, err := w.IssueToken(t.Context(), w.caller(up.Secret), operator.TokenOrder{Label: "one", Scope: []operator.Action{operator.AuditRead}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	up := w.steppedUp(anna)
 	callers := []operator.Secret{person.Secret, up.Secret, token, narrow, admin.Secret}
 	// y: allowed; n: not; u: after a step-up.
 	for _, c := range []struct {
@@ -56,7 +55,7 @@ func TestEveryActionForEveryCaller(t *testing.T) {
 		{operator.GrantReview, grantOf(false, true), "uynny"},
 		{operator.GrantReview, grantOf(true, false), "nnnnn"},
 		{operator.AuditRead, operator.Server(), "nnnny"},
-		{operator.TokenIssue, operator.OfAccount(anna.GUID), "yynnn"},
+		{operator.TokenIssue, operator.OfAccount(anna.GUID), "uynnn"},
 		{operator.TokenIssue, operator.OfAccount(machine.GUID), "nnnny"},
 		{operator.TokenIssue, operator.OfAccount(admin.Session.Account), "nnnny"},
 		{operator.OperatorRead, operator.Server(), "nnnny"},
@@ -176,6 +175,59 @@ func TestForbiddingGroupIsAbsent(t *testing.T) {
 	if !errors.Is(err, operator.ErrForbidden) || len(d.Policies) != 1 || d.Policies[0].ID != "never" {
 		t.Errorf("%+v, %v", d, err)
 	}
+}
+
+// A permit that holds unless somebody is in a group, or says it in another way, permits
+// nobody while the directory does not have the group.
+func TestPermitUnlessGroupIsAbsent(t *testing.T) {
+	const scope = "permit (principal, action == Action::\"audit.read\", resource) "
+	for cond, open := range map[string]bool{
+		`unless { principal in Group::"CONTOSO\\suspended" };`:                                                                      false,
+		`unless { context.token || principal in [Group::"CONTOSO\\suspended"] };`:                                                   false,
+		`when { !(principal in Group::"CONTOSO\\suspended") };`:                                                                     false,
+		`when { (principal in Group::"CONTOSO\\suspended") == false };`:                                                             false,
+		`when { if principal in Group::"CONTOSO\\suspended" then false else true };`:                                                false,
+		`when { principal in (if principal in Group::"CONTOSO\\suspended" then Group::"S-1-1-0" else Group::"CONTOSO\\all") };`:     false,
+		`when { principal in Group::"CONTOSO\\all" && !(context.token && principal in Group::"CONTOSO\\suspended") };`:              false,
+		`when { principal in Group::"CONTOSO\\all" || principal in Group::"CONTOSO\\suspended" };`:                                  true,
+		`when { principal in [Group::"CONTOSO\\suspended", Group::"CONTOSO\\all"] };`:                                               true,
+		`when { principal is Account in Group::"CONTOSO\\suspended" || principal.kind == "user" } when { context.token == false };`: true,
+	} {
+		w := newWorld(t, func(o *operator.Options) { o.Policies = policies(t, `@id("a") `+scope+cond) })
+		w.dir.Group("all", "anna")
+		w.dir.Group("suspended")
+		in := w.signIn(w.dir.Add("anna"))
+		ask := func() error {
+			w.pass(time.Minute)
+			return second(w.Authorize(t.Context(), w.caller(in.Secret), operator.AuditRead, operator.Server()))
+		}
+		if err := ask(); err != nil && !strings.Contains(cond, "S-1-1-0") { // a group that nobody has made, either
+			t.Errorf("%s: while the group is there: %v", cond, err)
+		}
+		w.dir.Ungroup("suspended")
+		if err := ask(); open != (err == nil) || !open && !errors.Is(err, operator.ErrForbidden) {
+			t.Errorf("%s: while the group is not there: %v", cond, err)
+		}
+	}
+}
+
+// The same for a group of the account that something is done to.
+func TestTargetsGroupIsAbsent(t *testing.T) {
+	w := newWorld(t, func(o *operator.Options) {
+		o.Policies = policies(t, `@id("all") permit (principal, action == Action::"operator.read", resource) unless { resource in Group::"CONTOSO\\tier0" };`)
+	})
+	w.dir.Group("tier0", "root")
+	root, anna := w.dir.Add("root"), w.dir.Add("anna")
+	in := w.signIn(anna)
+	read := func(a operator.Account) error {
+		return second(w.Authorize(t.Context(), w.caller(in.Secret), operator.OperatorRead, operator.OfAccount(a.GUID)))
+	}
+	if err := read(anna); err != nil {
+		t.Error(err)
+	}
+	wants(t, "of tier 0", read(root), operator.ErrForbidden)
+	w.dir.Ungroup("tier0")
+	wants(t, "nobody knows who is of tier 0", read(anna), operator.ErrForbidden)
 }
 
 // Where a request comes from is the caller's of this request, not of the sign-in.

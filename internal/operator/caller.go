@@ -44,6 +44,10 @@ type Caller struct {
 	Session string   // identifier of session or token, not its secret
 	Token   bool     // by an API token
 	Scope   []Action // what the token may be used for
+	// Issuer is the account that issued the token, zero in person. What somebody does by
+	// a token that he issued for another account, he does himself: whoever keeps requests
+	// and decisions apart asks for both accounts.
+	Issuer secdesc.GUID
 
 	Visit
 }
@@ -65,8 +69,11 @@ func (c *Caller) check() error {
 	return c.Visit.check()
 }
 
-// SteppedUp reports whether the caller's second factor is fresh.
-func (c *Caller) SteppedUp() bool { return c.Factor != "" && c.Now.Before(c.StepUp) }
+// SteppedUp reports whether the caller's second factor is fresh. One that was shown in the
+// future is not: the clock was set back.
+func (c *Caller) SteppedUp() bool {
+	return c.Factor != "" && c.Now.Before(c.StepUp) && !c.FactorAt.After(c.Now.Add(stepSkew))
+}
 
 // inScope reports whether a token may be used for an action.
 func (c *Caller) inScope(a Action) bool { return !c.Token || slices.Contains(c.Scope, a) }

@@ -30,9 +30,11 @@ type Certificates struct {
 	// SID takes the SID extension. Where it is false only mappings count.
 	SID      bool
 	Mappings []Mapping
-	// Revoked are the newest lists of the authorities. One that is for an issuer must
-	// be current. RequireRevoked refuses certificates of issuers without one.
-	Revoked        []*x509.RevocationList
+	// Revoked returns the newest lists of the authorities; nil: there are none. It is
+	// called for each sign-in, by several goroutines at once. Where it fails nobody signs
+	// in. A list counts for the certificates that it is complete for, see [CheckList],
+	// and must be current. RequireRevoked refuses certificates that no list counts for.
+	Revoked        func() ([]*x509.RevocationList, error)
 	RequireRevoked bool
 }
 
@@ -133,41 +135,21 @@ func (c *Certificates) verify(leaf *x509.Certificate, sent []*x509.Certificate, 
 	if leaf.IsCA {
 		return errors.New("it is an authority's")
 	}
+	var lists []*x509.RevocationList
+	if c.Revoked != nil {
+		if lists, err = c.Revoked(); err != nil {
+			return fmt.Errorf("%w: %w", errLists, err)
+		}
+	}
 	var errs []error
 	for _, chain := range chains {
-		err := c.revoked(chain, now)
+		err := c.revoked(lists, chain, now)
 		if err == nil {
 			return nil
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-// revoked looks for each certificate of a chain but the root in the lists.
-func (c *Certificates) revoked(chain []*x509.Certificate, now time.Time) error {
-	for i, cert := range chain[:len(chain)-1] {
-		issuer := chain[i+1]
-		known := false
-		for _, list := range c.Revoked {
-			if !bytes.Equal(list.RawIssuer, issuer.RawSubject) || list.CheckSignatureFrom(issuer) != nil {
-				continue
-			}
-			if now.After(list.NextUpdate) {
-				return fmt.Errorf("the list of revoked certificates of %s ended %s", issuer.Subject, list.NextUpdate.UTC().Format(time.RFC3339))
-			}
-			known = true
-			for _, e := range list.RevokedCertificateEntries {
-				if e.SerialNumber.Cmp(cert.SerialNumber) == 0 {
-					return fmt.Errorf("certificate %s of %s was revoked", cert.SerialNumber, issuer.Subject)
-				}
-			}
-		}
-		if !known && c.RequireRevoked {
-			return fmt.Errorf("there is no list of revoked certificates of %s", issuer.Subject)
-		}
-	}
-	return nil
 }
 
 // The identifiers.

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,16 @@ type storedFactor struct {
 	Step   int64  `json:"step,omitempty"`   // TOTP: the newest time step that was used
 	// Credential is WebAuthn's: public key, counter, flags.
 	Credential *webauthn.Credential `json:"credential,omitempty"`
+	Basis      *basis               `json:"basis,omitempty"` // until it is confirmed
+}
+
+// A basis is what allowed an enrolment to begin. It is kept with the enrolment and must
+// hold when that is confirmed: who only had the first factor, and began before the owner
+// had a second one, must not finish after him.
+type basis struct {
+	Session string `json:"session"`          // Session.Root of the session in which it was begun
+	Factor  string `json:"factor,omitempty"` // the second factor that was fresh
+	Code    []byte `json:"code,omitempty"`   // the hash of the enrolment code that was needed
 }
 
 // maxFactors is how many second factors an account has at most.
@@ -97,28 +108,79 @@ func (s *Service) Factors(ctx context.Context, c Caller, account secdesc.GUID) (
 // mayEnrol checks that a caller may add a second factor to his account: in person, with
 // a fresh first factor and, if he has a second factor already, with that, fresh too.
 // The first one of an account that was recovered, or of every account where that is
-// demanded, needs a code. It takes an unused code out.
-func (s *Service) mayEnrol(ctx context.Context, tx Tx, c *Caller, code Secret) error {
-	if c.Token || c.local() {
-		return fmt.Errorf("%w: second factors are enrolled in person", ErrForbidden)
+// demanded, needs a code.
+func (s *Service) mayEnrol(ctx context.Context, tx Tx, c *Caller, code Secret) (*basis, error) {
+	b, err := s.ground(ctx, tx, c, "")
+	if err == nil && b.Code != nil && !code.matches(b.Code) {
+		err = fmt.Errorf("%w: the enrolment code is wrong or missing", ErrForbidden)
 	}
-	list, _, err := all[storedFactor](ctx, tx, factors, c.Account)
+	return b, err
+}
+
+// mayConfirm checks again what mayEnrol has checked, and that nothing has changed since:
+// neither the account's second factors nor the code that it needs. id is the
+// enrolment's.
+func (s *Service) mayConfirm(ctx context.Context, tx Tx, c *Caller, began *basis, id string) error {
+	b, err := s.ground(ctx, tx, c, id)
 	if err != nil {
 		return err
 	}
-	if len(list) >= maxFactors {
-		return invalid("the account has %d second factors already; remove some", len(list))
-	}
-	if slices.ContainsFunc(list, func(f storedFactor) bool { return f.Confirmed }) {
-		if !c.SteppedUp() {
-			return ErrStepUp
+	same := began != nil && bytes.Equal(began.Code, b.Code) && (began.Factor == "") == (b.Factor == "")
+	if same && began.Factor != "" && began.Factor != b.Factor { // another of his; the first must still be one
+		f, _, err := load[storedFactor](ctx, tx, factors, began.Factor)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
 		}
-		return nil
+		same = err == nil && f.Confirmed && f.Account == c.Account
 	}
-	if c.Now.Sub(c.Since) > s.times.Fresh {
-		return fmt.Errorf("%w: sign in again first; the last time is more than %s ago", ErrForbidden, s.times.Fresh)
+	if !same {
+		return fmt.Errorf("%w: the account's second factors or its enrolment code have changed since this began: begin again", ErrForbidden)
 	}
-	return s.takeCode(ctx, tx, c, code)
+	return nil
+}
+
+// ground finds out on what basis a caller may add a second factor now. own is an
+// enrolment that does not count as another.
+func (s *Service) ground(ctx context.Context, tx Tx, c *Caller, own string) (*basis, error) {
+	if c.Token || c.local() {
+		return nil, fmt.Errorf("%w: second factors are enrolled in person", ErrForbidden)
+	}
+	session, err := ownSession(ctx, tx, c)
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := all[storedFactor](ctx, tx, factors, c.Account)
+	if err != nil {
+		return nil, err
+	}
+	list = slices.DeleteFunc(list, func(f storedFactor) bool { return f.ID == own })
+	if len(list) >= maxFactors {
+		return nil, invalid("the account has %d second factors already; remove some", len(list))
+	}
+	b := &basis{Session: session.Root}
+	if slices.ContainsFunc(list, func(f storedFactor) bool { return f.Confirmed }) {
+		present := session.caller(c.Visit)
+		if !present.SteppedUp() || session.FactorID == "" {
+			return nil, ErrStepUp
+		}
+		b.Factor = session.FactorID
+		return b, nil
+	}
+	if c.Now.Sub(session.Since) > s.times.Fresh {
+		return nil, fmt.Errorf("%w: sign in again first; the last time is more than %s ago", ErrForbidden, s.times.Fresh)
+	}
+	b.Code, err = s.needsCode(ctx, tx, c)
+	return b, err
+}
+
+// ownSession reads the caller's session, ErrSignedOut if it has ended since he was
+// identified.
+func ownSession(ctx context.Context, tx Tx, c *Caller) (Session, error) {
+	st, _, err := load[storedSession](ctx, tx, sessions, c.Session)
+	if errors.Is(err, ErrNotFound) || err == nil && st.Account != c.Account {
+		return Session{}, ErrSignedOut
+	}
+	return st.Session, err
 }
 
 // storedCode is an enrolment code.
@@ -127,21 +189,52 @@ type storedCode struct {
 	Ends time.Time `json:"ends"`
 }
 
-// takeCode checks an enrolment code where one is needed. It stays until the enrolment is
-// confirmed.
-func (s *Service) takeCode(ctx context.Context, tx Tx, c *Caller, code Secret) error {
+// needsCode returns the hash of the code that the first second factor of the caller's
+// account needs, nil if it needs none. The code stays until an enrolment is confirmed.
+func (s *Service) needsCode(ctx context.Context, tx Tx, c *Caller) ([]byte, error) {
 	st, _, err := load[storedCode](ctx, tx, codes, c.Account.String())
 	switch {
 	case errors.Is(err, ErrNotFound) && !s.invite:
-		return nil
+		return nil, nil
 	case errors.Is(err, ErrNotFound):
-		return fmt.Errorf("%w: the first second factor needs an enrolment code from an administrator", ErrForbidden)
+		return nil, fmt.Errorf("%w: the first second factor needs an enrolment code from an administrator", ErrForbidden)
 	case err != nil:
-		return err
+		return nil, err
 	case !c.Now.Before(st.Ends):
-		return fmt.Errorf("%w: the enrolment code has ended; ask an administrator for a new one", ErrForbidden)
-	case !code.matches(st.Hash):
-		return fmt.Errorf("%w: the enrolment code is wrong or missing", ErrForbidden)
+		return nil, fmt.Errorf("%w: the enrolment code has ended; ask an administrator for a new one", ErrForbidden)
+	}
+	return st.Hash, nil
+}
+
+// abandon drops the enrolments of an account that wait for their confirmation, if their
+// basis is chosen, and among them its challenges.
+func (s *Service) abandon(ctx context.Context, tx Tx, c *Caller, account secdesc.GUID, reason string, chosen func(*basis) bool) error {
+	list, records, err := all[storedFactor](ctx, tx, factors, account)
+	if err != nil {
+		return err
+	}
+	for i, f := range list {
+		if f.Confirmed || f.Basis != nil && !chosen(f.Basis) {
+			continue
+		}
+		if err := tx.Drop(ctx, factors, records[i].ID); err != nil {
+			return err
+		}
+		if err := s.note(ctx, tx, c, "factor.remove", &f.Factor, "never confirmed; "+reason); err != nil {
+			return err
+		}
+	}
+	open, rows, err := all[storedCeremony](ctx, tx, ceremonies, account)
+	if err != nil {
+		return err
+	}
+	for i, v := range open {
+		if v.Basis == nil || !chosen(v.Basis) {
+			continue
+		}
+		if err := tx.Drop(ctx, ceremonies, rows[i].ID); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -154,8 +247,8 @@ func (s *Service) enrol(ctx context.Context, c *Caller, code Secret, f storedFac
 	if _, err := s.usable(ctx, c.Account); err != nil {
 		return s.refused(ctx, c, "factor.enrol", err)
 	}
-	err := s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		if err := s.mayEnrol(ctx, tx, c, code); err != nil {
+	err := s.store.Update(ctx, func(ctx context.Context, tx Tx) (err error) {
+		if f.Basis, err = s.mayEnrol(ctx, tx, c, code); err != nil {
 			return err
 		}
 		r := Record{Kind: factors, ID: f.ID, Account: f.Account, Until: c.Now.Add(pending)}
@@ -167,9 +260,13 @@ func (s *Service) enrol(ctx context.Context, c *Caller, code Secret, f storedFac
 	return s.refused(ctx, c, "factor.enrol", err)
 }
 
-// confirm makes a factor count, in a transaction that has proved its possession.
+// confirm makes a factor count, in a transaction that has proved its possession, if the
+// basis on which it was begun still holds.
 func (s *Service) confirm(ctx context.Context, tx Tx, c *Caller, f storedFactor, r Record) error {
-	f.Confirmed, f.Used, r.Until = true, c.Now, time.Time{}
+	if err := s.mayConfirm(ctx, tx, c, f.Basis, f.ID); err != nil {
+		return err
+	}
+	f.Confirmed, f.Used, f.Basis, r.Until = true, c.Now, nil, time.Time{}
 	if err := put(ctx, tx, r, f); err != nil {
 		return err
 	}
@@ -209,7 +306,8 @@ func (s *Service) refused(ctx context.Context, c *Caller, action string, err err
 }
 
 // RemoveFactor removes a second factor of the caller, who has stepped up, or anybody's if
-// he may administer.
+// he may administer. Where it was fresh it no longer is, and enrolments that it allowed
+// are dropped: it may be removed because it was stolen.
 func (s *Service) RemoveFactor(ctx context.Context, c Caller, id, reason string) error {
 	var f storedFactor
 	err := s.store.View(ctx, func(ctx context.Context, tx Tx) (err error) {
@@ -233,20 +331,47 @@ func (s *Service) RemoveFactor(ctx context.Context, c Caller, id, reason string)
 		if err := tx.Drop(ctx, factors, id); err != nil {
 			return err
 		}
-		return s.note(ctx, tx, &c, "factor.remove", &f.Factor, reason)
+		if err := s.note(ctx, tx, &c, "factor.remove", &f.Factor, reason); err != nil {
+			return err
+		}
+		if err := s.abandon(ctx, tx, &c, f.Account, "the second factor that allowed it was removed", func(b *basis) bool { return b.Factor == id }); err != nil {
+			return err
+		}
+		return stale(ctx, tx, f.Account, id)
 	})
 }
 
+// stale ends the step-ups that a second factor of an account has made.
+func stale(ctx context.Context, tx Tx, account secdesc.GUID, id string) error {
+	list, records, err := all[storedSession](ctx, tx, sessions, account)
+	if err != nil {
+		return err
+	}
+	for i, v := range list {
+		if v.FactorID != id {
+			continue
+		}
+		v.Factor, v.FactorID, v.FactorAt, v.StepUp = "", "", time.Time{}, time.Time{}
+		if err := put(ctx, tx, records[i], v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Invite makes an enrolment code for an account that has no second factor, which its
-// owner needs to enrol the first one. It replaces an earlier code. c may administer, or
-// is [Local].
+// owner needs to enrol the first one. It replaces an earlier code and drops what waits
+// for its confirmation. c may administer, or is [Local].
 func (s *Service) Invite(ctx context.Context, c Caller, account secdesc.GUID, reason string) (Secret, error) {
 	return s.code(ctx, c, account, "factor.invite", reason, func(ctx context.Context, tx Tx) error {
 		list, _, err := factorsOf(ctx, tx, account, "")
 		if err == nil && len(list) > 0 {
 			err = invalid("the account has a second factor; recover it if that is lost")
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return s.abandon(ctx, tx, &c, account, "the account was invited", func(*basis) bool { return true })
 	})
 }
 
@@ -274,7 +399,13 @@ func (s *Service) Recover(ctx context.Context, c Caller, account secdesc.GUID, r
 		if err == nil && len(ended) > 0 {
 			_, err = audit.Append(ctx, tx, ended...)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		if err := s.abandon(ctx, tx, &c, account, reason, func(*basis) bool { return true }); err != nil {
+			return err
+		}
+		return strange(ctx, tx, account)
 	})
 }
 

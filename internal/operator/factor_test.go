@@ -1,6 +1,7 @@
 package operator_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/leastwise/leastwise/internal/audit"
 	"github.com/leastwise/leastwise/internal/operator"
+	"github.com/leastwise/leastwise/internal/operator/operatortest"
 )
 
 // A code is good once: not again in its time step, not in another session, not an older
@@ -110,7 +112,7 @@ func TestEnrolmentNeeds(t *testing.T) {
 	w.pass(10*time.Minute + time.Second)
 	wants(t, "an old first factor", begin(in.Secret), operator.ErrForbidden)
 	in = w.signIn(anna)
-	_, token, err := w.IssueToken(t.Context(), w.caller(in.Secret), operator.TokenOrder{Label: "x", Scope: []operator.Action{operator.GrantRead}})
+	_, token, err := w.IssueToken(t.Context(), w.caller(w.steppedUp(w.dir.Add("job")).Secret), operator.TokenOrder{Label: "x", Scope: []operator.Action{operator.GrantRead}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,8 +151,220 @@ func TestEnrolmentNeeds(t *testing.T) {
 		}
 	}
 	w.pass(16 * time.Minute)
-	if err := w.Sweep(t.Context(), w.now); err != nil || w.store.Count("factor") != 1 {
+	if err := w.Sweep(t.Context(), w.now); err != nil || w.store.Count("factor") != 2 {
 		t.Errorf("%d factors after the sweep, %v", w.store.Count("factor"), err)
+	}
+}
+
+// Who only has the first factor begins before the owner has a second one, and is not able
+// to finish after him: confirming asks again what beginning has asked.
+func TestConfirmationRepeatsTheChecks(t *testing.T) {
+	none := operator.Secret{}
+	local := func(w *world) operator.Caller { return operator.Local("root", "r", w.now) }
+	for name, c := range map[string]struct {
+		invite bool
+		change func(w *world, anna operator.Account, thief operator.SignIn)
+		want   error
+	}{
+		"nothing happens":                 {false, func(*world, operator.Account, operator.SignIn) {}, nil},
+		"the owner enrols meanwhile":      {false, func(w *world, a operator.Account, _ operator.SignIn) { w.app(w.signIn(a)) }, operator.ErrStepUp},
+		"the account is invited":          {false, func(w *world, a operator.Account, _ operator.SignIn) { w.invited(a) }, operator.ErrNotFound},
+		"the sign-in is too long ago":     {false, func(w *world, _ operator.Account, _ operator.SignIn) { w.pass(10*time.Minute + time.Second) }, operator.ErrForbidden},
+		"the code is replaced by another": {true, func(w *world, a operator.Account, _ operator.SignIn) { w.invited(a) }, operator.ErrNotFound},
+		"the code has ended":              {true, func(w *world, _ operator.Account, _ operator.SignIn) { w.pass(10*time.Minute - time.Second) }, nil},
+		"the account is disabled":         {false, func(w *world, a operator.Account, _ operator.SignIn) { w.disable(a) }, operator.ErrForbidden},
+		"the session is signed out": {false, func(w *world, _ operator.Account, in operator.SignIn) {
+			_ = w.SignOut(w.t.Context(), w.caller(in.Secret))
+		}, operator.ErrNotFound},
+		"everything of the account is ended": {false, func(w *world, a operator.Account, _ operator.SignIn) {
+			_, _ = w.EndAll(w.t.Context(), local(w), a.GUID, "x")
+		}, operator.ErrNotFound},
+		"there are too many factors": {false, func(w *world, a operator.Account, _ operator.SignIn) { w.pendings(a, 10) }, operator.ErrInvalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, kind := range []audit.Method{audit.TOTP, audit.WebAuthn} {
+				w := newWorld(t, func(o *operator.Options) { o.Invite = c.invite })
+				anna := w.dir.Add("anna")
+				in, code := w.signIn(anna), none
+				if c.invite {
+					code = w.invited(anna)
+				}
+				e, err := w.BeginTOTP(t.Context(), w.caller(in.Secret), "thief's", code)
+				if err != nil {
+					t.Fatal(err)
+				}
+				options, err := w.BeginWebAuthn(t.Context(), w.caller(in.Secret), "thief's", code)
+				if err != nil {
+					t.Fatal(err)
+				}
+				thief := w.caller(in.Secret)
+				c.change(w, anna, in)
+				thief.Now = w.now
+				want := c.want
+				if kind == audit.TOTP {
+					err = second(w.ConfirmTOTP(t.Context(), thief, e.Factor.ID, w.code(e.Secret.Reveal())))
+				} else {
+					err = second(w.ConfirmWebAuthn(t.Context(), thief, newStick(t).create(t, options)))
+					if want == operator.ErrNotFound || want != nil && w.now.After(operatortest.Origin.Add(5*time.Minute)) { //nolint:errorlint // as it stands in the table
+						want = operator.ErrFactor // the challenge is gone
+					}
+				}
+				if kind == audit.WebAuthn && c.want == nil && w.now.After(operatortest.Origin.Add(5*time.Minute)) {
+					want = operator.ErrFactor
+				}
+				if !errors.Is(err, want) {
+					t.Errorf("%s: %v, want %v", kind, err, want)
+				}
+			}
+		})
+	}
+}
+
+// invited makes an enrolment code for an account.
+func (w *world) invited(a operator.Account) operator.Secret {
+	w.t.Helper()
+	code, err := w.Invite(w.t.Context(), operator.Local("root", "r", w.now), a.GUID, "called back")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return code
+}
+
+func (w *world) disable(a operator.Account) {
+	w.dir.Change(a.GUID, func(a *operator.Account, _ *string) { a.Disabled = true })
+}
+
+// pendings begins enrolments until an account has n.
+func (w *world) pendings(a operator.Account, n int) {
+	w.t.Helper()
+	in := w.signIn(a)
+	for w.store.Count("factor") < n {
+		if _, err := w.BeginTOTP(w.t.Context(), w.caller(in.Secret), "x", operator.Secret{}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	// One more than there may be: a row of an older version, or of another node.
+	err := w.store.Update(w.t.Context(), func(ctx context.Context, tx operator.Tx) error {
+		return tx.Put(ctx, operator.Record{Kind: "factor", ID: "one-more", Account: a.GUID, Body: []byte(`{"id":"one-more"}`)})
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A second factor that was stolen is removed: what it had made fresh no longer is, and
+// what was begun with it does not come about.
+func TestStolenFactorIsRemoved(t *testing.T) {
+	w := newWorld(t)
+	anna := w.dir.Add("anna")
+	one := w.signIn(anna)
+	stolen := w.app(one)
+	w.pass(30 * time.Second)
+	in, err := w.StepUpTOTP(t.Context(), w.caller(one.Secret), w.code(stolen))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stick := w.key(in)
+	w.pass(30 * time.Second)
+	thief, err := w.StepUpTOTP(t.Context(), w.caller(w.signIn(anna).Secret), w.code(stolen))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := w.BeginTOTP(t.Context(), w.caller(thief.Secret), "thief's", operator.Secret{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner, err := w.StepUpWebAuthn(t.Context(), w.caller(in.Secret), stick.get(t, w.challenge(in)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := w.Factors(t.Context(), w.caller(owner.Secret), anna.GUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range list {
+		if f.Kind == audit.TOTP && f.Confirmed {
+			if err := w.RemoveFactor(t.Context(), w.caller(owner.Secret), f.ID, "stolen"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if c := w.caller(thief.Secret); c.SteppedUp() {
+		t.Error("the thief's step-up goes on")
+	}
+	if c := w.caller(owner.Secret); !c.SteppedUp() {
+		t.Error("the owner's own step-up ended")
+	}
+	wants(t, "the thief's enrolment", second(w.ConfirmTOTP(t.Context(), w.caller(thief.Secret), e.Factor.ID, w.code(e.Secret.Reveal()))), operator.ErrNotFound)
+}
+
+// Codes are not guessed from many networks either, by somebody who has the first factor;
+// and where a second factor of Anna's was right before, he does not make her wait.
+func TestGuessedCodesFromManyNetworks(t *testing.T) {
+	w := newWorld(t)
+	anna := w.dir.Add("anna")
+	in := w.signIn(anna)
+	secret := w.app(in)
+	home := w.from
+	in, err := w.StepUpTOTP(t.Context(), w.caller(in.Secret), w.code(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for i := range 100 {
+		w.from = mustAddr(fmt.Sprintf("198.51.100.%d", i))
+		w.pass(time.Second)
+		err := second(w.StepUpTOTP(t.Context(), w.caller(w.signIn(anna).Secret), "000000x"))
+		if errors.Is(err, operator.ErrFactor) {
+			tried++
+		} else {
+			wants(t, "a guess", err, operator.ErrRetry)
+		}
+	}
+	if tried > 30 {
+		t.Errorf("%d codes were tried", tried)
+	}
+	w.from = home
+	if in, err = w.StepUpTOTP(t.Context(), w.caller(w.signIn(anna).Secret), w.code(secret)); err != nil {
+		t.Errorf("Anna at home: %v", err)
+	}
+	w.pass(30 * time.Second)
+	w.from = mustAddr("203.0.113.9")
+	wants(t, "the thief after Anna's success", second(w.StepUpTOTP(t.Context(), w.caller(w.signIn(anna).Secret), "000000x")), operator.ErrRetry)
+	w.pass(31 * 24 * time.Hour)
+	w.from = home
+	if err := w.Sweep(t.Context(), w.now); err != nil || w.store.Count("place") != 0 {
+		t.Errorf("%d networks are known after a month, %v", w.store.Count("place"), err)
+	}
+}
+
+// Lost keys are noticed, and other ones.
+func TestLostKeys(t *testing.T) {
+	w := newWorld(t)
+	sealed := func() bool {
+		t.Helper()
+		yes, err := operator.Sealed(t.Context(), w.store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return yes
+	}
+	in := w.signIn(w.dir.Add("anna"))
+	w.key(in)
+	if sealed() {
+		t.Error("a security key is sealed")
+	}
+	w.app(w.signIn(w.dir.Add("bob")))
+	if !sealed() {
+		t.Error("nothing is sealed")
+	}
+	if err := w.CheckKeys(t.Context()); err != nil {
+		t.Error(err)
+	}
+	other := newWorld(t, func(o *operator.Options) { o.Store = w.store })
+	wants(t, "other keys", other.CheckKeys(t.Context()), operator.ErrKeys)
+	if err := newWorld(t).CheckKeys(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

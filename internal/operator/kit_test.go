@@ -27,6 +27,7 @@ type world struct {
 	from  netip.Addr
 	n     int
 	admin operator.SignIn
+	otp   string // secret of the app that was enrolled last
 }
 
 func keys(t testing.TB) *operator.Keys {
@@ -107,7 +108,8 @@ func (w *world) app(in operator.SignIn) string {
 		w.t.Fatal(err)
 	}
 	w.pass(30 * time.Second)
-	return e.Secret.Reveal()
+	w.otp = e.Secret.Reveal()
+	return w.otp
 }
 
 func (w *world) code(secret string) string {

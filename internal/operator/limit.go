@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/internal/audit"
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // A limit bounds tries: some are free, then each waits twice as long as the one before.
@@ -21,8 +22,9 @@ type limit struct {
 	forget  time.Duration // after so long without a try everything is forgotten
 }
 
-// The limits. None is about an account alone, so that nobody is locked out by what
-// others do elsewhere.
+// The limits. None keeps people out of an account because of what others do elsewhere:
+// the one that is about an account alone counts only who has proved the first factor, and
+// only where no second factor of the account was right before.
 func passwordLimit() limit { // of an account from an address
 	return limit{"password", 5, 15 * time.Minute, 24 * time.Hour}
 }
@@ -37,6 +39,10 @@ func factorLimit() limit { // of codes in a session
 
 func factorFromLimit() limit { // of codes for an account from an address
 	return limit{"factor-from", 10, 15 * time.Minute, 24 * time.Hour}
+}
+
+func factorOfLimit() limit { // of codes for an account from networks that it is not known from
+	return limit{"factor-of", 20, 15 * time.Minute, 24 * time.Hour}
 }
 
 func logLimit() limit { // of entries about what strangers tried
@@ -156,6 +162,52 @@ func settle(ctx context.Context, tx Tx, meters ...meter) error {
 	return nil
 }
 
+// placeKept is how long a network is known from which a second factor of an account was right.
+const placeKept = 30 * 24 * time.Hour
+
+// place is the record of the network that a caller comes from.
+func place(c *Caller) Record {
+	h := sha256.Sum256([]byte("place\x00" + c.Account.String() + "\x00" + network(c.From)))
+	return Record{Kind: places, ID: hex.EncodeToString(h[:]), Account: c.Account}
+}
+
+// familiar reports whether a second factor of the caller's account was right from his
+// network not long ago: then he may be its owner, whom nobody elsewhere can make wait.
+func familiar(ctx context.Context, tx Tx, c *Caller) (bool, error) {
+	r, err := tx.Record(ctx, places, place(c).ID)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && c.Now.Before(r.Until), err
+}
+
+// remember notes that a second factor was right from the caller's network.
+func remember(ctx context.Context, tx Tx, c *Caller) error {
+	r := place(c)
+	have, err := tx.Record(ctx, places, r.ID)
+	if err == nil {
+		r.Revision = have.Revision
+	} else if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	r.Until = c.Now.Add(placeKept)
+	return put(ctx, tx, r, struct{}{})
+}
+
+// strange forgets the networks that an account is known from.
+func strange(ctx context.Context, tx Tx, account secdesc.GUID) error {
+	_, records, err := all[struct{}](ctx, tx, places, account)
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		if err := tx.Drop(ctx, places, r.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // maxSilent bounds the addresses of which refusals are counted in memory.
 const maxSilent = 10_000
 
@@ -195,9 +247,13 @@ func (s *Service) refuse(ctx context.Context, v *Visit, a audit.Actor, reason st
 	return err
 }
 
-// Sweep forgets what is over: sessions, tokens, challenges, tries. It logs how many
-// refusals got no entry of their own. Call it every few minutes on each node.
+// Sweep forgets what is over: sessions, tokens, challenges, tries. It ends what a clock
+// that was set back would prolong, and logs how many refusals got no entry of their own.
+// Call it at the start and every minute on each node.
 func (s *Service) Sweep(ctx context.Context, now time.Time) error {
+	if err := s.turnBack(ctx, now); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	silent := s.silent
 	s.silent = map[string]int{}

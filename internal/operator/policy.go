@@ -41,7 +41,7 @@ type Policies struct {
 	set    *cedar.PolicySet
 	digest [32]byte        // SHA-256 of the text
 	groups []string        // all groups that they name
-	forbid map[string]bool // those that a forbid policy names: if one is absent, nothing is permitted
+	guards map[string]bool // those whose absence could permit something: if one is absent, nothing is
 }
 
 // A PolicyRef says where a policy stands.
@@ -72,7 +72,7 @@ func ParsePolicies(file string, text []byte) (*Policies, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPolicies, err)
 	}
-	p := &Policies{set: cedar.NewPolicySet(), digest: sha256.Sum256(text), forbid: map[string]bool{}}
+	p := &Policies{set: cedar.NewPolicySet(), digest: sha256.Sum256(text), guards: map[string]bool{}}
 	var errs []error
 	for _, one := range list {
 		if err := p.add(v, one); err != nil {
@@ -101,9 +101,14 @@ func (p *Policies) add(v *validate.Validator, one *cedar.Policy) error {
 	if err := v.Policy(id, (*cedarast.Policy)(one.AST())); err != nil {
 		return fmt.Errorf("policy %q: %w", id, err)
 	}
-	entities, err := entitiesOf(one)
+	entities, guards, err := entitiesOf(one)
 	if err != nil {
 		return fmt.Errorf("policy %q: %w", id, err)
+	}
+	for _, e := range guards {
+		if e.Type == "Group" {
+			p.guards[e.ID] = true
+		}
 	}
 	for _, e := range entities {
 		switch {
@@ -116,9 +121,6 @@ func (p *Policies) add(v *validate.Validator, one *cedar.Policy) error {
 		}
 		if !slices.Contains(p.groups, e.ID) {
 			p.groups = append(p.groups, e.ID)
-		}
-		if one.Effect() == cedar.Forbid {
-			p.forbid[e.ID] = true
 		}
 	}
 	p.set.Add(cedar.PolicyID(id), one)
@@ -142,38 +144,102 @@ func (p *Policies) List() []PolicyRef {
 // An entityName is an entity that a policy mentions.
 type entityName struct{ Type, ID string }
 
-// entitiesOf returns what a policy mentions: in its JSON form every entity is an object
-// with type and id, wherever it stands.
-func entitiesOf(p *cedar.Policy) ([]entityName, error) {
+// entitiesOf returns what a policy mentions, and what of it guards: may permit more if it
+// is not there. Those are all that a forbid mentions, and of a permit what stands in an
+// unless, or in a when behind anything but and, or, in and is.
+func entitiesOf(p *cedar.Policy) (all, guards []entityName, err error) {
 	raw, err := p.MarshalJSON()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var tree any
 	if err := json.Unmarshal(raw, &tree); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var list []entityName
-	var walk func(any)
-	walk = func(v any) {
-		switch v := v.(type) {
-		case []any:
-			for _, x := range v {
-				walk(x)
-			}
-		case map[string]any:
-			kind, ok1 := v["type"].(string)
-			id, ok2 := v["id"].(string)
-			if ok1 && ok2 && len(v) == 2 {
-				list = append(list, entityName{kind, id})
-			}
-			for _, x := range v {
-				walk(x)
-			}
+	all = mentioned(tree)
+	if p.Effect() == cedar.Forbid {
+		return all, all, nil
+	}
+	var form struct {
+		Conditions []struct {
+			Kind string `json:"kind"`
+			Body any    `json:"body"`
+		} `json:"conditions"`
+	}
+	if err := json.Unmarshal(raw, &form); err != nil {
+		return nil, nil, err
+	}
+	for _, c := range form.Conditions {
+		if c.Kind == "when" {
+			guards = append(guards, guarding(c.Body)...)
+		} else {
+			guards = append(guards, mentioned(c.Body)...)
 		}
 	}
-	walk(tree)
-	return list, nil
+	return all, guards, nil
+}
+
+// mentioned returns the entities in a part of a policy: in its JSON form each is an
+// object with type and id, wherever it stands.
+func mentioned(part any) (list []entityName) {
+	switch v := part.(type) {
+	case []any:
+		for _, x := range v {
+			list = append(list, mentioned(x)...)
+		}
+	case map[string]any:
+		kind, ok1 := v["type"].(string)
+		id, ok2 := v["id"].(string)
+		if ok1 && ok2 && len(v) == 2 {
+			return []entityName{{kind, id}}
+		}
+		for _, x := range v {
+			list = append(list, mentioned(x)...)
+		}
+	}
+	return list
+}
+
+// guarding returns the entities of a condition that could make it true by not being
+// there. Being in a group that is not there is false, and so are and and or of that;
+// whatever else is made of it may be true.
+func guarding(condition any) []entityName {
+	node, ok := condition.(map[string]any)
+	if !ok || len(node) != 1 {
+		return mentioned(condition)
+	}
+	for op, v := range node {
+		args, ok := v.(map[string]any)
+		if !ok {
+			break
+		}
+		switch op {
+		case "&&", "||":
+			return slices.Concat(guarding(args["left"]), guarding(args["right"]))
+		case "in", "is": // the group of an is … in stands in "in"
+			return slices.Concat(mentioned(args["left"]), computed(args["right"]), computed(args["in"]))
+		}
+	}
+	return mentioned(condition)
+}
+
+// computed returns what the right side of an in mentions, unless that is written out: one
+// entity or a set of them.
+func computed(side any) (list []entityName) {
+	node, ok := side.(map[string]any)
+	if !ok {
+		return mentioned(side)
+	}
+	if _, ok := node["Value"]; ok && len(node) == 1 {
+		return nil
+	}
+	if set, ok := node["Set"].([]any); ok && len(node) == 1 {
+		for _, x := range set {
+			list = append(list, computed(x)...)
+		}
+		return list
+	}
+	return mentioned(side)
 }
 
 // Schema returns the schema, in Cedar's language, that policies must fit. It is made of

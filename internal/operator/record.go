@@ -22,12 +22,13 @@ const (
 	codes          Kind = "code"          // enrolment codes, by account
 	attempts       Kind = "attempt"       // limits of tries
 	onces          Kind = "once"          // what must not be taken twice
+	places         Kind = "place"         // networks from which an account's second factor was right
 	administrators Kind = "administrator" // made by Init, by account
 )
 
 // Kinds lists the kinds of records.
 func Kinds() []Kind {
-	return []Kind{sessions, tokens, factors, ceremonies, codes, attempts, onces, administrators}
+	return []Kind{sessions, tokens, factors, ceremonies, codes, attempts, onces, places, administrators}
 }
 
 // A Record is one thing that this package remembers.

@@ -2,13 +2,17 @@ package operator
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/leastwise/leastwise/internal/secdesc"
 )
 
 // ErrKeys reports keys that cannot be used, or something that they do not open.
@@ -98,4 +102,45 @@ func (k *Keys) open(sealed []byte, place string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: they do not open what was sealed for %s", ErrKeys, place)
 	}
 	return b, nil
+}
+
+// Sealed reports whether a store holds anything that keys have sealed. If it does and the
+// keys are missing they are lost, and new ones must not take their place unseen.
+func Sealed(ctx context.Context, store Store) (yes bool, err error) {
+	err = store.View(ctx, func(ctx context.Context, tx Tx) error {
+		list, _, err := all[storedFactor](ctx, tx, factors, secdesc.GUID{})
+		yes = slices.ContainsFunc(list, func(f storedFactor) bool { return f.Sealed != nil })
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("looking for sealed second factors: %w", err)
+	}
+	return yes, nil
+}
+
+// CheckKeys reports [ErrKeys] if the store holds what keys have sealed, and those of the
+// service open nothing of it: they are others.
+func (s *Service) CheckKeys(ctx context.Context) error {
+	sealed, opened := 0, 0
+	err := s.store.View(ctx, func(ctx context.Context, tx Tx) error {
+		list, _, err := all[storedFactor](ctx, tx, factors, secdesc.GUID{})
+		sealed, opened = 0, 0
+		for _, f := range list {
+			if f.Sealed == nil {
+				continue
+			}
+			sealed++
+			if _, err := s.keys.open(f.Sealed, f.place()); err == nil {
+				opened++
+			}
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading sealed second factors: %w", err)
+	case sealed > 0 && opened == 0:
+		return fmt.Errorf("%w: they open none of the %d second factors that were sealed: they are other keys", ErrKeys, sealed)
+	}
+	return nil
 }

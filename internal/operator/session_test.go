@@ -242,3 +242,60 @@ func TestVisitNeedsItsFacts(t *testing.T) {
 		wants(t, name, err, operator.ErrInvalid)
 	}
 }
+
+// A clock that is set back prolongs nothing: a second factor of the future is not fresh,
+// not even when the clock has come there again; a session of the future has ended.
+func TestClockSetBack(t *testing.T) {
+	for _, how := range []string{"a request comes", "the sweep comes"} {
+		for _, back := range []time.Duration{time.Minute + time.Second, 4 * time.Minute, time.Hour} {
+			w := newWorld(t)
+			in := w.administrator("root")
+			if c := w.caller(in.Secret); !c.SteppedUp() {
+				t.Fatal("not stepped up")
+			}
+			w.pass(-back)
+			if how == "a request comes" {
+				if c, err := w.Identify(t.Context(), w.visit(), in.Secret); err == nil && c.SteppedUp() || (err == nil) != (back < 5*time.Minute) {
+					t.Errorf("%s, %s back: stepped up %v, %v", how, back, c.SteppedUp(), err)
+				}
+			}
+			if how == "the sweep comes" || back == time.Hour {
+				if err := w.Sweep(t.Context(), w.now); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.pass(back)
+			c, err := w.Identify(t.Context(), w.visit(), in.Secret)
+			if err == nil && c.SteppedUp() || (err == nil) != (back < 5*time.Minute) {
+				t.Errorf("%s, %s back, and there again: stepped up %v, %v", how, back, c.SteppedUp(), err)
+			}
+			action := "factor.expire"
+			if back == time.Hour {
+				action = "session.end"
+			}
+			if got := w.entries(audit.Fact, action); len(got) != 1 || !strings.HasPrefix(got[0], "leastwise: the clock went back") {
+				t.Errorf("%s, %s back: %q", how, back, got)
+			}
+		}
+	}
+	w := newWorld(t) // nodes differ a little
+	in := w.administrator("root")
+	w.pass(-30 * time.Second)
+	if c := w.caller(in.Secret); !c.SteppedUp() {
+		t.Error("half a minute ends a step-up")
+	}
+}
+
+// That somebody ended what there was none of is in the log, too.
+func TestEndAllOfNothing(t *testing.T) {
+	w := newWorld(t)
+	admin := w.administrator("root")
+	anna := w.dir.Add("anna")
+	n, err := w.EndAll(t.Context(), w.caller(admin.Secret), anna.GUID, "gone")
+	if err != nil || n != 0 {
+		t.Error(n, err)
+	}
+	if got := w.entries(audit.Fact, "session.end"); len(got) != 1 || got[0] != `CONTOSO\root: gone; there were none` {
+		t.Errorf("%q", got)
+	}
+}

@@ -153,6 +153,9 @@ func (s *Service) SignInCertificate(ctx context.Context, v Visit, chain []*x509.
 		return SignIn{}, s.refuse(ctx, &v, who, fmt.Sprintf("certificate %s of %s: %s", leaf.SerialNumber, leaf.Issuer, reason), ErrSignIn)
 	}
 	claim, err := s.certs.claim(chain, v.Now)
+	if errors.Is(err, errLists) {
+		return SignIn{}, fmt.Errorf("verifying a certificate: %w", err)
+	}
 	if err != nil {
 		return refuse(err.Error())
 	}
@@ -232,7 +235,7 @@ func (s *Service) endOld(ctx context.Context, tx Tx, c *Caller) error {
 	if err != nil {
 		return err
 	}
-	return s.end(ctx, tx, c, id, "another sign-in took its place")
+	return s.end(ctx, tx, c, old.Account, id, "another sign-in took its place")
 }
 
 // makeRoom ends the session that was not used for longest where there are too many.
@@ -248,7 +251,7 @@ func (s *Service) makeRoom(ctx context.Context, tx Tx, c *Caller) error {
 		return strings.Compare(a.ID, b.ID)
 	})
 	for _, v := range list[:len(list)-maxSessions] {
-		if err := s.end(ctx, tx, c, v.ID, fmt.Sprintf("more than %d sessions", maxSessions)); err != nil {
+		if err := s.end(ctx, tx, c, v.Account, v.ID, fmt.Sprintf("more than %d sessions", maxSessions)); err != nil {
 			return err
 		}
 	}

@@ -21,7 +21,8 @@ type Token struct {
 	Name    string       `json:"name"`
 	Label   string       `json:"label"` // what it is for, in the words of who issued it
 	Scope   []Action     `json:"scope"`
-	By      string       `json:"by"` // who issued it
+	By      string       `json:"by"`     // who issued it
+	Issuer  secdesc.GUID `json:"issuer"` // and his account; see [Caller.Issuer]
 	Issued  time.Time    `json:"issued"`
 	Ends    time.Time    `json:"ends"`
 	Used    time.Time    `json:"used,omitzero"` // last request, to the minute
@@ -29,7 +30,8 @@ type Token struct {
 
 type storedToken struct {
 	Token
-	Hash []byte `json:"hash"`
+	Hash    []byte `json:"hash"`
+	Session string `json:"session"` // Session.Root of the session in which it was issued
 }
 
 // A TokenOrder asks for a token.
@@ -68,7 +70,9 @@ func (o *TokenOrder) check(t Times) error {
 	return nil
 }
 
-// IssueToken makes a token. A caller needs the permission [TokenIssue] on the account.
+// IssueToken makes a token. A caller needs the permission [TokenIssue] on the account, and
+// a fresh second factor: a stolen session alone makes nothing that lives longer than it.
+// A token for the caller's own account ends with his session where that is signed out.
 func (s *Service) IssueToken(ctx context.Context, c Caller, o TokenOrder) (Token, Secret, error) {
 	if o.Account.IsZero() {
 		o.Account = c.Account
@@ -81,7 +85,7 @@ func (s *Service) IssueToken(ctx context.Context, c Caller, o TokenOrder) (Token
 	}
 	a, err := s.usable(ctx, o.Account)
 	if err != nil {
-		return Token{}, Secret{}, err
+		return Token{}, Secret{}, s.refused(ctx, &c, string(TokenIssue), err)
 	}
 	id, err := newID(s.random)
 	if err != nil {
@@ -92,10 +96,14 @@ func (s *Service) IssueToken(ctx context.Context, c Caller, o TokenOrder) (Token
 		return Token{}, Secret{}, err
 	}
 	t := Token{
-		ID: id, Account: a.GUID, SID: a.SID, Name: a.Name, Label: o.Label, Scope: slices.Clone(o.Scope), By: c.Name,
+		ID: id, Account: a.GUID, SID: a.SID, Name: a.Name, Label: o.Label, Scope: slices.Clone(o.Scope), By: c.Name, Issuer: c.Account,
 		Issued: c.Now, Ends: c.Now.Add(o.For).Truncate(time.Microsecond),
 	}
 	err = s.update(ctx, "issuing a token", func(ctx context.Context, tx Tx) error {
+		from, err := ownSession(ctx, tx, &c)
+		if err != nil {
+			return err
+		}
 		have, _, err := all[storedToken](ctx, tx, tokens, a.GUID)
 		if err != nil {
 			return err
@@ -104,7 +112,7 @@ func (s *Service) IssueToken(ctx context.Context, c Caller, o TokenOrder) (Token
 		if len(have) >= maxTokens {
 			return invalid("the account has %d tokens already; revoke some", len(have))
 		}
-		if err := put(ctx, tx, Record{Kind: tokens, ID: id, Account: a.GUID, Until: t.Ends}, storedToken{t, hash}); err != nil {
+		if err := put(ctx, tx, Record{Kind: tokens, ID: id, Account: a.GUID, Until: t.Ends}, storedToken{t, hash, from.Root}); err != nil {
 			return err
 		}
 		e := c.entry(audit.Fact, "token.issue", fmt.Sprintf("%s; for %q", o.Label, t.Scope))
@@ -131,6 +139,8 @@ func (s *Service) identifyToken(ctx context.Context, v Visit, id string, secret 
 		return Caller{}, fmt.Errorf("reading a token: %w", err)
 	case !secret.matches(st.Hash) || !v.Now.Before(st.Ends) || v.Now.Before(st.Issued.Add(-maxSkew)):
 		return Caller{}, ErrSignedOut
+	case st.Issuer.IsZero(): // nobody knows for whom it would act
+		return Caller{}, ErrSignedOut
 	}
 	if v.Now.Sub(st.Used) >= touchEvery {
 		if err := s.touchToken(ctx, v, id); err != nil {
@@ -139,7 +149,7 @@ func (s *Service) identifyToken(ctx context.Context, v Visit, id string, secret 
 	}
 	return Caller{
 		Account: st.Account, SID: st.SID, Name: st.Name, Method: audit.Token, Since: st.Issued, Session: st.ID, Token: true,
-		Scope: st.Scope, Visit: v,
+		Scope: st.Scope, Issuer: st.Issuer, Visit: v,
 	}, nil
 }
 
@@ -204,12 +214,17 @@ func (s *Service) RevokeToken(ctx context.Context, c Caller, id, reason string) 
 		if _, err := tx.Record(ctx, tokens, id); err != nil {
 			return err
 		}
-		if err := tx.Drop(ctx, tokens, id); err != nil {
-			return err
-		}
-		e := c.entry(audit.Fact, "token.revoke", reason)
-		e.Target, e.Record = r.Account, recordName("token", id)
-		_, err := audit.Append(ctx, tx, e)
-		return err
+		return s.dropToken(ctx, tx, &c, r, reason)
 	})
+}
+
+// dropToken removes a token with its entry.
+func (s *Service) dropToken(ctx context.Context, tx Tx, c *Caller, r Record, reason string) error {
+	if err := tx.Drop(ctx, tokens, r.ID); err != nil {
+		return err
+	}
+	e := c.entry(audit.Fact, "token.revoke", reason)
+	e.Target, e.Record = r.Account, recordName("token", r.ID)
+	_, err := audit.Append(ctx, tx, e)
+	return err
 }

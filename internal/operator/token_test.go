@@ -13,7 +13,7 @@ import (
 
 func TestTokenOrders(t *testing.T) {
 	w := newWorld(t)
-	in := w.signIn(w.dir.Add("job"))
+	in := w.steppedUp(w.dir.Add("job"))
 	good := operator.TokenOrder{Label: "nightly", Scope: []operator.Action{operator.GrantRequest, operator.GrantRead}, For: time.Hour}
 	for name, change := range map[string]func(o *operator.TokenOrder){
 		"no scope":       func(o *operator.TokenOrder) { o.Scope = nil },
@@ -43,6 +43,9 @@ func TestTokenOrders(t *testing.T) {
 	if !c.Token || c.Method != audit.Token || c.Account != in.Session.Account || c.SteppedUp() {
 		t.Errorf("%+v", c)
 	}
+	if c.Issuer != in.Session.Account || tok.Issuer != c.Issuer {
+		t.Errorf("issued by %s, and said to be by %s", in.Session.Account, c.Issuer)
+	}
 	wants(t, "a token that makes tokens", third(w.IssueToken(t.Context(), c, good)), operator.ErrForbidden)
 	wants(t, "out of its scope", second(w.Authorize(t.Context(), c, operator.GrantEnd, grantOf(true, false))), operator.ErrForbidden)
 	if got := w.lastRefusal("grant.end"); !strings.Contains(got, "not for this") {
@@ -59,7 +62,7 @@ func TestTokensAreRevocable(t *testing.T) {
 	w := newWorld(t)
 	admin := w.administrator("root")
 	job := w.dir.Add("job")
-	in, bob := w.signIn(job), w.signIn(w.dir.Add("bob"))
+	in, bob := w.steppedUp(job), w.signIn(w.dir.Add("bob"))
 	order := operator.TokenOrder{Label: "nightly", Scope: []operator.Action{operator.GrantRead}}
 	var ids []string
 	var secrets []operator.Secret
@@ -93,7 +96,7 @@ func TestTokensAreRevocable(t *testing.T) {
 func TestTokenOfDisabledAccount(t *testing.T) {
 	w := newWorld(t)
 	job := w.dir.Add("job")
-	in := w.signIn(job)
+	in := w.steppedUp(job)
 	_, secret, err := w.IssueToken(t.Context(), w.caller(in.Secret), operator.TokenOrder{Label: "nightly", Scope: []operator.Action{operator.GrantRequest}})
 	if err != nil {
 		t.Fatal(err)
@@ -118,4 +121,58 @@ func TestTokenOfDisabledAccount(t *testing.T) {
 		Account: secdesc.MustGUID("00000000-0000-4000-9000-0000000000ff"), Method: audit.Token, Session: "00", Token: true,
 		Scope: []operator.Action{operator.GrantRequest}, Visit: w.visit(),
 	}, operator.GrantRequest, operator.Resource{Kind: operator.OnGrantPolicy, ID: "quick"})), operator.ErrForbidden)
+}
+
+// A token needs a fresh second factor; it ends with the session that it came from, if that
+// is signed out and the token is for the same account, or if that is ended by hand; not
+// if the session ends by itself.
+func TestTokenAndItsSession(t *testing.T) {
+	for name, c := range map[string]struct {
+		end        func(w *world, in operator.SignIn) error
+		own, other bool // which token goes on
+	}{
+		"signed out": {func(w *world, in operator.SignIn) error { return w.SignOut(w.t.Context(), w.caller(in.Secret)) }, false, true},
+		"stepped up again, and signed out": {func(w *world, in operator.SignIn) error {
+			w.pass(time.Minute)
+			in, err := w.StepUpTOTP(w.t.Context(), w.caller(in.Secret), w.code(w.otp))
+			if err != nil {
+				return err
+			}
+			return w.SignOut(w.t.Context(), w.caller(in.Secret))
+		}, false, true},
+		"ended from elsewhere": {func(w *world, in operator.SignIn) error {
+			return w.EndSession(w.t.Context(), w.caller(w.signIn(w.must("root")).Secret), in.Session.ID, "stolen")
+		}, false, false},
+		"left alone": {func(w *world, _ operator.SignIn) error { w.pass(time.Hour); return w.Sweep(w.t.Context(), w.now) }, true, true},
+		"another session is signed out": {func(w *world, _ operator.SignIn) error {
+			return w.SignOut(w.t.Context(), w.caller(w.signIn(w.must("root")).Secret))
+		}, true, true},
+	} {
+		w := newWorld(t)
+		in := w.administrator("root")
+		job := w.dir.Add("job")
+		w.dir.Change(job.GUID, func(a *operator.Account, _ *string) { a.Kind = operator.Workload })
+		order := operator.TokenOrder{Label: "x", Scope: []operator.Action{operator.GrantRead}}
+		wants(t, "without a second factor", third(w.IssueToken(t.Context(), w.caller(w.signIn(w.must("root")).Secret), order)), operator.ErrStepUp)
+		_, own, err := w.IssueToken(t.Context(), w.caller(in.Secret), order)
+		if err != nil {
+			t.Fatal(err)
+		}
+		order.Account = job.GUID
+		_, other, err := w.IssueToken(t.Context(), w.caller(in.Secret), order)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.end(w, in); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, x := range []struct {
+			secret operator.Secret
+			want   bool
+		}{{own, c.own}, {other, c.other}} {
+			if _, err := w.Identify(t.Context(), w.visit(), x.secret); (err == nil) != x.want {
+				t.Errorf("%s: %v, want it to go on: %v", name, err, x.want)
+			}
+		}
+	}
 }

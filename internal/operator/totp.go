@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pquerna/otp"
@@ -60,7 +61,13 @@ func (s *Service) BeginTOTP(ctx context.Context, c Caller, label string, code Se
 // those of a step-up.
 func (s *Service) ConfirmTOTP(ctx context.Context, c Caller, id, code string) (Factor, error) {
 	var out Factor
-	err := s.tryCode(ctx, &c, func(ctx context.Context, tx Tx) error {
+	if err := c.check(); err != nil {
+		return out, err
+	}
+	if _, err := s.usable(ctx, c.Account); err != nil {
+		return out, s.refused(ctx, &c, "factor.confirm", err)
+	}
+	err := s.tryCode(ctx, &c, false, func(ctx context.Context, tx Tx) error {
 		f, r, err := load[storedFactor](ctx, tx, factors, id)
 		if err == nil && (f.Account != c.Account || f.Kind != audit.TOTP || f.Confirmed || !c.Now.Before(r.Until)) {
 			err = ErrNotFound
@@ -85,7 +92,7 @@ func (s *Service) StepUpTOTP(ctx context.Context, c Caller, code string) (SignIn
 		return SignIn{}, s.refused(ctx, &c, "factor.accept", err)
 	}
 	var in SignIn
-	err := s.tryCode(ctx, &c, func(ctx context.Context, tx Tx) error {
+	err := s.tryCode(ctx, &c, true, func(ctx context.Context, tx Tx) error {
 		list, records, err := factorsOf(ctx, tx, c.Account, audit.TOTP)
 		if err != nil {
 			return err
@@ -138,15 +145,39 @@ func (s *Service) checkTOTP(f *storedFactor, code string, now time.Time) error {
 	return nil
 }
 
+// A payment is what a try of a code was charged to.
+type payment struct {
+	here  []meter // the session, and the account from this network
+	whole []meter // the account from all networks that it is not known from; none from another
+}
+
+// pay charges a try before it is made. A step-up is charged to the account, too, unless
+// it comes from a network that the account is known from.
+func (s *Service) pay(ctx context.Context, c *Caller, stepUp bool) (p payment, err error) {
+	p.here = []meter{factorLimit().of(c.Account.String(), c.Session), factorFromLimit().of(c.Account.String(), network(c.From))}
+	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		p.whole = nil
+		if stepUp {
+			known, err := familiar(ctx, tx, c)
+			if err != nil {
+				return err
+			}
+			if !known {
+				p.whole = []meter{factorOfLimit().of(c.Account.String())}
+			}
+		}
+		return charge(ctx, tx, c.Now, slices.Concat(p.here, p.whole)...)
+	})
+	return p, err
+}
+
 // tryCode runs f, which returns ErrFactor for a wrong code, in a transaction that pays for
 // the try first and forgets it if the code was right.
-func (s *Service) tryCode(ctx context.Context, c *Caller, f func(context.Context, Tx) error) error {
+func (s *Service) tryCode(ctx context.Context, c *Caller, stepUp bool, f func(context.Context, Tx) error) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	session := factorLimit().of(c.Account.String(), c.Session)
-	from := factorFromLimit().of(c.Account.String(), network(c.From))
-	err := s.store.Update(ctx, func(ctx context.Context, tx Tx) error { return charge(ctx, tx, c.Now, session, from) })
+	paid, err := s.pay(ctx, c, stepUp)
 	if err != nil {
 		return err
 	}
@@ -154,10 +185,15 @@ func (s *Service) tryCode(ctx context.Context, c *Caller, f func(context.Context
 		if err := f(ctx, tx); err != nil {
 			return err
 		}
-		return settle(ctx, tx, session, from)
+		if err := refund(ctx, tx, c.Now, paid.whole...); err != nil { // what was tried elsewhere stays counted
+			return err
+		}
+		return settle(ctx, tx, paid.here...)
 	})
 	if err != nil && !errors.Is(err, ErrFactor) {
-		err2 := s.store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error { return refund(ctx, tx, c.Now, session, from) })
+		err2 := s.store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
+			return refund(ctx, tx, c.Now, slices.Concat(paid.here, paid.whole)...)
+		})
 		return errors.Join(err, err2)
 	}
 	return err
@@ -187,8 +223,11 @@ func (s *Service) stepUp(ctx context.Context, tx Tx, c *Caller, f *Factor) (Sign
 	if err := tx.Drop(ctx, sessions, c.Session); err != nil {
 		return SignIn{}, err
 	}
+	if err := tx.Drop(ctx, ceremonies, c.Session); err != nil {
+		return SignIn{}, err
+	}
 	v := old.Session
-	v.Factor, v.FactorAt, v.StepUp, v.Used = f.Kind, c.Now, c.Now.Add(s.times.StepUp), c.Now
+	v.Factor, v.FactorID, v.FactorAt, v.StepUp, v.Used = f.Kind, f.ID, c.Now, c.Now.Add(s.times.StepUp), c.Now
 	if v.StepUp.After(v.Ends) {
 		v.StepUp = v.Ends
 	}
@@ -197,6 +236,9 @@ func (s *Service) stepUp(ctx context.Context, tx Tx, c *Caller, f *Factor) (Sign
 		return SignIn{}, err
 	}
 	if in.Factors, err = factorKinds(ctx, tx, c.Account); err != nil {
+		return SignIn{}, err
+	}
+	if err := remember(ctx, tx, c); err != nil {
 		return SignIn{}, err
 	}
 	after := in.Session.caller(c.Visit)

@@ -47,6 +47,7 @@ type storedCeremony struct {
 	Session string               `json:"session"` // of leastwise; the answer must come in it
 	Enrol   bool                 `json:"enrol"`
 	Label   string               `json:"label,omitempty"`
+	Basis   *basis               `json:"basis,omitempty"` // of an enrolment
 	Data    webauthn.SessionData `json:"data"`
 }
 
@@ -92,7 +93,8 @@ func (s *Service) BeginWebAuthn(ctx context.Context, c Caller, label string, cod
 	}
 	var options *protocol.CredentialCreation
 	err := s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		if err := s.mayEnrol(ctx, tx, &c, code); err != nil {
+		began, err := s.mayEnrol(ctx, tx, &c, code)
+		if err != nil {
 			return err
 		}
 		u, _, _, err := s.user(ctx, tx, &c)
@@ -104,7 +106,7 @@ func (s *Service) BeginWebAuthn(ctx context.Context, c Caller, label string, cod
 		if options, data, err = s.web.BeginRegistration(u, webauthn.WithExclusions(exclude)); err != nil {
 			return fmt.Errorf("making a challenge: %w", err)
 		}
-		if err := s.putCeremony(ctx, tx, &c, storedCeremony{Session: c.Session, Enrol: true, Label: label, Data: *data}); err != nil {
+		if err := s.putCeremony(ctx, tx, &c, storedCeremony{Session: c.Session, Enrol: true, Label: label, Basis: began, Data: *data}); err != nil {
 			return err
 		}
 		return s.note(ctx, tx, &c, "factor.enrol", &Factor{ID: c.Session, Account: c.Account, Kind: audit.WebAuthn, Label: label}, "waits for its confirmation")
@@ -155,6 +157,9 @@ func (s *Service) confirmWebAuthn(ctx context.Context, c *Caller, answer []byte)
 	if s.web == nil || len(answer) > maxAnswer {
 		return Factor{}, errNoWebAuthn()
 	}
+	if _, err := s.usable(ctx, c.Account); err != nil {
+		return Factor{}, err
+	}
 	v, err := s.takeCeremony(ctx, c, true)
 	if err != nil {
 		return Factor{}, err
@@ -171,7 +176,7 @@ func (s *Service) confirmWebAuthn(ctx context.Context, c *Caller, answer []byte)
 	if err != nil {
 		return Factor{}, err
 	}
-	f := storedFactor{Factor: Factor{ID: id, Account: c.Account, Kind: audit.WebAuthn, Label: v.Label, Made: c.Now}, Credential: credential}
+	f := storedFactor{Factor: Factor{ID: id, Account: c.Account, Kind: audit.WebAuthn, Label: v.Label, Made: c.Now}, Credential: credential, Basis: v.Basis}
 	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		have, _, err := all[storedFactor](ctx, tx, factors, secdesc.GUID{})
 		if err != nil {

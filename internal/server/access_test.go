@@ -39,8 +39,8 @@ var access = map[string]struct {
 	"sign-in-certificate": {nil, "unsigned unsigned unsigned unsigned unsigned unsigned unsigned unsigned unsigned unsigned"}, // no certificate
 	"show-session":        {nil, "unsigned yes yes yes yes yes yes yes yes yes"},
 	"sign-out":            {nil, "unsigned yes yes yes yes yes yes yes yes yes"},
-	"step-up-totp":        {api.CodeAnswer{Code: "000000"}, "unsigned yes yes no no yes yes no no no"}, // wrong, or no factor; a token has none
-	"challenge-webauthn":  {nil, "unsigned yes yes yes yes yes yes yes yes yes"},                       // not offered here
+	"step-up-totp":        {api.CodeAnswer{Code: "000000"}, "unsigned yes no no no yes yes no no no"}, // wrong, or no factor; a token has none
+	"challenge-webauthn":  {nil, "unsigned yes yes yes yes yes yes yes yes yes"},                      // not offered here
 	"step-up-webauthn":    {"{}", "unsigned yes yes yes yes yes yes yes yes yes"},
 
 	"list-policies":        {nil, "unsigned yes yes yes yes yes yes yes yes yes"},
@@ -78,7 +78,7 @@ var access = map[string]struct {
 	"end-session":      {api.Note{}, "unsigned no no no no no no stepup yes no"},
 	"end-everything":   {api.Note{Reason: "x"}, "unsigned no no no no no no stepup yes no"},
 	"list-factors":     {nil, "unsigned no no no no no no yes yes no"},
-	"enrol-totp":       {map[string]string{"label": "x"}, "unsigned yes yes stepup yes yes yes stepup yes no"},
+	"enrol-totp":       {map[string]string{"label": "x"}, "unsigned yes stepup stepup yes yes yes stepup yes no"},
 	"confirm-totp":     {api.CodeAnswer{Code: "000000"}, "unsigned hidden hidden hidden hidden hidden hidden hidden hidden hidden"},
 	"enrol-webauthn":   {map[string]string{"label": "x"}, "unsigned yes yes yes yes yes yes yes yes yes"}, // not offered here
 	"confirm-webauthn": {"{}", "unsigned yes yes yes yes yes yes yes yes yes"},
@@ -86,7 +86,7 @@ var access = map[string]struct {
 	"invite-account":   {api.Note{Reason: "x"}, "unsigned no no no no no no stepup yes no"},
 	"recover-account":  {api.Note{Reason: "x"}, "unsigned no no no no no no stepup yes no"},
 	"list-tokens":      {nil, "unsigned no no no no no no yes yes no"},
-	"issue-token":      {map[string]any{"label": "x", "scope": []string{"grant.read"}, "account": "OTHER"}, "unsigned no no no no no no no no no"}, // of a person: nobody,
+	"issue-token":      {map[string]any{"label": "x", "scope": []string{"grant.read"}, "account": "OTHER"}, "unsigned no no no no no no no no no"}, // of a person: nobody
 	"revoke-token":     {api.Note{}, "unsigned no no no no no no stepup yes no"},
 }
 
@@ -210,7 +210,7 @@ func (w *world) role(name string) *client {
 		var out struct {
 			Secret string `json:"secret"`
 		}
-		a := w.as("ben").do("POST", "/v1/tokens", map[string]any{"label": "t", "scope": []string{"grant.read", "grant.request", "grant.end", "audit.read", "assess.read"}, "for": "1h"})
+		a := w.strong("ben").do("POST", "/v1/tokens", map[string]any{"label": "t", "scope": []string{"grant.read", "grant.request", "grant.end", "audit.read", "assess.read"}, "for": "1h"})
 		a.into(w.t, &out)
 		return &client{w: w, name: name, since: w.now(), header: http.Header{"Authorization": {"Bearer " + out.Secret}}}
 	case strong || bare == "dora" || bare == "root":

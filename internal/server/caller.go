@@ -41,7 +41,7 @@ func (c *caller) grantCaller() grant.Caller {
 	a := c.Actor()
 	return grant.Caller{
 		Actor: grant.Actor{
-			Party: grant.Party{Account: c.Account, SID: c.SID, Name: c.Name}, Method: string(a.Method), Factor: string(a.Factor), Session: a.Session, From: a.From,
+			Party: grant.Party{Account: c.Account, SID: c.SID, Name: c.Name, Issuer: c.Issuer}, Method: string(a.Method), Factor: string(a.Factor), Session: a.Session, From: a.From,
 			Request: c.Request,
 		},
 		Token: c.Token,

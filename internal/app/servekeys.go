@@ -1,0 +1,76 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+
+	"github.com/leastwise/leastwise/internal/operator"
+)
+
+// operatorKeys reads the keys that seal second factors. They are made where there are
+// none and nothing was sealed yet: in place of lost ones they would make every second
+// factor useless, and nobody would know why.
+func operatorKeys(ctx context.Context, file string, store operator.Store) (*operator.Keys, error) {
+	text, err := readPrivate(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		text, err = newOperatorKeys(ctx, file, store)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the keys %s: %w", file, err)
+	}
+	keys, err := operator.ReadKeys(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
+	}
+	return keys, nil
+}
+
+func newOperatorKeys(ctx context.Context, file string, store operator.Store) ([]byte, error) {
+	sealed, err := operator.Sealed(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	if sealed {
+		return nil, fmt.Errorf("%w: it is missing, and the database holds second factors that were sealed with it: restore it from where you keep it; a backup of the database does not have it", ErrConfig)
+	}
+	text, err := operator.GenerateKeys()
+	if err == nil {
+		err = writeSecret(file, text)
+	}
+	return text, err
+}
+
+// readPrivate reads a file that only its owner may be able to read.
+func readPrivate(file string) ([]byte, error) {
+	if err := checkPrivate(file); err != nil {
+		return nil, err
+	}
+	return ReadFile(file)
+}
+
+// checkPrivate refuses a file of secrets that others than its owner can read or write.
+// Windows has no modes; there the folder's permissions decide.
+func checkPrivate(file string) error {
+	fi, err := os.Stat(file)
+	if err != nil {
+		return cause(err)
+	}
+	if mode := fi.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
+		return fmt.Errorf("%w: %s is open to others than its owner (mode %04o): chmod 600 %s, and take it for known if others can sign in here", ErrConfig, file, mode, file)
+	}
+	return nil
+}
+
+// writeSecret writes a new file that only its owner can read.
+func writeSecret(file string, data []byte) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return writeError(file, err)
+	}
+	_, err = f.Write(data)
+	return writeError(file, errors.Join(err, f.Sync(), f.Close()))
+}

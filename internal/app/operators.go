@@ -30,6 +30,8 @@ type Operators struct {
 	acceptor *dc.Acceptor // nil: no Kerberos
 	netbios  string
 	now      func() time.Time
+	turns    turns    // one password of an account is tried at a time
+	primary  *primary // counts wrong passwords of the whole domain
 }
 
 var (
@@ -60,11 +62,12 @@ func OpenOperators(ctx context.Context, s OperatorSettings) (_ *Operators, err e
 		return nil, errors.Join(fmt.Errorf("reading the name of the domain: %w", err), o.reader.Close())
 	}
 	o.netbios = found[0].Value("nETBIOSName")
+	o.primary = &primary{cfg: s.Directory, near: o.reader, now: o.now}
 	return o, nil
 }
 
 // Close ends the connections.
-func (o *Operators) Close() error { return o.reader.Close() }
+func (o *Operators) Close() error { return errors.Join(o.reader.Close(), o.primary.close()) }
 
 // find searches, and begins again where a domain controller fails.
 func (o *Operators) find(ctx context.Context, base string, scope dc.Scope, filter string, attributes ...string) (out []dc.Entry, err error) {
@@ -296,24 +299,4 @@ func (o *Operators) Kerberos(_ context.Context, token, endpoint []byte) (operato
 		return operator.Ticket{}, fmt.Errorf("%w: %w", operator.ErrSignIn, err)
 	}
 	return operator.Ticket{SID: a.SID, Name: a.Client, Reply: a.Reply, Once: a.Once, Until: a.Until}, err
-}
-
-// Password implements [operator.Authenticator]: by a bind inside verified TLS, on the
-// domain controller whose count of wrong passwords was read before.
-func (o *Operators) Password(ctx context.Context, a operator.Account, password operator.Secret) error {
-	near, server, err := o.reader.Lockout(ctx, guidBase(a.GUID), o.now())
-	if err != nil {
-		return fmt.Errorf("reading how near a lockout is: %w", err)
-	}
-	if near.Threshold < 0 {
-		return fmt.Errorf("the lockout policy of %s cannot be read, so no password is tried: let the server's account read the password settings objects", a.Name)
-	}
-	if near.Near() {
-		return fmt.Errorf("%w: %w", &operator.RetryError{After: max(near.Window, time.Minute)}, &dc.Error{Kind: dc.ErrLockoutNear, Op: "verifying a password", Server: server.String()})
-	}
-	err = dc.VerifyPassword(ctx, o.cfg, server, a.DN, password.Reveal())
-	if dc.Refused(err) {
-		return fmt.Errorf("%w: %w", operator.ErrSignIn, err)
-	}
-	return err
 }

@@ -139,6 +139,11 @@ func Collect(ctx context.Context, c *Config, by Caller, tool string, watch Watch
 	if err != nil {
 		return nil, err
 	}
+	return collectFrom(ctx, cfg, collect.Options{Tool: tool, SACL: c.Bool("sacl"), Now: by.Now, Progress: watch.Progress, Restarted: watch.Restarted})
+}
+
+// collectFrom scans a domain. Account and Files of the options are set here.
+func collectFrom(ctx context.Context, cfg dc.Config, opt collect.Options) (*forest.Snapshot, error) {
 	r, err := dc.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -152,10 +157,7 @@ func Collect(ctx context.Context, c *Config, by Caller, tool string, watch Watch
 		}
 		account = who.Principal
 	}
-	opt := collect.Options{
-		Tool: tool, Account: account, SACL: c.Bool("sacl"), Files: sysvol{r}, Now: by.Now,
-		Progress: watch.Progress, Restarted: watch.Restarted,
-	}
+	opt.Account, opt.Files = account, sysvol{r}
 	s, err := collect.Scan(ctx, r, opt)
 	if err != nil && ctx.Err() != nil {
 		return nil, errors.Join(context.Cause(ctx), err)

@@ -26,7 +26,7 @@ const (
 
 // A Check is one thing that the doctor looked at.
 type Check struct {
-	Area   string     `json:"area"` // configuration, discovery, network, clock, tls, logon, account, reading, rights
+	Area   string     `json:"area"` // configuration, discovery, network, clock, tls, logon, account, reading, rights, server
 	Name   string     `json:"name"`
 	State  CheckState `json:"state"`
 	Detail string     `json:"detail"`
@@ -79,6 +79,7 @@ func Diagnose(ctx context.Context, c *Config, by Caller, o Examination, report f
 		d.logon(cfg, p)
 	}
 	d.reading(ctx, cfg, o)
+	d.keeping(ctx, c, by.Now())
 	return d.checks
 }
 

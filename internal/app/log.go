@@ -104,10 +104,15 @@ func readSigner(file string) (*audit.Signer, error) {
 	return s, nil
 }
 
-// Checkpoint signs the audit log as it is and appends the checkpoint to the witness
-// file, if one is configured.
+// Checkpoint signs the audit log as it is and gives the checkpoint to the witnesses that
+// are configured. It refuses to sign a log that does not begin with what the witness file
+// has ([audit.ErrForked]).
 func Checkpoint(ctx context.Context, cfg *Config, now time.Time) (signed string, err error) {
 	signer, err := readSigner(cfg.Text("audit-key"))
+	if err != nil {
+		return "", err
+	}
+	w, err := openWitnesses(cfg, func() time.Time { return now })
 	if err != nil {
 		return "", err
 	}
@@ -116,38 +121,10 @@ func Checkpoint(ctx context.Context, cfg *Config, now time.Time) (signed string,
 		return "", err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	err = s.Update(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		signed, err = audit.MakeCheckpoint(ctx, tx, signer, now)
-		return err
-	})
-	if err != nil {
-		return "", fmt.Errorf("signing the audit log: %w", err)
+	if signed, err = sign(ctx, s, signer, w, now); err != nil {
+		return "", err
 	}
-	if file := cfg.Text("witness"); file != "" {
-		return signed, witness(file, signed)
-	}
-	return signed, nil
-}
-
-// witness appends a checkpoint to a file unless it is its last line.
-func witness(file, signed string) error {
-	line, err := audit.CheckpointLine(signed)
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return writeError(file, err)
-	}
-	tail := make([]byte, len(line))
-	if fi, err := f.Stat(); err == nil && fi.Size() >= int64(len(line)) {
-		_, err = f.ReadAt(tail, fi.Size()-int64(len(line)))
-		if err == nil && bytes.Equal(tail, line) {
-			return f.Close()
-		}
-	}
-	_, err = f.Write(line)
-	return writeError(file, errors.Join(err, f.Sync(), f.Close()))
+	return signed, w.give(ctx, signed, now)
 }
 
 // AuditKeys returns keys that are given as text or as names of files, of which a
@@ -189,8 +166,13 @@ func KeptCheckpoints(files []string) ([]string, error) {
 	return out, nil
 }
 
-// VerifyLog verifies the audit log of the configured database. Without keys the
-// public part of the configured one counts, if its file is there.
+// Witnessed reads the checkpoints of a witness file; torn counts lines that a crash has
+// cut off.
+func Witnessed(file string) (list []string, torn int, err error) { return readWitness(file) }
+
+// VerifyLog verifies the audit log of the configured database, and what is stored beside
+// it that its entries hold the hash of. Without keys the public part of the configured one
+// counts, if its file is there.
 func VerifyLog(ctx context.Context, cfg *Config, kept []string, keys []audit.Key) (r *audit.Report, err error) {
 	if len(keys) == 0 {
 		switch signer, err := readSigner(cfg.Text("audit-key")); {
@@ -206,7 +188,7 @@ func VerifyLog(ctx context.Context, cfg *Config, kept []string, keys []audit.Key
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	err = s.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		r, err = audit.Verify(ctx, tx, kept, keys...)
+		r, err = tx.VerifyAudit(ctx, kept, keys...)
 		return err
 	})
 	return r, err

@@ -17,7 +17,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/leastwise/leastwise/internal/audit"
+	"github.com/leastwise/leastwise/internal/collect"
 	"github.com/leastwise/leastwise/internal/dc"
+	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/grant"
 	"github.com/leastwise/leastwise/internal/notify"
 	"github.com/leastwise/leastwise/internal/operator"
@@ -61,6 +63,8 @@ type serving struct {
 	rules    []byte // text of the policies of operators
 	web      *server.Server
 	notifier *notify.Service // nil: nobody is told
+	mirror   *mirror
+	scans    *scans // nil: none are scheduled
 	certs    *server.Certificates
 	closers  []func() error
 }
@@ -104,6 +108,9 @@ func Serve(ctx context.Context, cfg *Config, by Caller, o ServeOptions) (err err
 	}
 	s.runGrants(policies)
 	if err := s.openNotifier(); err != nil {
+		return err
+	}
+	if err := s.openKeeping(); err != nil {
 		return err
 	}
 	s.makeServer()
@@ -306,6 +313,21 @@ func (s *serving) openNotifier() error {
 	return nil
 }
 
+// openKeeping prepares the witnesses of the audit log, and scheduled scans.
+func (s *serving) openKeeping() error {
+	w, err := openWitnesses(s.cfg, s.now)
+	if err != nil {
+		return err
+	}
+	s.mirror = newMirror(w, s.now, s.o.Log)
+	s.scans, err = newScans(s.cfg, s.store, s.o, s.now)
+	if s.scans != nil {
+		opt := collect.Options{Tool: s.scans.tool, SACL: s.cfg.Bool("sacl"), Now: s.now}
+		s.scans.scan = func(ctx context.Context) (*forest.Snapshot, error) { return collectFrom(ctx, s.dir, opt) }
+	}
+	return err
+}
+
 // runGrants begins to work on grants.
 func (s *serving) runGrants(p *grant.Policies) {
 	s.grants = runGrants(s.dir, s.store, p, s.o.Log)
@@ -323,9 +345,7 @@ func (s *serving) makeServer() {
 		Version: s.o.Version, Store: s.store, Grants: s.grants, Directory: s.grants.Directory(), Operators: s.ops, Now: s.now, Log: s.o.Log,
 		Certificates: s.certs, Signer: s.signer, Ready: s.ready, Changes: s.people.changes,
 	}
-	if file := s.cfg.Text("witness"); file != "" {
-		c.Witness = func(signed string) error { return witness(file, signed) }
-	}
+	c.Witness, c.Seen = s.mirror.take, s.mirror.w.seen
 	if file := s.cfg.Text("power-snapshot"); file != "" {
 		p := &powers{file: file, tool: s.o.Version, now: s.now}
 		c.Power = func(ctx context.Context, group secdesc.SID) (server.Power, error) { return p.of(ctx, group) }
@@ -360,6 +380,11 @@ func (s *serving) run(ctx context.Context) error {
 	if s.notifier != nil {
 		g.Go(func() error { s.notifier.Run(ctx); return nil })
 	}
+	g.Go(func() error { s.mirror.run(ctx); return nil })
+	g.Go(func() error { s.watchUpkeep(ctx); return nil })
+	if s.scans != nil {
+		g.Go(func() error { s.scans.run(ctx); return nil })
+	}
 	address := l.Addr().String()
 	s.o.Log.Info("serving", "address", address, "tls", s.certs != nil, "version", s.o.Version, "database", s.store.String(), "policies", len(s.grants.Policies().Policies))
 	if s.o.Started != nil {
@@ -379,13 +404,12 @@ func (s *serving) keepUp(ctx context.Context) {
 	defer sign.Stop()
 	var was GrantStatus
 	var fault string
+	s.sign(ctx) // at once: a log that is not what the witness saw is noticed
 	for {
 		select {
 		case <-ctx.Done():
 			s.tidy(context.WithoutCancel(ctx))
-			if _, err := s.web.Sign(context.WithoutCancel(ctx)); err != nil {
-				s.o.Log.Error("signing the audit log", "error", err.Error())
-			}
+			s.sign(context.WithoutCancel(ctx))
 			return
 		case <-status.C:
 			now := s.grants.Status()
@@ -395,14 +419,22 @@ func (s *serving) keepUp(ctx context.Context) {
 			was = now
 			fault = s.certificateFault(fault)
 		case <-sign.C:
-			if _, err := s.web.Sign(ctx); err != nil {
-				s.o.Log.Error("signing the audit log", "error", err.Error())
-			}
+			s.sign(ctx)
 		case <-tidy.C:
 			s.tidy(ctx)
 		case <-s.o.Reload:
 			s.reload(ctx)
 		}
+	}
+}
+
+// sign signs the audit log as it is.
+func (s *serving) sign(ctx context.Context) {
+	switch _, err := s.web.Sign(ctx); {
+	case errors.Is(err, audit.ErrForked):
+		s.o.Log.Error("THE AUDIT LOG IS NOT WHAT WAS SIGNED BEFORE: an older database was put in its place, or it was written anew", "error", err.Error())
+	case err != nil:
+		s.o.Log.Error("signing the audit log", "error", err.Error())
 	}
 }
 

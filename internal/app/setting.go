@@ -38,7 +38,7 @@ const (
 type Setting struct {
 	Name    string
 	Kind    Kind
-	Group   string // commands take whole groups: directory, store, serve, client, controls, assess
+	Group   string // commands take whole groups: directory, database, key, witness, mirror, serve, scan, client, controls, assess
 	Default string
 	Help    string
 	Values  []string // the only values allowed, if any
@@ -68,10 +68,12 @@ func Settings() []Setting {
 		{Name: "no-failover", Kind: Bool, Group: "directory", Default: "false", Help: "do not begin again on another domain controller when one fails"},
 		{Name: "sacl", Kind: Bool, Group: "directory", Default: "true", Help: "read audit entries where the account may"},
 
-		{Name: "database", Group: "store", Default: "leastwise.db", Help: "database of the server: an SQLite file, or postgres://user@host/name without a password"},
-		{Name: "database-password-file", Group: "store", Help: "file with the password of PostgreSQL; else PGPASSWORD or the passfile"},
-		{Name: "audit-key", Group: "store", Default: "audit.key", Help: "file with the secret key that signs checkpoints of the audit log"},
-		{Name: "witness", Group: "store", Help: "file, best on another machine, that every new checkpoint is appended to"},
+		{Name: "database", Group: "database", Default: "leastwise.db", Help: "database of the server: an SQLite file, or postgres://user@host/name without a password"},
+		{Name: "database-password-file", Group: "database", Help: "file with the password of PostgreSQL; else PGPASSWORD or the passfile"},
+		{Name: "audit-key", Group: "key", Default: "audit.key", Help: "file with the secret key that signs checkpoints of the audit log"},
+		{Name: "witness", Group: "witness", Help: "file, best on another machine, that every new checkpoint is appended to, and that the log is held to"},
+		{Name: "witness-url", Group: "mirror", Help: "webhook, https, that every new checkpoint is posted to, signed"},
+		{Name: "witness-key-file", Group: "mirror", Help: "file with the key that signs what --witness-url is sent, at least 32 bytes"},
 
 		{Name: "listen", Group: "serve", Default: "127.0.0.1:8443", Help: "address and port that the server listens on"},
 		{Name: "names", Kind: List, Group: "serve", Help: "DNS names and addresses that clients call the server by; its own authority issues for them, and the first one is its Kerberos name; default: the machine's name and localhost"},
@@ -89,6 +91,9 @@ func Settings() []Setting {
 		{Name: "client-mappings", Group: "serve", Help: "file that says which client certificate belongs to which account, beside the SID that the authority put into it"},
 		{Name: "enrolment-codes", Kind: Bool, Group: "serve", Default: "false", Help: "the first second factor of every account needs a code of an administrator, not only after a recovery"},
 		{Name: "power-snapshot", Group: "serve", Help: "snapshot that tells approvers what the power of a group is; read again when it changes"},
+		{Name: "scan-every", Kind: Duration, Group: "scan", Help: "how often the server scans the domain and keeps the run; default: never"},
+		{Name: "scan-at", Group: "scan", Help: "time of day, HH:MM in UTC, from which --scan-every counts; default: 00:00, and the first scan at once"},
+		{Name: "scan-snapshot", Group: "scan", Help: "file that each scheduled scan is written to, such as that of --power-snapshot"},
 		{Name: "notify", Group: "serve", Help: "file of who is told of grants, and how: mail, webhooks, syslog; default: nobody"},
 		{Name: "checkpoint-every", Kind: Duration, Group: "serve", Default: "1h", Help: "how often the audit log is signed"},
 		{Name: "allow-privileged-identity", Kind: Bool, Group: "serve", Default: "false", Help: "start although leastwise's own account holds power that it must not have; said loudly at every start"},

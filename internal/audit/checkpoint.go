@@ -255,6 +255,24 @@ func MakeCheckpoint(ctx context.Context, tx CheckpointTx, s *Signer, now time.Ti
 	return msg, tx.SaveCheckpoint(ctx, c, msg)
 }
 
+// Holds returns nil if the log still begins with what a signed checkpoint says that
+// somebody kept, [ErrForked] if it does not, and [ErrSignature] if none of the keys has
+// signed it. An empty text is no checkpoint, and says nothing.
+func Holds(ctx context.Context, tx CheckpointTx, signed string, keys ...Key) error {
+	if signed == "" {
+		return nil
+	}
+	was, err := OpenCheckpoint(signed, keys...)
+	if err != nil {
+		return err
+	}
+	size, err := tx.LockAudit(ctx)
+	if err != nil {
+		return fmt.Errorf("locking the audit log: %w", err)
+	}
+	return holds(ctx, tx, was, size)
+}
+
 // holds compares an earlier checkpoint with the stored hashes of a log.
 func holds(ctx context.Context, h Hashes, was Checkpoint, size int64) error {
 	if was.Size > size {

@@ -201,6 +201,27 @@ func ReadCheckpoints(data []byte) ([]string, error) {
 	return out, nil
 }
 
+// ReadWitness reads a witness file: lines that [CheckpointLine] has written, in their
+// order. A line that a crash has cut off, so that it is no JSON, is counted and left out;
+// anything else that is no checkpoint is an error.
+func ReadWitness(data []byte) (list []string, torn int, err error) {
+	for i, line := range bytes.Split(data, []byte("\n")) {
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		if !json.Valid(line) && bytes.HasPrefix(line, []byte("{")) {
+			torn++
+			continue
+		}
+		var c exportCheckpoint
+		if err := strict(line, &c); err != nil {
+			return nil, 0, fmt.Errorf("%w: line %d", ErrCheckpoint, i+1)
+		}
+		list = append(list, c.Checkpoint)
+	}
+	return list, torn, nil
+}
+
 // CheckpointLine returns the line of a witness file for a signed checkpoint.
 func CheckpointLine(signed string) ([]byte, error) {
 	raw, err := json.Marshal(exportCheckpoint{signed})

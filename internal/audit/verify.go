@@ -42,6 +42,7 @@ const (
 	Extended    Kind = "log-extended"      // more entries are there than the log says it has
 	Rewritten   Kind = "log-rewritten"     // the entries are not those that were signed
 	Unsigned    Kind = "checkpoint-forged" // a checkpoint is not signed by a known key, or is none
+	State       Kind = "state-changed"     // what is stored is not what an entry says about it
 )
 
 // A Problem is one thing that was tampered with or damaged, and where.
@@ -72,6 +73,12 @@ type Report struct {
 
 // Sound reports whether nothing was found.
 func (r *Report) Sound() bool { return r.Count == 0 }
+
+// Contradict adds that something which is stored beside the log is not what an entry says
+// about it; index is that of the entry, -1 if there is none.
+func (r *Report) Contradict(index int64, format string, args ...any) {
+	r.add(State, index, index, format, args...)
+}
 
 func (r *Report) add(kind Kind, first, last int64, format string, args ...any) {
 	r.Count++

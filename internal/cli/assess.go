@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -27,6 +28,9 @@ const assessExample = `  # A live domain, as an ordinary user; the report opens 
   # With the groups and accounts of Configuration Manager
   leastwise assess contoso.lws --configmgr site.yaml --configmgr collected.json --output html --out report.html
 
+  # Keep the run, to see how it goes: leastwise history
+  leastwise assess --domain contoso.com --keep --output html --out report.html
+
   # Jump servers may let administrators log on
   leastwise assess contoso.lws --exempt "OU=Jump Servers,DC=contoso,DC=com"`
 
@@ -36,7 +40,7 @@ var severities = []string{"low", "medium", "high", "critical"}
 type assessFlags struct {
 	output
 	snapshot, failOn string
-	evidence         bool
+	evidence, keep   bool
 	documents        []string // of Configuration Manager
 }
 
@@ -58,14 +62,20 @@ gives a report of what is missing, and exit code 3.`,
 			if err := checkSeverity(cmd, f.failOn); err != nil {
 				return err
 			}
+			for _, name := range []string{"database", "database-password-file"} {
+				if cmd.Flags().Changed(name) && !f.keep {
+					return usagef("add --keep", "--%s is of use with --keep only", name)
+				}
+			}
 			return c.assess(cmd, &f)
 		},
 	}
-	addSettings(cmd, "directory", "controls", "assess")
+	addSettings(cmd, "directory", "controls", "assess", "database")
 	addSnapshot(cmd, &f.snapshot)
 	f.add(cmd, "table", "json", "csv", "html", "sarif")
 	addFailOn(cmd, &f.failOn, "a failure is")
 	cmd.Flags().StringArrayVar(&f.documents, "configmgr", nil, "`FILE` that says who fills the slots of Configuration Manager, JSON or YAML (may be repeated; they are merged)")
+	cmd.Flags().BoolVar(&f.keep, "keep", false, "keep the run in the database: counts of the privileged groups and all findings; html then shows the history")
 	cmd.Flags().BoolVar(&f.evidence, "evidence", false, "table: also list evidence, fix and verification of each finding")
 	return cmd
 }
@@ -101,6 +111,11 @@ func (c *command) assess(cmd *cobra.Command, f *assessFlags) error {
 	if err := c.readable(ctx, cat, f.documents); err != nil {
 		return err
 	}
+	if f.keep {
+		if err := app.CanKeep(ctx, cfg); err != nil {
+			return err
+		}
+	}
 	defer collectLess()()
 	s, err := c.snapshot(ctx, cfg, f.snapshot)
 	if err != nil {
@@ -117,7 +132,13 @@ func (c *command) assess(cmd *cobra.Command, f *assessFlags) error {
 	if site != nil && (f.form == "csv" || f.form == "sarif") {
 		c.note("%s holds nothing of Configuration Manager: see leastwise configmgr assess", f.form)
 	}
-	err = c.write(ctx, &f.output, func(w io.Writer) error { return c.render(w, a, site, f) })
+	beside := report.Beside{ConfigMgr: site}
+	if f.keep && app.CheckDomain(s) == nil {
+		if beside.History, err = c.keep(ctx, cfg, a); err != nil {
+			return err
+		}
+	}
+	err = c.write(ctx, &f.output, func(w io.Writer) error { return c.render(w, a, beside, f) })
 	if err != nil {
 		return err
 	}
@@ -128,6 +149,24 @@ func (c *command) assess(cmd *cobra.Command, f *assessFlags) error {
 		return err
 	}
 	return failOnSlots(site, f.failOn)
+}
+
+// keep stores the run and says on standard error what it found against those before it.
+func (c *command) keep(ctx context.Context, cfg *app.Config, a *control.Assessment) (*report.History, error) {
+	kept, h, err := app.Keep(ctx, cfg, a, c.env.Now().UTC())
+	if err != nil {
+		return nil, err
+	}
+	if !kept {
+		c.note("run %s was kept before", a.Run.ID)
+		return h, nil
+	}
+	for _, p := range h.Runs {
+		if p.Run == a.Run.ID {
+			c.note("kept run %s: %d failures, %d of them new, %d gone, %d undecided", p.Run, p.Fail, p.Appeared, p.Gone, p.Undecided)
+		}
+	}
+	return h, nil
 }
 
 // collectLess lets the heap grow to three times what is in use between garbage
@@ -143,20 +182,20 @@ func collectLess() (undo func()) {
 }
 
 // render writes an assessment in the form that was asked for.
-func (c *command) render(w io.Writer, a *control.Assessment, site *report.ConfigMgr, f *assessFlags) error {
+func (c *command) render(w io.Writer, a *control.Assessment, beside report.Beside, f *assessFlags) error {
 	switch f.form {
 	case "json":
-		return report.JSONWith(w, a, site)
+		return report.JSONWith(w, a, beside.ConfigMgr)
 	case "csv":
 		return report.CSV(w, a)
 	case "sarif":
 		return report.SARIF(w, a)
 	case "html":
-		return report.HTMLWith(w, a, site)
+		return report.HTMLWith(w, a, beside)
 	}
 	screen := c.screen(&f.output)
 	screen.Evidence = f.evidence
-	return report.TextWith(w, a, site, screen)
+	return report.TextWith(w, a, beside.ConfigMgr, screen)
 }
 
 // checkSeverity refuses a --fail-on that is no severity; an empty one, too, which

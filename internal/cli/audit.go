@@ -52,7 +52,7 @@ prints the public key, which others need to verify the log. An existing key is u
 			return err
 		},
 	}
-	addSettings(cmd, "store")
+	addSettings(cmd, "database", "key")
 	cmd.Flags().StringVar(&name, "name", "leastwise", "`NAME` of the log in its checkpoints, best with your domain")
 	return cmd
 }
@@ -77,12 +77,15 @@ no longer holds what was signed before.`,
 			return err
 		},
 	}
-	addSettings(cmd, "store")
+	addSettings(cmd, "database", "key", "witness", "mirror")
 	return cmd
 }
 
 const auditVerifyExample = `  # The database, with its own checkpoints and one that you kept
   leastwise audit verify --checkpoint kept.txt
+
+  # Held to the witness: was it cut off, put back to an older state, or written anew?
+  leastwise audit verify --witness /mnt/elsewhere/witness.jsonl
 
   # An export, on another machine, with nothing but the public key
   leastwise audit verify export.jsonl --key contoso.com+1a2b3c4d+AbCd…`
@@ -96,7 +99,10 @@ func (c *command) auditVerifyCommand() *cobra.Command {
 		Use: "verify [FILE]", Short: "Find whatever was changed, deleted, moved or cut off in the audit log",
 		Long: `Compares every entry with its hash, the hashes with each other and with every checkpoint,
 in the database or in a file that audit export wrote (a whole log or a proof), and says
-where something is wrong: exit code 1. Without a key signatures cannot be verified, and it
+where something is wrong: exit code 1. Of what is stored beside the log it compares the runs
+of assessments with the hash that their entry holds. A witness file, given or configured, says
+what the log was when the witness saw it: a log that was cut off, put back to an older state
+or written anew since then is found out. Without a key signatures cannot be verified, and it
 says that, too.`,
 		Example: auditVerifyExample, Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, from []string) error {
@@ -112,6 +118,11 @@ says that, too.`,
 			if err != nil {
 				return err
 			}
+			seen, err := c.witnessed(cfg, len(from) > 0)
+			if err != nil {
+				return err
+			}
+			kept = append(kept, seen...)
 			if len(from) > 0 {
 				if done, err := c.verifyProof(cmd, &o, from[0], known); done || err != nil {
 					return err
@@ -138,11 +149,25 @@ says that, too.`,
 			return tampered(r)
 		},
 	}
-	addSettings(cmd, "store")
+	addSettings(cmd, "database", "key", "witness")
 	o.add(cmd, "table", "json")
 	cmd.Flags().StringArrayVar(&keys, "key", nil, "public `KEY` of the log, or a file with it (may be repeated); default for a database: that of --audit-key")
 	cmd.Flags().StringArrayVar(&files, "checkpoint", nil, "`FILE` with checkpoints that were kept elsewhere (may be repeated)")
 	return cmd
+}
+
+// witnessed reads the checkpoints of the witness file. For a file that somebody exported
+// the configured one does not count: it may be of another log.
+func (c *command) witnessed(cfg *app.Config, exported bool) ([]string, error) {
+	v := cfg.Value("witness")
+	if v.Text == "" || exported && !strings.HasPrefix(v.Source, "flag ") {
+		return nil, nil
+	}
+	list, torn, err := app.Witnessed(v.Text)
+	if err == nil && torn > 0 {
+		c.note("%d lines of %s were cut off by a crash and are left out", torn, v.Text)
+	}
+	return list, err
 }
 
 // verifyProof verifies a file that is a proof; done is false if it is none.
@@ -262,7 +287,7 @@ leastwise audit verify FILE --key KEY.`,
 			return c.exportProof(cmd, cfg, &o, entry, since)
 		},
 	}
-	addSettings(cmd, "store")
+	addSettings(cmd, "database", "key")
 	o.add(cmd, "json")
 	cmd.Flags().Int64Var(&entry, "entry", 0, "only the entry with this `NUMBER`, with its proof")
 	cmd.Flags().StringVar(&since, "since", "", "`FILE` with an earlier checkpoint: only the proof that the log still begins with it")
@@ -319,7 +344,7 @@ whether they are what was written.`,
 			return c.write(cmd.Context(), &f.output, func(w io.Writer) error { return writeEntries(w, entries, f.form) })
 		},
 	}
-	addSettings(cmd, "store")
+	addSettings(cmd, "database")
 	f.add(cmd, "table", "json")
 	fl := cmd.Flags()
 	fl.StringVar(&f.since, "since", "", "from this `TIME` on: 2026-11-22 or 2026-11-22T12:00:00Z")

@@ -42,7 +42,7 @@ audit log is not in it and is to be kept elsewhere.`,
 			})
 		},
 	}
-	addSettings(cmd, "store")
+	addSettings(cmd, "database")
 	o.add(cmd, "table", "json")
 	return cmd
 }
@@ -88,7 +88,7 @@ checkpoint kept from then does not fit: that is a loss, and verification says so
 			return tampered(r)
 		},
 	}
-	addSettings(cmd, "store")
+	addSettings(cmd, "database", "key")
 	o.add(cmd, "table", "json")
 	return cmd
 }

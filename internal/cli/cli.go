@@ -312,7 +312,7 @@ func (c *command) root() *cobra.Command {
 	})
 	for _, make := range []func() *cobra.Command{
 		c.collectCommand, c.assessCommand, c.whoCanCommand, c.explainCommand, c.reachCommand, c.zonesCommand, c.whatIfCommand, c.planCommand, c.applyCommand, c.undoCommand, c.bootstrapCommand, c.rightsCommand, c.importCommand, c.exportCommand, c.diffCommand,
-		c.controlsCommand, c.configMgrCommand, c.serveCommand, c.grantCommand, c.operatorCommand, c.auditCommand, c.backupCommand, c.restoreCommand, c.noticesCommand, c.configCommand, c.doctorCommand, c.versionCommand,
+		c.controlsCommand, c.configMgrCommand, c.serveCommand, c.grantCommand, c.operatorCommand, c.auditCommand, c.historyCommand, c.backupCommand, c.restoreCommand, c.noticesCommand, c.configCommand, c.doctorCommand, c.versionCommand,
 	} {
 		root.AddCommand(make())
 	}

@@ -28,7 +28,10 @@ holds power that reading does not need. Exit code 3 if a scan could not work.
 
 With --policies it compares the rights of the account with those that a server needs for
 these policies: what is missing, with what cannot be done; what is too much, with the entry
-that gives it; and whether a server would refuse to start as this account.`,
+that gives it; and whether a server would refuse to start as this account.
+
+Where the database of a server is, it says how scheduled scans, notifications and the witness
+of the audit log are doing.`,
 		Example: doctorExample, Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.checkOutput(cmd, &o); err != nil {
@@ -38,7 +41,7 @@ that gives it; and whether a server would refuse to start as this account.`,
 		},
 	}
 	cmd.Flags().StringVar(&policies, "policies", "", "`FILE` with the policies of grants that a server runs with as this account")
-	addSettings(cmd, "directory")
+	addSettings(cmd, "directory", "database", "key", "witness", "scan")
 	o.add(cmd, "table", "json")
 	return cmd
 }

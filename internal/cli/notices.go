@@ -50,7 +50,7 @@ are waiting. --retry lets one try again at once. Both work while the server runs
 		},
 	}
 	cmd.Flags().StringVar(&retry, "retry", "", "`ID` of the notification that is to be tried again")
-	addSettings(cmd, "store")
+	addSettings(cmd, "database")
 	o.add(cmd, "table", "json")
 	return cmd
 }

@@ -48,7 +48,7 @@ group that --operator-policies names. Run it beside the server, with its configu
 			return err
 		},
 	}
-	addSettings(cmd, "store", "serve", "directory")
+	addSettings(cmd, "database", "serve", "directory")
 	return cmd
 }
 
@@ -77,7 +77,7 @@ the audit log. Run it beside the server, with its configuration.`,
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log (required)")
 	cmd.Flags().BoolVar(&lost, "lost", false, "the second factors of the account are lost: remove them")
-	addSettings(cmd, "store", "serve", "directory")
+	addSettings(cmd, "database", "serve", "directory")
 	return cmd
 }
 

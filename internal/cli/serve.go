@@ -52,7 +52,7 @@ lives, /readyz that it can do its work, /metrics how it is doing, /openapi.json 
 			})
 		},
 	}
-	addSettings(cmd, "serve", "store", "directory")
+	addSettings(cmd, "serve", "database", "key", "witness", "mirror", "scan", "directory", "controls", "assess")
 	return cmd
 }
 

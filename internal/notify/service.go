@@ -263,7 +263,7 @@ func (s *Service) send(ctx context.Context, r Route, d Delivery) error {
 	if err != nil {
 		d.Attempts++
 		d.Fault = printable(err.Error(), maxFault)
-		d.Next = s.now().Add(pause(d.Attempts, err))
+		d.Next = s.now().Add(Pause(d.Attempts, err))
 		d.Dead = d.Attempts >= MaxAttempts
 		s.log.Warn("a message was not delivered", "target", d.Target, "delivery", d.ID, "attempts", d.Attempts, "dead", d.Dead, "error", d.Fault)
 	}
@@ -291,9 +291,9 @@ func (s *Service) note(target string, err error) {
 	s.status[target] = st
 }
 
-// pause is how long to wait after a number of failures: twice as long each time, shifted
+// Pause is how long to wait after a number of failures: twice as long each time, shifted
 // by up to a quarter, or as long as the other side said if that is longer.
-func pause(attempts int, err error) time.Duration {
+func Pause(attempts int, err error) time.Duration {
 	d := firstPause << min(attempts-1, 20)
 	d = min(d, longest)
 	d += rand.N(d/4 + 1)

@@ -80,11 +80,15 @@ func isLoopback(host string) bool {
 func (w *Webhook) Name() string { return w.name }
 
 // Send posts the message; any answer but 2xx is a failure.
-func (w *Webhook) Send(ctx context.Context, _ string, m Message) error {
+func (w *Webhook) Send(ctx context.Context, _ string, m Message) error { return w.Post(ctx, m.ID, m) }
+
+// Post posts a value as JSON, under an identifier that is the same however often it is
+// sent; any answer but 2xx is a failure.
+func (w *Webhook) Post(ctx context.Context, id string, v any) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(m); err != nil {
+	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("writing the message: %w", err)
 	}
 	stamp := strconv.FormatInt(w.now().Unix(), 10)
@@ -94,9 +98,9 @@ func (w *Webhook) Send(ctx context.Context, _ string, m Message) error {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "leastwise")
-	req.Header.Set(HeaderID, m.ID)
+	req.Header.Set(HeaderID, id)
 	req.Header.Set(HeaderTimestamp, stamp)
-	req.Header.Set(HeaderSignature, "v1="+Sign(w.key, stamp, m.ID, b.Bytes()))
+	req.Header.Set(HeaderSignature, "v1="+Sign(w.key, stamp, id, b.Bytes()))
 	resp, err := w.client.Do(req)
 	if err != nil {
 		return w.fault(err)

@@ -264,7 +264,7 @@ func TestConfigMgrPage(t *testing.T) {
 		}
 	}
 	var whole bytes.Buffer
-	if err := report.HTMLWith(&whole, sample(), c); err != nil {
+	if err := report.HTMLWith(&whole, sample(), report.Beside{ConfigMgr: c}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(whole.String(), `<a href="#configmgr">`) || !strings.Contains(whole.String(), `id="cm-slots"`) {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/internal/control"
-	"github.com/leastwise/leastwise/internal/forest"
 )
 
 // A Difference is what changed between two assessments, in a form for reading
@@ -63,7 +62,7 @@ func NewDifference(before, after *control.Assessment, delta control.Delta) *Diff
 	d := &Difference{
 		Version: 1, Old: differenceRun(before), New: differenceRun(after),
 		Added: []DifferenceItem{}, Gone: []DifferenceItem{}, Changed: []DifferenceItem{},
-		Population: populationSteps(before, after), LostSight: lostSight(before, after),
+		Population: populationSteps(before, after), LostSight: control.LostSight(before.Run.Coverage, after.Run.Coverage),
 	}
 	for _, f := range delta.New {
 		d.Added = append(d.Added, differenceItem(f, "", findingState(f)))
@@ -204,28 +203,6 @@ func memberKey(m control.Member) string {
 		return m.SID
 	}
 	return strings.ToLower(m.DN)
-}
-
-// lostSight lists what the first assessment had read completely, or not reported
-// as a gap, and the second reports as one.
-func lostSight(before, after *control.Assessment) []string {
-	gap := map[string]bool{}
-	for _, c := range before.Run.Coverage {
-		if !c.Complete() {
-			gap[coverageKey(c)] = true
-		}
-	}
-	out := []string{}
-	for _, c := range after.Run.Coverage {
-		if !c.Complete() && !gap[coverageKey(c)] {
-			out = append(out, fmt.Sprintf("%s %s: %s. %s", c.Area, c.Subject, c.State, c.Reason))
-		}
-	}
-	return out
-}
-
-func coverageKey(c forest.Coverage) string {
-	return string(c.Area) + "\x00" + strings.ToLower(c.Subject)
 }
 
 // Text writes the difference for reading in a terminal.

@@ -32,10 +32,16 @@ const (
 // HTML writes the assessment as one page that needs nothing else: no request
 // leaves it, its policy (CSP) admits only the style and script that it carries,
 // and all of it can be read and printed without script.
-func HTML(w io.Writer, a *control.Assessment) error { return HTMLWith(w, a, nil) }
+func HTML(w io.Writer, a *control.Assessment) error { return HTMLWith(w, a, Beside{}) }
 
-// HTMLWith is HTML with a section about Configuration Manager, if there is one.
-func HTMLWith(w io.Writer, a *control.Assessment, c *ConfigMgr) error {
+// Beside is what a report may show beside the assessment; what is nil is left out.
+type Beside struct {
+	ConfigMgr *ConfigMgr
+	History   *History // of runs of the forest; one without runs is left out, too
+}
+
+// HTMLWith is HTML with sections about what is beside it.
+func HTMLWith(w io.Writer, a *control.Assessment, beside Beside) error {
 	css, js, err := htmlAssets(a)
 	if err != nil {
 		return fmt.Errorf("reading the parts of the HTML report: %w", err)
@@ -44,12 +50,17 @@ func HTMLWith(w io.Writer, a *control.Assessment, c *ConfigMgr) error {
 	if err != nil {
 		return fmt.Errorf("reading the template of the HTML report: %w", err)
 	}
-	if t, err = t.Parse(configMgrHTML); err != nil {
-		return fmt.Errorf("reading the template of Configuration Manager: %w", err)
+	for _, part := range []string{configMgrHTML, historyHTML} {
+		if t, err = t.Parse(part); err != nil {
+			return fmt.Errorf("reading the templates of the HTML report: %w", err)
+		}
 	}
 	v := newHTMLView(a)
-	if c != nil {
+	if c := beside.ConfigMgr; c != nil {
 		v.ConfigMgr = newConfigMgrView(c)
+	}
+	if h := beside.History; h != nil && len(h.Runs) > 0 {
+		v.History = newHistoryView(h)
 	}
 	v.CSS, v.JS = template.CSS(css), template.JS(js)
 	v.CSP = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; img-src data:; base-uri 'none'; form-action 'none'", hash(css), hash(js))

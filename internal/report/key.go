@@ -1,20 +1,14 @@
 package report
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"strconv"
 
 	"github.com/leastwise/leastwise/internal/control"
 )
 
-// Key names a finding across runs in 16 hex digits: a digest of
-// control.Finding.Key, so control and subject, but not the outcome. It is the
-// fingerprint in SARIF and the anchor in HTML.
-func Key(f control.Finding) string {
-	sum := sha256.Sum256([]byte(f.Key()))
-	return hex.EncodeToString(sum[:8])
-}
+// Key names a finding across runs: see [control.Finding.Digest], so control and subject,
+// but not the outcome. It is the fingerprint in SARIF and the anchor in HTML.
+func Key(f control.Finding) string { return f.Digest() }
 
 // severities are all severities, worst first.
 func severities() []control.Severity {

@@ -35,6 +35,7 @@ type htmlView struct {
 	Shown     int // findings in Blocks
 	Filters   filterView
 	ConfigMgr *configMgrView // nil if nothing was asked about it
+	History   *historyView   // nil if no run was kept
 }
 
 // A filterView lists the values that findings can be filtered by.
@@ -100,8 +101,10 @@ func newHTMLView(a *control.Assessment) *htmlView {
 
 // fullPower reports whether a group is Enterprise Admins, Domain Admins or
 // Administrators, which the guide treats as one level of power.
-func fullPower(p control.Population) bool {
-	return strings.HasSuffix(p.SID, "-519") || strings.HasSuffix(p.SID, "-512") || p.SID == "S-1-5-32-544"
+func fullPower(p control.Population) bool { return fullPowerSID(p.SID) }
+
+func fullPowerSID(sid string) bool {
+	return strings.HasSuffix(sid, "-519") || strings.HasSuffix(sid, "-512") || sid == "S-1-5-32-544"
 }
 
 // countPower counts distinct accounts over the groups with full power. An account

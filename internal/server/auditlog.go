@@ -214,7 +214,7 @@ func (s *Server) verifyLog(ctx context.Context, c *caller, in *verifyIn) (*repor
 	defer leave()
 	out := &reportOut{}
 	err = s.cfg.Store.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		out.Body, err = audit.Verify(ctx, tx, in.Body.Checkpoints, keys...)
+		out.Body, err = tx.VerifyAudit(ctx, in.Body.Checkpoints, keys...)
 		return err
 	})
 	return out, err
@@ -243,13 +243,23 @@ func (s *Server) signCheckpoint(ctx context.Context, _ *caller, _ *struct{}) (*c
 	return &checkpointOut{api.Checkpoint{Key: s.cfg.Signer.Key().String(), Signed: signed}}, nil
 }
 
-// Sign signs the log as it is now, and hands the checkpoint to the witness. Without a
-// key it does nothing.
+// Sign signs the log as it is now, and hands the checkpoint to the witness. It refuses to
+// sign one that no longer holds what was signed before, as the log or the witness has it
+// ([audit.ErrForked]). Without a key it does nothing.
 func (s *Server) Sign(ctx context.Context) (signed string, err error) {
 	if s.cfg.Signer == nil {
 		return "", nil
 	}
+	seen := ""
+	if s.cfg.Seen != nil {
+		if seen, err = s.cfg.Seen(); err != nil {
+			return "", fmt.Errorf("signing the audit log: %w", err)
+		}
+	}
 	err = s.cfg.Store.Update(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		if err := audit.Holds(ctx, tx, seen, s.cfg.Signer.Key()); err != nil {
+			return fmt.Errorf("the newest checkpoint of the witness: %w", err)
+		}
 		signed, err = audit.MakeCheckpoint(ctx, tx, s.cfg.Signer, s.cfg.Now().UTC())
 		return err
 	})

@@ -22,6 +22,7 @@ type metrics struct {
 	grants   *prometheus.GaugeVec
 	late     prometheus.Gauge
 	ticks    *prometheus.CounterVec
+	upkeep   *upkeep
 }
 
 func newMetrics() *metrics {
@@ -37,8 +38,9 @@ func newMetrics() *metrics {
 		grants:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "leastwise_grants", Help: "Grants that are not over, by state; at most 1000 are counted in each."}, []string{"state"}),
 		late:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "leastwise_grant_end_lateness_seconds", Help: "The longest time between an end and its removal in the last round of work that had any."}),
 		ticks:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwise_worker_rounds_total", Help: "Rounds of work on grants by result."}, []string{"result"}),
+		upkeep:   newUpkeep(),
 	}
-	m.registry.MustRegister(m.requests, m.seconds, m.inFlight, m.streams, m.signIns, m.late, m.ticks,
+	m.registry.MustRegister(m.requests, m.seconds, m.inFlight, m.streams, m.signIns, m.late, m.ticks, m.upkeep,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -41,6 +41,9 @@ type Config struct {
 	Signer *audit.Signer
 	// Witness is given each new checkpoint; nil: nobody is.
 	Witness func(signed string) error
+	// Seen returns the newest checkpoint that a witness has, empty if there is none: a log
+	// that does not begin with it is not signed. nil: nobody has any.
+	Seen func() (string, error)
 	// Power says what membership of a group brings, by the newest snapshot; nil:
 	// there is none.
 	Power func(ctx context.Context, group secdesc.SID) (Power, error)

@@ -30,7 +30,7 @@ const (
 // tables are all tables of leastwise, those that others refer to first. The version
 // table is not among them: a backup says its version itself.
 func tables() []string {
-	return []string{"audit_entries", "audit_head", "audit_checkpoints", "fences", "runs", "run_populations", "run_findings", "grants", "grant_holdings", "grant_notices", "journal_entries", "deliveries", "replies", "operator_records"}
+	return []string{"audit_entries", "audit_head", "audit_checkpoints", "fences", "runs", "run_populations", "run_findings", "schedules", "grants", "grant_holdings", "grant_notices", "journal_entries", "deliveries", "replies", "operator_records"}
 }
 
 // A backupHead is the first line of a backup.

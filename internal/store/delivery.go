@@ -188,6 +188,23 @@ func (d Deliveries) Undelivered(ctx context.Context, limit int) (dead []notify.D
 	return dead, waiting, err
 }
 
+// Count returns how many deliveries wait to be tried, and how many were put aside.
+func (d Deliveries) Count(ctx context.Context) (waiting, dead int, err error) {
+	err = d.s.View(ctx, func(ctx context.Context, tx *Tx) error {
+		var counts []struct{ Dead, Number int64 }
+		err := tx.tx.NewRaw("SELECT dead, COUNT(*) AS number FROM deliveries GROUP BY dead").Scan(ctx, &counts)
+		for _, c := range counts {
+			if c.Dead == 1 {
+				dead = int(c.Number)
+			} else {
+				waiting = int(c.Number)
+			}
+		}
+		return tx.store.explain(err)
+	})
+	return waiting, dead, err
+}
+
 // Revive implements [notify.Outbox].
 func (d Deliveries) Revive(ctx context.Context, id string, now time.Time) (found bool, err error) {
 	err = d.s.Update(ctx, func(ctx context.Context, tx *Tx) error {

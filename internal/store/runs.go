@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/leastwise/leastwise/internal/audit"
 	"github.com/leastwise/leastwise/internal/control"
 	"github.com/leastwise/leastwise/internal/forest"
 )
@@ -42,6 +42,7 @@ type runRow struct {
 	Pass, Fail, Unknown, Excepted int
 	SummaryJSON                   string `bun:"summary"`
 	CoverageJSON                  string `bun:"coverage"`
+	ControlsJSON                  string `bun:"controls" json:",omitempty"`
 }
 
 // A populationRow is a row of run_populations.
@@ -69,46 +70,132 @@ type findingRow struct {
 	Severity string
 	Outcome  string
 	Accepted int64
+	Kind     string `json:",omitempty"` // of the subject
 	Body     string
 }
 
+// Actions of the audit log about runs; each names the run as its record.
+const (
+	ActionKeep   = "run.keep"   // the digest is that of the run's rows
+	ActionForget = "run.forget" // the run was deleted
+)
+
+func runRecord(id string) string { return "run/" + id }
+
 // KeepRun stores an assessment: its summary, the populations (counts, not members)
-// and every finding. An assessment of the same snapshot with the same options has
-// the same ID and is kept once; kept tells whether this call stored it.
-func (tx *Tx) KeepRun(ctx context.Context, a *control.Assessment, now time.Time) (kept bool, err error) {
-	row, err := newRunRow(a, now)
+// and every finding, with an entry of the audit log that holds the run to what was
+// stored. by says who keeps it and when. An assessment of the same snapshot with the same
+// options has the same ID and is kept once; kept tells whether this call stored it.
+func (tx *Tx) KeepRun(ctx context.Context, a *control.Assessment, by audit.Entry) (kept bool, err error) {
+	r, err := newRunRows(a, by.Time)
 	if err != nil {
 		return false, fmt.Errorf("keeping run %s: %w", a.Run.ID, err)
 	}
-	res, err := tx.tx.NewInsert().Model(row).On("CONFLICT (id) DO NOTHING").Exec(ctx)
+	id := r.run.ID
+	res, err := tx.tx.NewInsert().Model(&r.run).On("CONFLICT (id) DO NOTHING").Exec(ctx)
 	if err != nil {
-		return false, fmt.Errorf("keeping run %s: %w", row.ID, tx.store.explain(err))
+		return false, fmt.Errorf("keeping run %s: %w", id, tx.store.explain(err))
 	}
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return false, err
 	}
-	var populations []populationRow
+	if err := insertAll(ctx, tx, r.populations); err != nil {
+		return false, fmt.Errorf("keeping populations of run %s: %w", id, err)
+	}
+	if err := insertAll(ctx, tx, r.findings); err != nil {
+		return false, fmt.Errorf("keeping findings of run %s: %w", id, err)
+	}
+	by.Phase, by.Action, by.Record = audit.Fact, ActionKeep, runRecord(id)
+	if by.Digest, err = r.digest(); err != nil {
+		return false, fmt.Errorf("keeping run %s: %w", id, err)
+	}
+	_, err = audit.Append(ctx, tx, by)
+	return err == nil, err
+}
+
+// ForgetRuns deletes the runs of a forest, of all if it is empty, that ended before a
+// time, and returns their IDs. by says who does so and when.
+func (tx *Tx) ForgetRuns(ctx context.Context, forest string, before time.Time, by audit.Entry) ([]string, error) {
+	var ids []string
+	q := tx.tx.NewSelect().Model((*runRow)(nil)).Column("id").Where("?TableAlias.finished < ?", micros(before)).OrderExpr("?TableAlias.finished, ?TableAlias.id")
+	if forest != "" {
+		q.Where("?TableAlias.forest = ?", forest)
+	}
+	if err := q.Scan(ctx, &ids); err != nil {
+		return nil, fmt.Errorf("reading runs: %w", tx.store.explain(err))
+	}
+	entries := make([]audit.Entry, len(ids))
+	for i, id := range ids {
+		entries[i] = by
+		entries[i].Phase, entries[i].Action, entries[i].Record = audit.Fact, ActionForget, runRecord(id)
+		for _, table := range []string{"run_findings", "run_populations"} {
+			if _, err := tx.tx.NewRaw("DELETE FROM ? WHERE run = ?", bun.Ident(table), id).Exec(ctx); err != nil {
+				return nil, fmt.Errorf("forgetting run %s: %w", id, tx.store.explain(err))
+			}
+		}
+		if _, err := tx.tx.NewRaw("DELETE FROM runs WHERE id = ?", id).Exec(ctx); err != nil {
+			return nil, fmt.Errorf("forgetting run %s: %w", id, tx.store.explain(err))
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	_, err := audit.Append(ctx, tx, entries...)
+	return ids, err
+}
+
+// runRows are the rows of a run, in the order of their keys.
+type runRows struct {
+	run         runRow
+	populations []populationRow
+	findings    []findingRow
+}
+
+// digest is the hash of what is stored of a run. A column that is added later is left out
+// where it is empty, so that digests of older runs hold.
+func (r *runRows) digest() (sum [32]byte, err error) {
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	run := r.run
+	if run.ControlsJSON == "[]" {
+		run.ControlsJSON = ""
+	}
+	err = enc.Encode(run)
+	for _, p := range r.populations {
+		err = errors.Join(err, enc.Encode(p))
+	}
+	for _, f := range r.findings {
+		err = errors.Join(err, enc.Encode(f))
+	}
+	return [32]byte(h.Sum(nil)), err
+}
+
+func newRunRows(a *control.Assessment, now time.Time) (*runRows, error) {
+	run, err := newRunRow(a, now)
+	if err != nil {
+		return nil, err
+	}
+	r := &runRows{run: *run}
 	for _, p := range a.Population {
 		unknown, err := json.Marshal(p.Unknown)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		populations = append(populations, populationRow{
-			Run: row.ID, SID: p.SID, Name: p.Group, Domain: p.Domain, Direct: p.Direct, Effective: p.Effective,
+		r.populations = append(r.populations, populationRow{
+			Run: run.ID, SID: p.SID, Name: p.Group, Domain: p.Domain, Direct: p.Direct, Effective: p.Effective,
 			Standing: p.Standing, Temporary: p.Temporary, Unknown: string(unknown),
 		})
 	}
-	findings, err := newFindingRows(row.ID, a.Findings)
-	if err != nil {
-		return false, err
+	if r.findings, err = newFindingRows(run.ID, a.Findings); err != nil {
+		return nil, err
 	}
-	if err := insertAll(ctx, tx, populations); err != nil {
-		return false, fmt.Errorf("keeping populations of run %s: %w", row.ID, err)
-	}
-	if err := insertAll(ctx, tx, findings); err != nil {
-		return false, fmt.Errorf("keeping findings of run %s: %w", row.ID, err)
-	}
-	return true, nil
+	r.sort()
+	return r, nil
+}
+
+func (r *runRows) sort() {
+	slices.SortFunc(r.populations, func(a, b populationRow) int { return strings.Compare(a.SID, b.SID) })
+	slices.SortFunc(r.findings, func(a, b findingRow) int { return strings.Compare(a.Finding, b.Finding) })
 }
 
 // insertAll inserts rows, a few hundred with each statement.
@@ -133,16 +220,24 @@ func newRunRow(a *control.Assessment, now time.Time) (*runRow, error) {
 	if err != nil {
 		return nil, err
 	}
+	names := make([]string, len(a.Controls))
+	for i, c := range a.Controls {
+		names[i] = c.ID
+	}
+	controls, err := json.Marshal(names)
+	if err != nil {
+		return nil, err
+	}
 	s := a.Summary
 	return &runRow{
-		ID: a.Run.ID, Kept: micros(now), Started: micros(a.Run.Started), Finished: micros(a.Run.Finished), Forest: forestName(a.Run.Domains),
+		ID: a.Run.ID, Kept: micros(now), Started: micros(a.Run.Started), Finished: micros(a.Run.Finished), Forest: ForestOf(a.Run.Domains),
 		Tool: a.Run.Tool, Source: a.Run.Source, Pass: s.Pass, Fail: s.Fail, Unknown: s.Unknown, Excepted: s.Excepted,
-		SummaryJSON: string(summary), CoverageJSON: string(coverage),
+		SummaryJSON: string(summary), CoverageJSON: string(coverage), ControlsJSON: string(controls),
 	}, nil
 }
 
-// forestName is what runs of one forest have in common.
-func forestName(domains []control.DomainSize) string {
+// ForestOf is what runs of one forest have in common: the DNS names of its domains.
+func ForestOf(domains []control.DomainSize) string {
 	names := make([]string, len(domains))
 	for i, d := range domains {
 		names[i] = strings.ToLower(d.DNS)
@@ -159,31 +254,19 @@ func newFindingRows(run string, findings []control.Finding) ([]findingRow, error
 		if err != nil {
 			return nil, err
 		}
-		key := findingKey(f)
-		if n := seen[key]; n > 0 {
-			key += "-" + strconv.Itoa(n+1)
+		key := f.Digest()
+		seen[key]++
+		if n := seen[key]; n > 1 {
+			key += "-" + strconv.Itoa(n)
 		}
-		seen[findingKey(f)]++
 		rows[i] = findingRow{
-			Run: run, Finding: key, Control: f.Control, Severity: string(f.Severity), Outcome: string(f.Outcome), Body: string(body),
+			Run: run, Finding: key, Control: f.Control, Severity: string(f.Severity), Outcome: string(f.Outcome), Kind: f.Subject.Kind, Body: string(body),
 		}
 		if f.Exception != nil {
 			rows[i].Accepted = 1
 		}
 	}
 	return rows, nil
-}
-
-// findingKey is the same for one control and subject in every run. The subject is
-// its SID, which a renaming leaves as it is, or else its DN or name.
-func findingKey(f control.Finding) string {
-	s := f.Subject
-	who := s.SID
-	if who == "" {
-		who = strings.ToLower(s.DN + "\x00" + s.Name)
-	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{f.Control, s.Kind, strings.ToLower(s.Domain), s.Scope, who}, "\x00")))
-	return hex.EncodeToString(sum[:16])
 }
 
 func (r *runRow) run() (Run, error) {
@@ -239,91 +322,6 @@ func (tx *Tx) RunFindings(ctx context.Context, run string) ([]control.Finding, e
 	for i, r := range rows {
 		if err := json.Unmarshal([]byte(r.Body), &out[i]); err != nil {
 			return nil, fmt.Errorf("run %s, finding %s: %w: %w", run, r.Finding, ErrCorrupt, err)
-		}
-	}
-	return out, nil
-}
-
-// A TrendPoint is one run in a series of them.
-type TrendPoint struct {
-	Run         string            `json:"run"`
-	Finished    time.Time         `json:"finished"`
-	Pass        int               `json:"pass"`
-	Fail        int               `json:"fail"`
-	Unknown     int               `json:"unknown"`
-	Excepted    int               `json:"excepted"`
-	Appeared    int               `json:"appeared"` // failures that the run before did not have
-	Gone        int               `json:"gone"`     // failures of the run before that are none now
-	Lost        int               `json:"lost"`     // of Gone: those that this run could not decide
-	Populations []PopulationPoint `json:"populations"`
-}
-
-// A PopulationPoint counts the members of one privileged group at a run.
-type PopulationPoint struct {
-	SID       string   `json:"sid"`
-	Name      string   `json:"name"`
-	Domain    string   `json:"domain"`
-	Direct    int      `json:"direct"`
-	Effective int      `json:"effective"`
-	Standing  int      `json:"standing"`
-	Temporary int      `json:"temporary"`
-	Unknown   []string `json:"unknown,omitempty"` // why the counts may be too small
-}
-
-// Trend returns the runs of a forest that finished since a time, oldest first, each
-// compared with the one before it, also where that is older than since. In the first
-// run of all nothing has appeared.
-func (tx *Tx) Trend(ctx context.Context, forest string, since time.Time) ([]TrendPoint, error) {
-	var rows []runRow
-	err := tx.tx.NewSelect().Model(&rows).Where("?TableAlias.forest = ?", forest).OrderExpr("?TableAlias.finished, ?TableAlias.id").Scan(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading runs: %w", tx.store.explain(err))
-	}
-	points := []TrendPoint{}
-	for i, r := range rows {
-		if r.Finished < micros(since) {
-			continue
-		}
-		p := TrendPoint{Run: r.ID, Finished: fromMicros(r.Finished), Pass: r.Pass, Fail: r.Fail, Unknown: r.Unknown, Excepted: r.Excepted}
-		if i > 0 {
-			if err := tx.compare(ctx, rows[i-1].ID, &p); err != nil {
-				return nil, fmt.Errorf("comparing runs %s and %s: %w", rows[i-1].ID, r.ID, tx.store.explain(err))
-			}
-		}
-		if p.Populations, err = tx.populations(ctx, r.ID); err != nil {
-			return nil, fmt.Errorf("reading populations of run %s: %w", r.ID, tx.store.explain(err))
-		}
-		points = append(points, p)
-	}
-	return points, nil
-}
-
-// failsOnlyIn counts failures of a run that are not failures of another. Placeholders
-// appear in the order of their values.
-const failsOnlyIn = `SELECT COUNT(*) FROM run_findings AS f WHERE f.run = ? AND f.outcome = 'fail' AND f.accepted = 0
-	AND NOT EXISTS (SELECT 1 FROM run_findings AS o WHERE o.run = ? AND o.finding = f.finding AND o.outcome = 'fail' AND o.accepted = 0)`
-
-func (tx *Tx) compare(ctx context.Context, before string, p *TrendPoint) error {
-	if err := tx.tx.NewRaw(failsOnlyIn, p.Run, before).Scan(ctx, &p.Appeared); err != nil {
-		return err
-	}
-	if err := tx.tx.NewRaw(failsOnlyIn, before, p.Run).Scan(ctx, &p.Gone); err != nil {
-		return err
-	}
-	return tx.tx.NewRaw(failsOnlyIn+" AND EXISTS (SELECT 1 FROM run_findings AS u WHERE u.run = ? AND u.finding = f.finding AND u.outcome = 'unknown')",
-		before, p.Run, p.Run).Scan(ctx, &p.Lost)
-}
-
-func (tx *Tx) populations(ctx context.Context, run string) ([]PopulationPoint, error) {
-	var rows []populationRow
-	if err := tx.tx.NewSelect().Model(&rows).Where("?TableAlias.run = ?", run).OrderExpr("?TableAlias.domain, ?TableAlias.name, ?TableAlias.sid").Scan(ctx); err != nil {
-		return nil, err
-	}
-	out := make([]PopulationPoint, len(rows))
-	for i, r := range rows {
-		out[i] = PopulationPoint{SID: r.SID, Name: r.Name, Domain: r.Domain, Direct: r.Direct, Effective: r.Effective, Standing: r.Standing, Temporary: r.Temporary}
-		if err := json.Unmarshal([]byte(r.Unknown), &out[i].Unknown); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 	}
 	return out, nil

@@ -78,6 +78,19 @@ func (s *shared) Links(ctx context.Context, g secdesc.GUID, m []secdesc.GUID) (g
 	return s.now().Links(ctx, g, m)
 }
 
+func (s *shared) Home(g secdesc.GUID) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.slow[g] > 0 {
+		return "slow"
+	}
+	return "dc1"
+}
+
+func (s *shared) Memberships(ctx context.Context, keys []grant.Key) (map[secdesc.GUID]grant.Links, error) {
+	return granttest.Memberships(ctx, s, keys)
+}
+
 func (s *shared) Tickets(ctx context.Context, g secdesc.GUID) (grant.Tickets, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -199,15 +200,17 @@ type asking struct {
 	h    home
 	via  dc.Via
 	name string // of the server, for its gate
+	// within is how long the answers may take together; 0: readTime.
+	within time.Duration
 }
 
 // about asks the domain controller that an object is written through.
-func (d *Grants) about(ctx context.Context, object secdesc.GUID, f func(context.Context, asking) error) error {
+func (d *Grants) about(ctx context.Context, object secdesc.GUID, f func(context.Context, asking) error, within time.Duration) error {
 	dir, h, err := d.connected(ctx)
 	if err != nil {
 		return err
 	}
-	return d.ask(ctx, asking{w: dir.w, h: h, via: dc.Via{Object: object}, name: serverName(dir.w.ServerFor(object))}, f)
+	return d.ask(ctx, asking{within: within, w: dir.w, h: h, via: dc.Via{Object: object}, name: serverName(dir.w.ServerFor(object))}, f)
 }
 
 // ask asks, unless the server's gate is shut, and tells the gate what came of it.
@@ -215,7 +218,7 @@ func (d *Grants) ask(ctx context.Context, a asking, f func(context.Context, aski
 	if err := d.pass(a.name); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTime)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.within, readTime))
 	defer cancel()
 	err := f(ctx, a)
 	d.note(a.name, err)
@@ -291,53 +294,108 @@ func (d *Grants) Object(ctx context.Context, guid secdesc.GUID) (o grant.Object,
 
 // Links implements [grant.Directory].
 func (d *Grants) Links(ctx context.Context, group secdesc.GUID, members []secdesc.GUID) (grant.Links, error) {
-	out := grant.Links{Links: map[secdesc.GUID]grant.Link{}}
-	err := d.about(ctx, group, func(ctx context.Context, a asking) (err error) {
-		if out.At, _, err = a.w.Time(ctx, a.via); err != nil {
-			return err
-		}
-		if out.Members, err = d.objects(ctx, a, append([]secdesc.GUID{group}, members...)...); err != nil {
-			return err
-		}
-		out.Group = out.Members[group]
-		if !slices.Contains(members, group) {
-			delete(out.Members, group)
-		}
-		if !out.Group.Exists {
-			return nil
-		}
-		return d.links(ctx, a, &out, members)
-	})
-	if err != nil {
-		return grant.Links{}, fmt.Errorf("reading who is a member of the group %s: %w", group, err)
-	}
-	return out, nil
+	out, err := d.look(ctx, []dc.Members{{Group: group, Members: members}})
+	return out[group], err
 }
 
-// links reads the links of those accounts that exist, or may: an account that only cannot
-// be seen may be a member all the same. Then it is left out of the accounts, so that it
-// does not count as deleted.
-func (d *Grants) links(ctx context.Context, a asking, out *grant.Links, members []secdesc.GUID) error {
-	var ask []secdesc.GUID
+// Home implements [grant.Directory].
+func (d *Grants) Home(group secdesc.GUID) string {
+	dir, _ := d.have()
+	if dir == nil {
+		return "" // not known yet: nothing can be asked, either
+	}
+	return serverName(dir.w.ServerFor(group))
+}
+
+// Memberships implements [grant.Directory].
+func (d *Grants) Memberships(ctx context.Context, keys []grant.Key) (map[secdesc.GUID]grant.Links, error) {
+	var list []dc.Members
+	at := map[secdesc.GUID]int{}
+	for _, k := range keys {
+		i, known := at[k.Group]
+		if !known {
+			i = len(list)
+			at[k.Group], list = i, append(list, dc.Members{Group: k.Group})
+		}
+		list[i].Members = append(list[i].Members, k.Member)
+	}
+	if len(list) == 0 {
+		return nil, nil //nolint:nilnil // nothing was asked
+	}
+	return d.look(ctx, list)
+}
+
+// groupsTogether are looked at within the time of one question.
+const groupsTogether = 8
+
+// look reads who of some accounts is a member of some groups, which are read through the
+// domain controller of the first.
+func (d *Grants) look(ctx context.Context, list []dc.Members) (map[secdesc.GUID]grant.Links, error) {
+	out := make(map[secdesc.GUID]grant.Links, len(list))
+	var all []secdesc.GUID
+	for _, m := range list {
+		all = append(append(all, m.Group), m.Members...)
+	}
+	err := d.about(ctx, list[0].Group, func(ctx context.Context, a asking) error {
+		at, _, err := a.w.Time(ctx, a.via)
+		if err != nil {
+			return err
+		}
+		objects := make(map[secdesc.GUID]grant.Object, len(all))
+		for some := range slices.Chunk(all, 128) {
+			found, err := d.objects(ctx, a, some...)
+			if err != nil {
+				return err
+			}
+			maps.Copy(objects, found)
+		}
+		var ask []dc.Members
+		for _, m := range list {
+			one := grant.Links{At: at, Group: objects[m.Group], Links: map[secdesc.GUID]grant.Link{}, Members: map[secdesc.GUID]grant.Object{}}
+			for _, g := range m.Members {
+				one.Members[g] = objects[g]
+			}
+			out[m.Group] = one
+			if some := perhaps(m.Members, objects); one.Group.Exists && len(some) > 0 {
+				ask = append(ask, dc.Members{Group: m.Group, Members: some})
+			}
+		}
+		return d.links(ctx, a, out, ask)
+	}, readTime*time.Duration(1+len(list)/groupsTogether))
+	switch {
+	case err == nil:
+		return out, nil
+	case len(list) == 1:
+		return nil, fmt.Errorf("reading who is a member of the group %s: %w", list[0].Group, err)
+	}
+	return nil, fmt.Errorf("reading who is a member of the group %s and %d others: %w", list[0].Group, len(list)-1, err)
+}
+
+// perhaps returns those accounts that exist, or may: an account that only cannot be seen may
+// be a member all the same.
+func perhaps(members []secdesc.GUID, objects map[secdesc.GUID]grant.Object) (out []secdesc.GUID) {
 	for _, g := range members {
-		if o := out.Members[g]; o.Exists || o.Missing != "" {
-			ask = append(ask, g)
+		if o := objects[g]; o.Exists || o.Missing != "" {
+			out = append(out, g)
 		}
 	}
-	if len(ask) == 0 {
-		return nil
-	}
-	found, _, err := a.w.Links(ctx, out.Group.GUID, ask)
-	if err != nil {
-		return err
-	}
-	for g, l := range found {
-		out.Links[g] = linkOf(l, out.At)
-		if !out.Members[g].Exists {
-			delete(out.Members, g)
+	return out
+}
+
+// links reads the links of accounts. A member that cannot be seen is left out of the
+// accounts, so that it does not count as deleted.
+func (d *Grants) links(ctx context.Context, a asking, out map[secdesc.GUID]grant.Links, ask []dc.Members) error {
+	found, _, err := a.w.LinksOf(ctx, ask)
+	for group, links := range found {
+		one := out[group]
+		for g, l := range links {
+			one.Links[g] = linkOf(l, one.At)
+			if !one.Members[g].Exists {
+				delete(one.Members, g)
+			}
 		}
 	}
-	return nil
+	return err
 }
 
 func linkOf(l dc.Link, at time.Time) grant.Link {

@@ -258,6 +258,52 @@ func TestGrantsWrite(t *testing.T) {
 	}
 }
 
+// Looking at several groups together says what looking at each says.
+func TestGrantsMemberships(t *testing.T) {
+	y := newYard(t, labtest.Start(t, labtest.Options{Single: true}))
+	d := y.adminGrants()
+	u, other, deleted := y.user("anna"), y.user("other"), y.user("deleted")
+	full, empty, without, many, gone := y.group("full"), y.group("empty"), y.group("without"), y.group("many"), y.group("gone")
+	y.join(full, u)
+	y.join(without, other)
+	y.join(many, u)
+	y.join(many, other)
+	y.del(deleted)
+	y.del(gone)
+	var keys []grant.Key
+	for _, g := range []plan.Target{full, empty, without, many, gone} {
+		keys = append(keys, grant.Key{Group: g.GUID, Member: u.GUID})
+	}
+	keys = append(keys, grant.Key{Group: many.GUID, Member: other.GUID}, grant.Key{Group: full.GUID, Member: deleted.GUID})
+	for range 2 { // what the domain controller tells of links is known the second time
+		all, err := d.Memberships(t.Context(), keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range keys {
+			one, err := d.Links(t.Context(), k.Group, []secdesc.GUID{k.Member})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := all[k.Group]
+			if got.Group != one.Group || got.Links[k.Member] != one.Links[k.Member] || got.Members[k.Member] != one.Members[k.Member] || got.At.IsZero() {
+				t.Errorf("%s:\n%+v\n%+v", k, got, one)
+			}
+		}
+	}
+	all, err := d.Memberships(t.Context(), keys)
+	if err != nil || !all[full.GUID].Links[u.GUID].Present || all[without.GUID].Links[u.GUID].Present || !all[many.GUID].Links[other.GUID].Present {
+		t.Errorf("%+v, %v", all, err)
+	}
+	poor := y.grants(y.config(y.lab.Reader))
+	deny := plan.Change{Kind: plan.GrantEntry, Object: empty, Entry: entry(t, "(OD;;RP;bf9679c0-0de6-11d0-a285-00aa003049e2;;%s)", y.target("CN=leastwise-reader,CN=Users,"+y.lab.BaseDN).SID)}
+	r, _ := y.run()
+	apply(t, r, y.plan(deny))
+	if all, err := poor.Memberships(t.Context(), keys); dc.KindOf(err) != dc.ErrAccessDenied || all != nil {
+		t.Errorf("one that may not be read: %+v, %v", all, err)
+	}
+}
+
 // Many removals go in one request; one that the domain controller refuses keeps none of the
 // others from being carried out, and it is told of each what became of it.
 func TestGrantsRemoveMany(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -149,25 +150,101 @@ func (w *Writer) Links(ctx context.Context, group secdesc.GUID, members []secdes
 		return nil, w.serverOf(l), err
 	}
 	defer w.put(l, c)
+	out, err := w.linksOn(ctx, l, c, Members{group, members})
+	return out, c.server, err
+}
+
+// Members are some accounts that may be members of a group.
+type Members struct {
+	Group   secdesc.GUID
+	Members []secdesc.GUID
+}
+
+// LinksOf is Links for several groups, all of which are written through one domain
+// controller. Where that tells nothing of a link but whether it is there, groups of which
+// one account is asked for are read together.
+func (w *Writer) LinksOf(ctx context.Context, list []Members) (map[secdesc.GUID]map[secdesc.GUID]Link, Server, error) {
+	if len(list) == 0 {
+		return nil, Server{}, nil
+	}
+	l, c, err := w.acquire(ctx, list[0].Group)
+	if err != nil {
+		return nil, w.serverOf(l), err
+	}
+	defer w.put(l, c)
+	w.mu.Lock()
+	base, plain := l.root.DefaultNC, l.bare && !l.root.Supports(oidLinkTTL)
+	w.mu.Unlock()
+	out := make(map[secdesc.GUID]map[secdesc.GUID]Link, len(list))
+	if plain && len(list) > 1 {
+		if err := c.singleLinks(ctx, base, list, out); err != nil {
+			return nil, c.server, err
+		}
+	}
+	for _, m := range list {
+		if len(out[m.Group]) > 0 {
+			continue
+		}
+		if out[m.Group], err = w.linksOn(ctx, l, c, m); err != nil {
+			return nil, c.server, err
+		}
+	}
+	return out, c.server, nil
+}
+
+// singleLinks finds, by few searches, those groups of which one account is asked for that
+// have it. What is not found is not known not to be there.
+func (c *conn) singleLinks(ctx context.Context, base string, list []Members, out map[secdesc.GUID]map[secdesc.GUID]Link) error {
+	wanted := map[secdesc.GUID]secdesc.GUID{}
+	var terms []string
+	for _, m := range list {
+		if len(m.Members) == 1 {
+			wanted[m.Group] = m.Members[0]
+			terms = append(terms, "(&(objectGUID="+escapeBytes(m.Group[:])+")"+Member{GUID: m.Members[0]}.filter()+")")
+		}
+	}
+	for some := range slices.Chunk(terms, 32) {
+		q := Request{Base: base, Scope: ScopeSubtree, Filter: "(|" + strings.Join(some, "") + ")", Attributes: []string{"objectGUID"}, SizeLimit: maxFound}
+		entries, r, err := c.lookup(ctx, q, nil)
+		if err == nil && r.code != resultSuccess {
+			err = resultError("reading who is a member of several groups", c.server.String(), r)
+		}
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			g, err := secdesc.GUIDFromBytes([]byte(e.Value("objectGUID")))
+			if err != nil {
+				return c.protocolError("reading who is a member of several groups", err)
+			}
+			if m, ok := wanted[g]; ok {
+				out[g] = map[secdesc.GUID]Link{m: {}}
+			}
+		}
+	}
+	return nil
+}
+
+// linksOn is Links on a connection.
+func (w *Writer) linksOn(ctx context.Context, l *lane, c *conn, m Members) (out map[secdesc.GUID]Link, err error) {
 	w.mu.Lock()
 	ttl, bare := l.root.Supports(oidLinkTTL), l.bare
 	w.mu.Unlock()
-	var out map[secdesc.GUID]Link
-	if len(members) <= fewMembers && !ttl {
-		out, err = c.fewLinks(ctx, group, members)
+	if len(m.Members) <= fewMembers && !ttl {
+		out, err = c.fewLinks(ctx, m.Group, m.Members)
 	} else {
-		out, err = c.manyLinks(ctx, group, members, ttl)
+		out, err = c.manyLinks(ctx, m.Group, m.Members, ttl)
 	}
 	if err != nil || len(out) == 0 || bare {
-		return out, c.server, err
+		return out, err
 	}
-	told, err := c.stampLinks(ctx, group, out)
+	told, err := c.stampLinks(ctx, m.Group, out)
 	if err == nil && !told {
 		w.mu.Lock()
 		l.bare = true
 		w.mu.Unlock()
 	}
-	return out, c.server, err
+	return out, err
 }
 
 // fewLinks asks for each account.

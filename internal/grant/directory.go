@@ -121,6 +121,10 @@ type Directory interface {
 	Within(ctx context.Context, account secdesc.GUID, refs []Ref) (bool, error)
 	// Links returns direct memberships of one group.
 	Links(ctx context.Context, group secdesc.GUID, members []secdesc.GUID) (Links, error)
+	// Home names the domain controller through which a group is read and written.
+	Home(group secdesc.GUID) string
+	// Memberships is Links for several groups, all of one home, by group.
+	Memberships(ctx context.Context, keys []Key) (map[secdesc.GUID]Links, error)
 	// Tickets returns the ticket lifetimes that hold for an account.
 	Tickets(ctx context.Context, account secdesc.GUID) (Tickets, error)
 	// Writer makes the two kinds of writes.

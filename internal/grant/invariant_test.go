@@ -551,6 +551,10 @@ type slowLinks struct {
 	by time.Duration
 }
 
+func (s *slowLinks) Memberships(ctx context.Context, keys []grant.Key) (map[secdesc.GUID]grant.Links, error) {
+	return granttest.Memberships(ctx, s, keys)
+}
+
 func (s *slowLinks) Links(ctx context.Context, g secdesc.GUID, m []secdesc.GUID) (grant.Links, error) {
 	s.Pass(s.by)
 	return s.World.Links(ctx, g, m)

@@ -129,7 +129,7 @@ type Store interface {
 	// List returns grants for people.
 	List(ctx context.Context, p Page) ([]Grant, error)
 	// Holdings returns the memberships whose Watch is not before watched and, if all,
-	// those with Ours or Gone set as well, ordered by group. Those that a grant has or
+	// those with Ours or Gone set as well. Those that a grant has or
 	// writes (Tx.Holders) are not among them.
 	Holdings(ctx context.Context, watched time.Time, all bool) ([]Holding, error)
 }

@@ -1,8 +1,10 @@
 package grant
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/leastwise/leastwise/internal/secdesc"
@@ -249,9 +251,14 @@ func (s *Service) watch(ctx context.Context, t tick, all bool) error {
 	}
 	defer s.watching.Unlock()
 	list, err := s.store.Holdings(ctx, t.dc, all)
+	home := map[secdesc.GUID]string{}
+	for _, h := range list {
+		home[h.Key.Group] = s.dir.Home(h.Key.Group)
+	}
+	slices.SortStableFunc(list, func(a, b Holding) int { return cmp.Compare(home[a.Key.Group], home[b.Key.Group]) })
 	for err == nil && len(list) > 0 && !s.isHalted() {
 		n := 1
-		for n < len(list) && n < part && list[n].Key.Group == list[0].Key.Group {
+		for n < len(list) && n < part && home[list[n].Key.Group] == home[list[0].Key.Group] {
 			n++
 		}
 		err = s.watchPart(ctx, list[:n], t)
@@ -260,7 +267,7 @@ func (s *Service) watch(ctx context.Context, t tick, all bool) error {
 	return err
 }
 
-// watchPart looks at memberships of one group that no grant wants.
+// watchPart looks at memberships that no grant wants, of groups of one domain controller.
 func (s *Service) watchPart(ctx context.Context, list []Holding, t tick) error {
 	ids := make([]ID, 0, len(list))
 	for _, h := range list {
@@ -273,17 +280,17 @@ func (s *Service) watchPart(ctx context.Context, list []Holding, t tick) error {
 		return err
 	}
 	last := make(map[ID]*Grant, len(grants))
-	var members []secdesc.GUID
+	var keys []Key
 	for i := range grants {
 		if g := &grants[i]; g.State.Finished() || g.State == UnderReview {
-			last[g.ID], members = g, append(members, g.Key.Member)
+			last[g.ID], keys = g, append(keys, g.Key)
 		}
 	}
-	if len(members) == 0 {
+	if len(keys) == 0 {
 		return nil
 	}
 	t.now = s.present(t.now)
-	links, err := s.dir.Links(ctx, list[0].Key.Group, members)
+	links, err := s.dir.Memberships(ctx, keys)
 	if err != nil {
 		return nil //nolint:nilerr // the watch goes on
 	}
@@ -293,7 +300,7 @@ func (s *Service) watchPart(ctx context.Context, list []Holding, t tick) error {
 		if g == nil {
 			continue
 		}
-		g, err := s.reappeared(ctx, &list[i], g, links, t)
+		g, err := s.reappeared(ctx, &list[i], g, links[list[i].Key.Group], t)
 		if err != nil && !harmless(err) {
 			return err
 		}

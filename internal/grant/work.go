@@ -17,7 +17,8 @@ import (
 const (
 	batch    = 256  // grants of one tick that do not end
 	endBatch = 1024 // grants of one tick that end
-	part     = 64   // of one group, in one transaction and one call of the directory
+	part     = 64   // of one domain controller, which are read together
+	groups   = 8    // of these in one transaction: as many requests can be sent in time
 	// tolerated is how many parts of a round may meet an error of the store before the
 	// others are left to the next.
 	tolerated = 3
@@ -405,12 +406,19 @@ func (s *Service) endTasks(ctx context.Context, list []Grant, t tick) (tasks []t
 		}
 		return []task{func(t tick) error { return s.driveEnds(ctx, list, t) }}
 	}
+	home := map[secdesc.GUID]string{}
+	for i := range list {
+		home[list[i].Key.Group] = ""
+	}
+	for g := range home {
+		home[g] = s.dir.Home(g)
+	}
 	slices.SortStableFunc(list, func(a, b Grant) int {
-		return cmp.Or(bytes.Compare(a.Key.Group[:], b.Key.Group[:]), cmp.Compare(a.Terms.Through, b.Terms.Through))
+		return cmp.Or(cmp.Compare(home[a.Key.Group], home[b.Key.Group]), together(&a, &b))
 	})
 	for len(list) > 0 {
 		n := 1
-		for n < len(list) && n < part && list[n].Key.Group == list[0].Key.Group && list[n].Terms.Through == list[0].Terms.Through {
+		for n < len(list) && n < part && home[list[n].Key.Group] == home[list[0].Key.Group] {
 			n++
 		}
 		some := list[:n]
@@ -418,6 +426,29 @@ func (s *Service) endTasks(ctx context.Context, list []Grant, t tick) (tasks []t
 		list = list[n:]
 	}
 	return s.inTurn(tasks)
+}
+
+// together orders grants by what their removals have in common: group and account that
+// makes them. 0: they go in one call.
+func together(a, b *Grant) int {
+	return cmp.Or(bytes.Compare(a.Key.Group[:], b.Key.Group[:]), cmp.Compare(a.Terms.Through, b.Terms.Through))
+}
+
+// bunches cuts ordered grants into what goes in one transaction.
+func bunches(list []Grant) (out [][]Grant) {
+	for len(list) > 0 {
+		n, calls := 1, 1
+		for ; n < len(list); n++ {
+			if together(&list[n-1], &list[n]) == 0 {
+				continue
+			}
+			if calls++; calls > groups {
+				break
+			}
+		}
+		out, list = append(out, list[:n]), list[n:]
+	}
+	return out
 }
 
 // inTurn returns the parts of a round in the order of this service, so that two nodes with
@@ -442,7 +473,7 @@ type removal struct {
 	w Write
 }
 
-// endPart ends grants of one group, all through one management account or none.
+// endPart ends grants whose groups are all of one domain controller.
 func (s *Service) endPart(ctx context.Context, all []Grant, t tick) error {
 	var ids []ID
 	defer func() { s.release(ids...) }()
@@ -451,32 +482,57 @@ func (s *Service) endPart(ctx context.Context, all []Grant, t tick) error {
 			ids = append(ids, id)
 		}
 	}
-	list, err := s.asStored(ctx, ids, t)
-	if err != nil || len(list) == 0 {
-		return err
+	list, first := s.asStored(ctx, ids, t)
+	if len(list) == 0 {
+		return first
 	}
-	members := make([]secdesc.GUID, len(list))
+	keys := make([]Key, len(list))
 	for i := range list {
-		members[i] = list[i].Key.Member
+		keys[i] = list[i].Key
 	}
 	asked := s.present(t.now)
-	links, err := s.dir.Links(ctx, list[0].Key.Group, members)
+	links, err := s.dir.Memberships(ctx, keys)
 	t.now, t.dc = s.catchUp(t.now, t.dc)
 	if err != nil {
 		s.troubled(true)
-		return s.fault(ctx, list, t, err)
+		return errors.Join(first, s.fault(ctx, list, t, err))
 	}
-	t.dc, t.slack = links.At, t.now.Mono-asked.Mono
+	t.dc, t.slack = links[keys[0].Group].At, t.now.Mono-asked.Mono
+	slices.SortStableFunc(list, func(a, b Grant) int { return together(&a, &b) })
+	for _, some := range bunches(list) {
+		if s.isHalted() {
+			break
+		}
+		if err := s.endBunch(ctx, some, links, t); err != nil {
+			return errors.Join(first, err)
+		}
+	}
+	return first
+}
+
+// endBunch ends grants in two transactions, with a call of the directory in between for
+// those that have group and management account in common.
+func (s *Service) endBunch(ctx context.Context, list []Grant, links map[secdesc.GUID]Links, t tick) error {
+	t.now, t.dc = s.catchUp(t.now, t.dc)
 	todo, err := s.intendEnds(ctx, list, links, t)
 	if err != nil || len(todo) == 0 {
 		return err
 	}
-	writes := make([]Write, len(todo))
-	for i := range todo {
-		writes[i] = todo[i].w
+	results := make([]Result, 0, len(todo))
+	for len(results) < len(todo) {
+		var writes []Write
+		for i := len(results); i < len(todo) && together(&todo[i].g, &todo[len(results)].g) == 0; i++ {
+			writes = append(writes, todo[i].w)
+		}
+		got := s.dir.Remove(ctx, writes)
+		for i := range writes {
+			if i < len(got) {
+				results = append(results, got[i])
+			} else { // what is not told is not known
+				results = append(results, Result{})
+			}
+		}
 	}
-	results := s.dir.Remove(ctx, writes)
-	results = append(results, make([]Result, max(0, len(todo)-len(results)))...) // what is not told is not known
 	t.r.Removed += len(todo)
 	if slices.ContainsFunc(results, func(r Result) bool { return r.Outcome != OutcomeDone && r.Outcome != OutcomeAlready }) {
 		s.troubled(true)
@@ -486,28 +542,38 @@ func (s *Service) endPart(ctx context.Context, all []Grant, t tick) error {
 }
 
 // asStored reads grants that end anew: they were listed some time ago, and others may have
-// seen to them meanwhile. What they owe the log is written, if it can be.
-func (s *Service) asStored(ctx context.Context, ids []ID, t tick) ([]Grant, error) {
+// seen to them meanwhile. What they owe the log is written, if it can be. What can be read
+// is returned beside the error.
+func (s *Service) asStored(ctx context.Context, ids []ID, t tick) (out []Grant, err error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
 	list, err := s.store.ReadAll(ctx, ids)
-	if err != nil {
-		return nil, err
+	if err != nil { // one that cannot be read does not keep the others
+		list = list[:0]
+		for failed, i := 0, 0; i < len(ids) && failed < tolerated; i++ {
+			g, err := s.store.Read(ctx, ids[i])
+			if err != nil {
+				failed++
+				continue
+			}
+			list = append(list, g)
+		}
 	}
-	out := list[:0]
 	for _, g := range list {
 		if g.State != Active && g.State != Ending && len(g.Owed) == 0 {
 			continue
 		}
-		if g, err = s.settled(ctx, g, t); err != nil {
-			return nil, err
+		settled, failed := s.settled(ctx, g, t)
+		if failed != nil {
+			err = cmp.Or(err, failed)
+			continue
 		}
-		if g.State == Active || g.State == Ending {
-			out = append(out, g)
+		if settled.State == Active || settled.State == Ending {
+			out = append(out, settled)
 		}
 	}
-	return out, nil
+	return out, err
 }
 
 // catchUp returns the clocks as they are now, of those that were read at began: by how
@@ -537,14 +603,17 @@ func (s *Service) fault(ctx context.Context, list []Grant, t tick, why error) er
 
 // intendEnds stores, in one transaction, what ends without a write, and the intents of
 // the removals that follow.
-func (s *Service) intendEnds(ctx context.Context, list []Grant, links Links, t tick) (todo []removal, err error) {
+func (s *Service) intendEnds(ctx context.Context, list []Grant, links map[secdesc.GUID]Links, t tick) (todo []removal, err error) {
 	var done []Grant
+	var at time.Time
 	err = s.commit(ctx, true, func(ctx context.Context, tx Tx, owe bool) error {
 		todo, done = nil, nil
 		t := t
 		t.now, t.dc = s.catchUp(t.now, t.dc) // it may have waited for its turn
-		links.At = t.dc
+		at = t.dc
 		for _, g := range list {
+			links := links[g.Key.Group]
+			links.At = t.dc
 			out, effects, err := s.applyIn(ctx, tx, &g, owe, func(ctx context.Context, tx Tx, g *Grant, h *Holding) ([]move, error) {
 				return s.endMoves(ctx, tx, &ending{g: g, h: h, links: links, t: t})
 			})
@@ -565,7 +634,7 @@ func (s *Service) intendEnds(ctx context.Context, list []Grant, links Links, t t
 	})
 	for i := range done {
 		s.remember(&done[i], t.now)
-		t.r.count(&done[i], links.At)
+		t.r.count(&done[i], at)
 	}
 	if err != nil {
 		return nil, err

@@ -192,6 +192,16 @@ func (d directory) Links(ctx context.Context, g secdesc.GUID, m []secdesc.GUID) 
 	return l, err
 }
 
+func (d directory) Home(g secdesc.GUID) (s string) {
+	d.with(func(w *granttest.World) { s = w.Home(g) })
+	return s
+}
+
+func (d directory) Memberships(ctx context.Context, keys []grant.Key) (l map[secdesc.GUID]grant.Links, err error) {
+	d.with(func(w *granttest.World) { l, err = w.Memberships(ctx, keys) })
+	return l, err
+}
+
 func (d directory) Tickets(ctx context.Context, g secdesc.GUID) (t grant.Tickets, err error) {
 	d.with(func(w *granttest.World) { t, err = w.Tickets(ctx, g) })
 	return t, err

@@ -209,6 +209,15 @@ func (d *shifted) Links(ctx context.Context, g secdesc.GUID, m []secdesc.GUID) (
 	return l, err
 }
 
+func (d *shifted) Memberships(ctx context.Context, keys []grant.Key) (map[secdesc.GUID]grant.Links, error) {
+	all, err := d.Directory.Memberships(ctx, keys)
+	for g, l := range all {
+		l.At = d.shift(l.At)
+		all[g] = l
+	}
+	return all, err
+}
+
 func (d *shifted) Add(ctx context.Context, w grant.Write) grant.Result {
 	d.st.at("before add")
 	r := d.Directory.Add(ctx, w)

@@ -194,6 +194,34 @@ func (d *Directory) Links(_ context.Context, group secdesc.GUID, members []secde
 	return out, d.unreachable()
 }
 
+// Home implements [grant.Directory].
+func (d *Directory) Home(secdesc.GUID) string { return "dc1" }
+
+// Memberships implements [grant.Directory].
+func (d *Directory) Memberships(ctx context.Context, keys []grant.Key) (map[secdesc.GUID]grant.Links, error) {
+	return Memberships(ctx, d, keys)
+}
+
+// Memberships asks for each group by itself.
+func Memberships(ctx context.Context, d interface {
+	Links(ctx context.Context, group secdesc.GUID, members []secdesc.GUID) (grant.Links, error)
+}, keys []grant.Key,
+) (map[secdesc.GUID]grant.Links, error) {
+	members := map[secdesc.GUID][]secdesc.GUID{}
+	for _, k := range keys {
+		members[k.Group] = append(members[k.Group], k.Member)
+	}
+	out := map[secdesc.GUID]grant.Links{}
+	for g, list := range members {
+		links, err := d.Links(ctx, g, list)
+		if err != nil {
+			return nil, err
+		}
+		out[g] = links
+	}
+	return out, nil
+}
+
 func (d *Directory) link(k grant.Key) grant.Link {
 	l, ok := d.Made[k]
 	if !ok {

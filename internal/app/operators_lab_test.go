@@ -14,12 +14,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jcmturner/gokrb5/v8/client"
 	krbconfig "github.com/jcmturner/gokrb5/v8/config"
 	"github.com/jcmturner/gokrb5/v8/spnego"
+	"github.com/pquerna/otp/totp"
 
 	"github.com/leastwise/leastwise/internal/audit"
 	"github.com/leastwise/leastwise/internal/dc"
@@ -182,6 +185,128 @@ func (x *scene) refused() string {
 	return log.Entries[len(log.Entries)-1].Reason
 }
 
+// strong gives a session a fresh second factor.
+func (x *scene) strong(in operator.SignIn) operator.SignIn {
+	x.t.Helper()
+	must := func(err error) {
+		x.t.Helper()
+		if err != nil {
+			x.t.Fatal(err)
+		}
+	}
+	who := func(later time.Duration) operator.Caller {
+		v := x.visit()
+		v.Now = v.Now.Add(later)
+		c, err := x.s.Identify(x.t.Context(), v, in.Secret)
+		must(err)
+		return c
+	}
+	e, err := x.s.BeginTOTP(x.t.Context(), who(0), "app", operator.Secret{})
+	must(err)
+	code, err := totp.GenerateCode(e.Secret.Reveal(), time.Now())
+	must(err)
+	_, err = x.s.ConfirmTOTP(x.t.Context(), who(0), e.Factor.ID, code)
+	must(err)
+	const step = 30 * time.Second // the code of the confirmation is used up
+	code, err = totp.GenerateCode(e.Secret.Reveal(), time.Now().Add(step))
+	must(err)
+	in, err = x.s.StepUpTOTP(x.t.Context(), who(step), code)
+	must(err)
+	return in
+}
+
+// lockout sets the domain's threshold for the time of a test.
+func (x *scene) lockout(threshold string) {
+	x.t.Helper()
+	x.SambaTool("domain", "passwordsettings", "set", "--account-lockout-threshold="+threshold)
+	x.t.Cleanup(func() {
+		_, _ = x.Lab.Lab.SambaTool(context.Background(), "domain", "passwordsettings", "set", "--account-lockout-threshold=0")
+	})
+}
+
+// However many wrong passwords come at once, and from wherever, the account is not locked:
+// they are tried one after the other, and the count is read before each.
+func TestOperatorsPasswordAtOnce(t *testing.T) {
+	x := newScene(t, operator.DefaultPolicies())
+	x.lockout("6")
+	anna := x.user("anna")
+	a, err := x.o.Account(t.Context(), operator.AccountRef{Name: anna})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tried atomic.Int64
+	var group sync.WaitGroup
+	for i := range 12 {
+		group.Go(func() {
+			switch err := x.o.Password(t.Context(), a, operator.NewSecret(fmt.Sprint("wrong ", i))); {
+			case errors.Is(err, operator.ErrSignIn):
+				tried.Add(1)
+			case !errors.Is(err, operator.ErrRetry):
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if n := tried.Load(); n != 4 {
+		t.Errorf("%d of 12 were tried, want all but the two that are the owner's", n)
+	}
+	if err := dc.VerifyPassword(t.Context(), x.o.cfg, x.o.reader.Server(), a.DN, scenePassword); err != nil {
+		t.Errorf("the owner himself: %v", err)
+	}
+}
+
+// Wrong passwords that the primary domain controller has counted are counted, whichever
+// domain controller is asked.
+func TestOperatorsPasswordAsksThePrimary(t *testing.T) {
+	need.Long(t)
+	l := labtest.Start(t, labtest.Options{})
+	dcs := l.DCs()
+	name := "primary-" + strings.ToLower(rand.Text()[:6])
+	undo := func(args ...string) { t.Cleanup(func() { _, _ = l.Lab.SambaTool(context.Background(), args...) }) }
+	admin, err := l.Admin.Password()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SambaTool("user", "create", name, scenePassword)
+	undo("user", "delete", name)
+	l.SambaTool("domain", "passwordsettings", "pso", "create", name, "9", "--account-lockout-threshold=6")
+	undo("domain", "passwordsettings", "pso", "delete", name)
+	l.SambaTool("domain", "passwordsettings", "pso", "apply", name, name)
+	l.SambaTool("dsacl", "set", "--objectdn=CN="+name+",CN=Password Settings Container,CN=System,"+l.BaseDN, "--sddl=(A;;GR;;;AU)", "-H", "ldap://"+dcs[0].FQDN, "-U", l.Admin.Name+"%"+admin)
+	cfg := dc.Config{Server: dcs[1].FQDN, DNS: l.DNS, CAFile: l.CAFile, Credentials: dc.Password(l.Reader.Name, l.ReaderPassword())}
+	o, err := OpenOperators(t.Context(), OperatorSettings{Directory: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	var a operator.Account
+	for begin := time.Now(); ; time.Sleep(time.Second) { // replication
+		if a, err = o.Account(t.Context(), operator.AccountRef{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+		if a.Exists {
+			if near, _, err := o.reader.Lockout(t.Context(), a.DN, time.Now()); err == nil && near.Threshold == 6 {
+				break
+			}
+		}
+		if time.Since(begin) > 2*time.Minute {
+			t.Fatal("the account and its password settings did not arrive")
+		}
+	}
+	for range 4 {
+		if err := dc.VerifyPassword(t.Context(), cfg, dc.Server{Name: dcs[0].FQDN}, a.DN, "wrong"); !errors.Is(err, dc.ErrWrongPassword) {
+			t.Fatal(err)
+		}
+	}
+	if err := o.Password(t.Context(), a, operator.NewSecret("wrong")); !errors.Is(err, operator.ErrRetry) {
+		t.Errorf("the fifth, through the other domain controller: %v", err)
+	}
+	o.primary.fail()
+	if err := o.Password(t.Context(), a, operator.NewSecret(scenePassword)); err != nil {
+		t.Errorf("while the primary cannot be asked: %v", err)
+	}
+}
+
 // Kerberos: the ticket's SID says who it is; a token is good once, for this service, as
 // it was sent.
 func TestOperatorsKerberos(t *testing.T) {
@@ -301,7 +426,7 @@ func TestOperatorsDisabledMeanwhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := x.s.Identify(t.Context(), x.visit(), in.Secret)
+	c, err := x.s.Identify(t.Context(), x.visit(), x.strong(in).Secret)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,12 +7,14 @@ package dc
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/leastwise/leastwise/internal/secdesc"
 	"github.com/leastwise/leastwise/lab/labtest"
 )
 
@@ -167,4 +169,101 @@ func TestLockoutOnLab(t *testing.T) {
 		t.Errorf("an ordinary reader: %+v, %v", near, err)
 	}
 	t.Logf("an ordinary reader: %+v, %v", near, err)
+}
+
+// What the account may not see is not known, and counts as near: neither the count of wrong
+// passwords nor the password settings object is taken for absent because it is hidden.
+func TestLockoutThatIsHidden(t *testing.T) {
+	l := lab(t)
+	r, err := Open(t.Context(), Config{Server: l.DCs()[0].FQDN, DNS: l.DNS, CAFile: l.CAFile, Credentials: Password(l.Reader.Name, l.ReaderPassword())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	who, err := r.WhoAmI(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sid, err := secdesc.SIDFromBytes(who.SID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const policy = "lock-veiled"
+	hide := "(OD;;RP;%s;;" + sid.String() + ")"
+	cases := map[string]struct {
+		entry  string
+		known  bool
+		unread string
+	}{
+		"veiled-none":  {"", true, ""},
+		"veiled-count": {fmt.Sprintf(hide, "bf96792e-0de6-11d0-a285-00aa003049e2"), false, "badPwdCount"},
+		"veiled-set":   {fmt.Sprintf(hide, "5f202010-79a5-11d0-9020-00c04fc2d4cf"), false, "badPwdCount"},
+		"veiled-pso":   {fmt.Sprintf(hide, "b77ea093-88d0-4780-9a98-911f8e8b1dca"), false, "msDS-ResultantPSO"},
+		"veiled-all":   {"(D;;RPRC;;;" + sid.String() + ")", false, "msDS-ResultantPSO"},
+	}
+	l.SambaTool("domain", "passwordsettings", "pso", "create", policy, "7", "--account-lockout-threshold=5")
+	args := []string{policy, "(A;;GR;;;" + sid.String() + ")", labPassword}
+	for name, c := range cases {
+		args = append(args, name+" "+c.entry)
+	}
+	l.Python(`
+import json, os, sys, ldb
+from samba.samdb import SamDB
+from samba.param import LoadParm
+from samba.credentials import Credentials
+from samba.dcerpc import security
+from samba.ndr import ndr_pack, ndr_unpack
+lab = json.load(open(os.environ['LAB_FILE']))
+lp = LoadParm(lab['client_conf'])
+c = Credentials()
+c.guess(lp)
+c.set_username(os.environ['USER'])
+c.set_password(open(os.environ['PASSWD_FILE']).read().strip())
+db = SamDB('ldap://' + lab['hosts'][0]['fqdn'], credentials=c, lp=lp)
+domain = security.dom_sid(db.get_domain_sid())
+def entry(dn, text):
+    raw = db.search(base=dn, scope=ldb.SCOPE_BASE, attrs=['nTSecurityDescriptor'])[0]['nTSecurityDescriptor'][0]
+    sddl = ndr_unpack(security.descriptor, raw).as_sddl(domain)
+    at = sddl.index('(', sddl.index('D:'))
+    m = ldb.Message(ldb.Dn(db, dn))
+    sd = security.descriptor.from_sddl(sddl[:at] + text + sddl[at:], domain)
+    m['v'] = ldb.MessageElement(ndr_pack(sd), ldb.FLAG_MOD_REPLACE, 'nTSecurityDescriptor')
+    db.modify(m, ['sd_flags:1:4'])
+policy = 'CN=%s,CN=Password Settings Container,CN=System,%s' % (sys.argv[1], db.domain_dn())
+entry(policy, sys.argv[2])
+for a in sys.argv[4:]:
+    name, _, text = a.partition(' ')
+    dn = 'CN=%s,CN=Users,%s' % (name, db.domain_dn())
+    db.newuser(name, sys.argv[3])
+    m = ldb.Message(ldb.Dn(db, policy))
+    m['v'] = ldb.MessageElement(dn, ldb.FLAG_MOD_ADD, 'msDS-PSOAppliesTo')
+    db.modify(m)
+    if text:
+        entry(dn, text)
+`, nil, args...)
+	for name, c := range cases {
+		near, _, err := r.Lockout(t.Context(), "CN="+name+",CN=Users,"+l.BaseDN, time.Now())
+		if err != nil || near.Known() != c.known || near.Near() == c.known || !strings.Contains(near.Unread, c.unread) {
+			t.Errorf("%s: %+v, %v", name, near, err)
+		}
+	}
+}
+
+// The primary domain controller is found, and is nobody's other than the one in use where
+// that is it.
+func TestPrimary(t *testing.T) {
+	l := lab(t)
+	for i, d := range l.DCs() {
+		r, err := Open(t.Context(), Config{Server: d.FQDN, DNS: l.DNS, CAFile: l.CAFile, Credentials: Password(l.Reader.Name, l.ReaderPassword())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, err := r.Primary(t.Context())
+		if want := map[bool]string{true: "", false: l.DCs()[0].FQDN}[i == 0]; err != nil || !strings.EqualFold(name, want) {
+			t.Errorf("through %s: %q, %v, want %q", d.FQDN, name, err, want)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -33,7 +33,7 @@ const (
 	graceTime    = 20 * time.Second // requests that run at the end have so long
 	closeTime    = 30 * time.Second // and then the work on grants
 	statusEvery  = time.Second
-	tidyEvery    = 5 * time.Minute
+	tidyEvery    = time.Minute // also how soon a clock that was set back is noticed
 	replyKept    = 24 * time.Hour
 	staleAfter   = time.Minute // no round of work for so long: not ready
 	identityWait = 30 * time.Second
@@ -402,6 +402,7 @@ func (s *serving) keepUp(ctx context.Context) {
 	defer status.Stop()
 	defer tidy.Stop()
 	defer sign.Stop()
+	s.tidy(ctx)
 	var was GrantStatus
 	var fault string
 	s.sign(ctx) // at once: a log that is not what the witness saw is noticed

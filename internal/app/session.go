@@ -23,6 +23,7 @@ type Session struct {
 	cfg   *Config
 	by    Caller
 	token bool
+	stay  bool
 	close []func()
 }
 
@@ -149,9 +150,14 @@ func (s *Session) signInKerberos(ctx context.Context) error {
 	return s.Client.Do(ctx, api.Call{Method: http.MethodPost, Path: "/v1/session/kerberos", Via: web})
 }
 
+// Stay makes Close leave the session to its end, half an hour after its last request: an
+// API token that was issued in it for the same account would end with a sign-out. Nobody
+// keeps its secret.
+func (s *Session) Stay() { s.stay = true }
+
 // Close signs out; a token stays what it is.
 func (s *Session) Close(ctx context.Context) {
-	if s.SignedIn() && !s.token {
+	if s.SignedIn() && !s.token && !s.stay {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		// If the server does not hear of it, the session ends by itself.

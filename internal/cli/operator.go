@@ -96,7 +96,10 @@ func (c *command) operatorEnrolCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "enrol", Short: "Enrol an authenticator app as second factor",
-		Long: `Prints the secret to type into an authenticator app (or to show it as a QR code), this once,
+		Long: `Security keys and passkeys (WebAuthn) need a browser: a program that speaks for it could claim
+any origin. Enrol and use them through the API's pages for browsers; here it is an app.
+
+Prints the secret to type into an authenticator app (or to show it as a QR code), this once,
 and then asks for a code of it. With --output json it prints secret and ID, and waits for the
 code in --code-file - (standard input).`,
 		Example: "  leastwise operator enrol --label phone", Args: args(cobra.NoArgs),
@@ -160,20 +163,14 @@ func (c *command) operatorWhoCommand() *cobra.Command {
 }
 
 func (c *command) operatorSessionsCommand() *cobra.Command {
-	var (
-		o   output
-		end string
-	)
+	var o output
 	cmd := &cobra.Command{
-		Use: "sessions", Short: "Your sessions, or end one of them", Example: "  leastwise operator sessions\n  leastwise operator sessions --end 0a1b2c…", Args: args(cobra.NoArgs),
+		Use: "sessions", Short: "Your sessions, or end them", Example: "  leastwise operator sessions\n  leastwise operator sessions end --all", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.checkOutput(cmd, &o); err != nil {
 				return err
 			}
 			return c.session(cmd, func(ctx context.Context, s *app.Session) error {
-				if end != "" {
-					return s.Do(ctx, api.Call{Method: http.MethodPost, Path: "/v1/sessions/" + url.PathEscape(end) + "/end", In: api.Note{Reason: "ended by hand"}})
-				}
 				var v api.Sessions
 				if err := s.Do(ctx, api.Call{Method: http.MethodGet, Path: "/v1/sessions", Out: &v}); err != nil {
 					return err
@@ -187,8 +184,66 @@ func (c *command) operatorSessionsCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&end, "end", "", "end the session with this `ID`")
+	cmd.AddCommand(c.sessionsEndCommand())
 	return withClient(cmd, &o)
+}
+
+func (c *command) sessionsEndCommand() *cobra.Command {
+	var (
+		o               output
+		all             bool
+		account, reason string
+	)
+	cmd := &cobra.Command{
+		Use: "end [ID]", Short: "End a session, or all sessions and API tokens of an account",
+		Long: `Ends the session ID and what came out of it: its API tokens and the second factors that wait for
+their confirmation. With --all it ends all sessions and API tokens of your account, this one among them;
+with --account those of another, for which you must be allowed to administer operators.`,
+		Example: "  leastwise operator sessions end 0a1b2c3d4e5f\n  leastwise operator sessions end --all --reason 'laptop stolen'", Args: args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			switch {
+			case all == (len(ids) == 1):
+				return usagef("leastwise operator sessions shows the IDs", "name one session, or give --all")
+			case account != "" && !all:
+				return usagef("", "--account needs --all")
+			case len(ids) == 1 && checkID(ids[0]) != nil:
+				return usagef("leastwise operator sessions shows them", "%s is no ID of a session", quoted(ids[0]))
+			}
+			if err := c.checkOutput(cmd, &o); err != nil {
+				return err
+			}
+			return c.session(cmd, func(ctx context.Context, s *app.Session) error {
+				if !all {
+					return s.Do(ctx, api.Call{Method: http.MethodPost, Path: "/v1/sessions/" + url.PathEscape(ids[0]) + "/end", In: api.Note{Reason: reason}})
+				}
+				return c.endEverything(ctx, s, &o, account, reason)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "end all sessions and API tokens of the account")
+	cmd.Flags().StringVar(&account, "account", "", "objectGUID of another `ACCOUNT`; default: your own")
+	cmd.Flags().StringVar(&reason, "reason", "ended by hand", "why, for the audit log")
+	return withClient(cmd, &o)
+}
+
+// endEverything ends all sessions and tokens of an account, the caller's own if none is
+// named.
+func (c *command) endEverything(ctx context.Context, s *app.Session, o *output, account, reason string) error {
+	if account == "" {
+		var me api.Session
+		if err := s.Do(ctx, api.Call{Method: http.MethodGet, Path: "/v1/session", Out: &me}); err != nil {
+			return err
+		}
+		account = me.Account
+		s.Stay() // it ends here
+	}
+	var v struct {
+		Ended int `json:"ended"`
+	}
+	if err := s.Do(ctx, api.Call{Method: http.MethodPost, Path: "/v1/accounts/" + url.PathEscape(account) + "/end", In: api.Note{Reason: reason}, Out: &v}); err != nil {
+		return err
+	}
+	return c.result(ctx, o, v, func(w io.Writer) { fmt.Fprintf(w, "ended\t%d\n", v.Ended) })
 }
 
 func (c *command) operatorTokenCommand() *cobra.Command {
@@ -205,6 +260,9 @@ func (c *command) tokenIssueCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "issue --label TEXT --scope ACTION", Short: "Issue an API token, which is shown this once",
+		Long: `Prints an API token, this once. It needs a fresh second factor. A token for your own account
+ends with the session that it was issued in, if that is signed out or ended; this command leaves
+its session to end by itself, so that the token lives as long as --for says.`,
 		Example: "  leastwise operator token issue --label 'nightly job' --scope grant.request,grant.read --for 8h", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.checkOutput(cmd, &o); err != nil {
@@ -227,6 +285,7 @@ func (c *command) tokenIssueCommand() *cobra.Command {
 				if err := s.Do(ctx, api.Call{Method: http.MethodPost, Path: "/v1/tokens", In: in, Out: &v}); err != nil {
 					return err
 				}
+				s.Stay()
 				return c.result(ctx, &o, v, func(w io.Writer) { fmt.Fprintln(w, v.Secret) })
 			})
 		},

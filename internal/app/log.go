@@ -91,9 +91,9 @@ func newSigner(file, name string) (*audit.Signer, error) {
 	return audit.NewSigner(secret)
 }
 
-// readSigner reads the key file.
+// readSigner reads the key file, which only its owner may be able to read.
 func readSigner(file string) (*audit.Signer, error) {
-	data, err := ReadFile(file)
+	data, err := readPrivate(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit key %s: %w", file, err)
 	}

@@ -118,17 +118,11 @@ func Serve(ctx context.Context, cfg *Config, by Caller, o ServeOptions) (err err
 }
 
 // openStore opens the database as its owner, and the audit log's key. Both are made
-// where they are missing.
+// where they are missing, the key only for a log that never had one.
 func (s *serving) openStore(ctx context.Context) error {
 	signer, err := readSigner(s.cfg.Text("audit-key"))
 	if errors.Is(err, fs.ErrNotExist) {
-		name := "leastwise"
-		if d := s.cfg.Text("domain"); d != "" {
-			name = strings.ToLower(d)
-		}
-		if _, err = InitLog(ctx, s.cfg, name, s.now().UTC()); err == nil {
-			signer, err = readSigner(s.cfg.Text("audit-key"))
-		}
+		signer, err = s.firstSigner(ctx)
 	}
 	if err != nil {
 		return err

@@ -7,17 +7,20 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strings"
 
+	"github.com/leastwise/leastwise/internal/audit"
 	"github.com/leastwise/leastwise/internal/operator"
+	"github.com/leastwise/leastwise/internal/store"
 )
 
 // operatorKeys reads the keys that seal second factors. They are made where there are
 // none and nothing was sealed yet: in place of lost ones they would make every second
 // factor useless, and nobody would know why.
-func operatorKeys(ctx context.Context, file string, store operator.Store) (*operator.Keys, error) {
+func operatorKeys(ctx context.Context, file string, s operator.Store) (*operator.Keys, error) {
 	text, err := readPrivate(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		text, err = newOperatorKeys(ctx, file, store)
+		text, err = newOperatorKeys(ctx, file, s)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the keys %s: %w", file, err)
@@ -29,8 +32,8 @@ func operatorKeys(ctx context.Context, file string, store operator.Store) (*oper
 	return keys, nil
 }
 
-func newOperatorKeys(ctx context.Context, file string, store operator.Store) ([]byte, error) {
-	sealed, err := operator.Sealed(ctx, store)
+func newOperatorKeys(ctx context.Context, file string, s operator.Store) ([]byte, error) {
+	sealed, err := operator.Sealed(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +45,42 @@ func newOperatorKeys(ctx context.Context, file string, store operator.Store) ([]
 		err = writeSecret(file, text)
 	}
 	return text, err
+}
+
+// firstSigner makes the key that signs the audit log. Where one was made before it is lost,
+// and a new one in its place would go unnoticed until somebody verifies.
+func (s *serving) firstSigner(ctx context.Context) (*audit.Signer, error) {
+	file := s.cfg.Text("audit-key")
+	had, err := s.hadSigner(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if had {
+		return nil, fmt.Errorf("%w: the audit key %s is missing, and the log was signed with it: restore it; if it is lost for good, leastwise audit init makes another, which everybody who verifies the log has to be told", ErrConfig, file)
+	}
+	name := "leastwise"
+	if d := s.cfg.Text("domain"); d != "" {
+		name = strings.ToLower(d)
+	}
+	if _, err := InitLog(ctx, s.cfg, name, s.now().UTC()); err != nil {
+		return nil, err
+	}
+	return readSigner(file)
+}
+
+// hadSigner reports whether a key was made for the log of the database.
+func (s *serving) hadSigner(ctx context.Context) (yes bool, err error) {
+	db, err := OpenStore(ctx, s.cfg, store.Options{Migrate: true})
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	err = db.View(ctx, func(ctx context.Context, tx *store.Tx) error {
+		list, err := tx.AuditEntries(ctx, store.AuditFilter{Action: "audit.init", Limit: 1})
+		yes = len(list) > 0
+		return err
+	})
+	return yes, err
 }
 
 // readPrivate reads a file that only its owner may be able to read.

@@ -12,7 +12,9 @@ import (
 // Timing of gates.
 const (
 	probeEvery = 500 * time.Millisecond // to a domain controller that does not answer
-	probeTime  = 2 * time.Second        // for its answer
+	probeTime  = 5 * time.Second        // for its answer
+	// probesAtOnce is how many of these may be waited for.
+	probesAtOnce = 4
 	// signInEvery is how often an account is tried that may not sign in: rarer than any
 	// lockout policy counts.
 	signInEvery = 5 * time.Minute
@@ -99,26 +101,33 @@ func (d *Grants) failed(server string, err error) {
 	d.probes.Go(func() { d.probe(server, err) })
 }
 
-// probe asks a domain controller for its time until it tells it, and opens its gate.
+// probe asks a domain controller for its time until it tells it, and opens its gate. An
+// answer that is slow in coming does not keep the next from being asked for: the domain
+// controller may be back meanwhile, and the old connection dead.
 func (d *Grants) probe(server string, why error) {
-	for {
-		wait := probeEvery
-		if barred(why) {
-			wait = signInEvery
-		}
-		timer := time.NewTimer(wait)
+	most := probesAtOnce
+	if server == anyServer {
+		most = 1
+	}
+	answers, running := make(chan error, most), 0
+	timer := time.NewTimer(probeAfter(why))
+	defer timer.Stop()
+	for why != nil {
 		select {
 		case <-d.ended.Done():
-			timer.Stop()
 			return
+		case why = <-answers:
+			running--
+			d.mu.Lock()
+			d.gateOf(server).why = why
+			d.mu.Unlock()
 		case <-timer.C:
+			if running < most && (running == 0 || !barred(why)) {
+				running++
+				d.probes.Go(func() { answers <- d.answers(server) })
+			}
+			timer.Reset(probeAfter(why))
 		}
-		if why = d.answers(server); why == nil {
-			break
-		}
-		d.mu.Lock()
-		d.gateOf(server).why = why
-		d.mu.Unlock()
 	}
 	d.mu.Lock()
 	*d.gateOf(server) = gate{}
@@ -129,9 +138,21 @@ func (d *Grants) probe(server string, why error) {
 	}
 }
 
+// probeAfter returns how long to wait until a domain controller is asked again.
+func probeAfter(why error) time.Duration {
+	if barred(why) {
+		return signInEvery
+	}
+	return probeEvery
+}
+
 // answers reports why a domain controller does not answer, nil if it does.
 func (d *Grants) answers(server string) error {
-	ctx, cancel := context.WithTimeout(d.ended, probeTime)
+	limit := probeTime
+	if server == anyServer {
+		limit = signInTime
+	}
+	ctx, cancel := context.WithTimeout(d.ended, limit)
 	defer cancel()
 	if server != anyServer {
 		dir, _ := d.have()

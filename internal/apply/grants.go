@@ -21,7 +21,9 @@ import (
 const (
 	readTime  = 5 * time.Second  // bounds one question
 	replyTime = 10 * time.Second // bounds the answer to a write, from when it may last be sent
-	namesKept = 5 * time.Second  // what a name in a policy stands for
+	// signInTime bounds signing in for the first time, which asks many questions.
+	signInTime = 15 * time.Second
+	namesKept  = 5 * time.Second // what a name in a policy stands for
 
 	// How old, by the directory, the password of a management account must be that was found
 	// enabled, until whoever enabled it counts as dead: a use for a grant takes about a
@@ -126,7 +128,7 @@ func (d *Grants) connected(ctx context.Context) (*Directory, home, error) {
 	if err := d.pass(anyServer); err != nil {
 		return nil, home{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTime)
+	ctx, cancel := context.WithTimeout(ctx, signInTime)
 	defer cancel()
 	w, h, err := d.signIn(ctx)
 	if err != nil {

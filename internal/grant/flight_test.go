@@ -198,6 +198,42 @@ func TestI6FoundWhatAnotherGrantMade(t *testing.T) {
 	}
 }
 
+// released ends another grant between the look at the membership and what is made of it.
+type released struct {
+	*granttest.World
+	then func()
+}
+
+func (s *released) Links(ctx context.Context, g secdesc.GUID, m []secdesc.GUID) (grant.Links, error) {
+	l, err := s.World.Links(ctx, g, m)
+	if then := s.then; then != nil {
+		s.then = nil
+		then()
+	}
+	return l, err
+}
+
+// A membership that another grant gives up while it is looked at was not there before.
+func TestI6WhatWasGivenUpWasNotThereBefore(t *testing.T) {
+	r := newRig(t)
+	r.quick("a", time.Minute)
+	d := &released{World: r.w}
+	svc := grant.New(r.shim, d, granttest.Policies())
+	d.then = func() {
+		if err := r.do(r.w.Staff[2], "a", grant.GiveBack); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.svc.Advance(t.Context(), "a", r.now()); err != nil {
+			t.Fatal(err)
+		}
+		r.state("a", grant.Ended)
+	}
+	r.ask(svc, "b", 5*time.Minute)
+	if b := r.state("b", grant.Active); b.Basis != grant.Added || !r.member(&b) {
+		t.Errorf("rests on %q, member: %t", b.Basis, r.member(&b))
+	}
+}
+
 // An emergency whose addition is refused does not take away what another grant's made.
 func TestI6RefusalTakesNothingAway(t *testing.T) {
 	r := newRig(t)

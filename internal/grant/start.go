@@ -43,17 +43,55 @@ func (s *Service) activate(ctx context.Context, g *Grant, in input, t tick) (Gra
 		}
 		g = &now
 	}
-	asked := s.present(in.now)
-	links, err := s.dir.Links(ctx, g.Key.Group, memberOf(g))
-	in.now = s.present(in.now)
+	var out Grant
+	err := errOld
+	for range looks {
+		if !errors.Is(err, errOld) {
+			break
+		}
+		out, err = s.start(ctx, g, in, t)
+	}
+	return out, err
+}
+
+// looks is how often a membership is looked at that others write meanwhile.
+const looks = 3
+
+// errOld reports that a membership was written, or released, since it was looked at.
+var errOld = fmt.Errorf("%w: the membership has changed hands since it was looked at", ErrConflict)
+
+// look reads a membership: first what is known of it, then the directory, so that what
+// changes in between is noticed.
+func (s *Service) look(ctx context.Context, k Key) (h Holding, l Links, err error) {
+	if h, err = s.store.Holding(ctx, k); err != nil {
+		return h, l, err
+	}
+	l, err = s.dir.Links(ctx, k.Group, []secdesc.GUID{k.Member})
 	if err != nil {
+		err = errors.Join(ErrUnreachable, err)
+	}
+	return h, l, err
+}
+
+// start is activate for one look at the directory.
+func (s *Service) start(ctx context.Context, g *Grant, in input, t tick) (Grant, error) {
+	asked := s.present(in.now)
+	known, links, err := s.look(ctx, g.Key)
+	in.now = s.present(in.now)
+	if errors.Is(err, ErrUnreachable) {
 		return s.later(ctx, g, in, err)
+	}
+	if err != nil {
+		return Grant{}, err
 	}
 	in.slack = in.now.Mono - asked.Mono
 	in.dc, in.link, in.object = links.At, links.Links[g.Key.Member], links.Members[g.Key.Member]
 	in.native = in.link.Expires
 	in.tickets = s.tickets(ctx, g)
 	out, effects, err := s.applyMoves(ctx, g, doing{in.now, g.Emergency}, func(ctx context.Context, tx Tx, g *Grant, h *Holding) ([]move, error) {
+		if h.Revision != known.Revision {
+			return nil, errOld
+		}
 		in := in
 		in.now, in.dc = s.catchUp(in.now, in.dc) // it may have waited for its turn
 		return s.startMoves(ctx, tx, &starting{g: g, h: h, links: links, in: in})
@@ -202,19 +240,37 @@ func addEvent(o Outcome) Event {
 // already handles an addition that found the account a member: an earlier try of the
 // same grant, or somebody else in the moment since it was looked.
 func (s *Service) already(ctx context.Context, g *Grant, in input, t tick) (Grant, error) {
-	links, err := s.dir.Links(ctx, g.Key.Group, memberOf(g))
+	var out Grant
+	err := errOld
+	for range looks {
+		if !errors.Is(err, errOld) {
+			break
+		}
+		out, err = s.found(ctx, g, in)
+	}
+	if err == nil && out.State == Active {
+		t.r.Started++
+	}
+	return out, err
+}
+
+// found is already for one look at the directory.
+func (s *Service) found(ctx context.Context, g *Grant, in input) (Grant, error) {
+	known, links, err := s.look(ctx, g.Key)
 	if err != nil {
 		return s.apply(ctx, g, LaterActive, in)
 	}
 	in.dc, in.link = links.At, links.Links[g.Key.Member]
 	in.native = in.link.Expires
 	out, _, err := s.applyMoves(ctx, g, doing{in.now, owable(g, Activated)}, func(ctx context.Context, tx Tx, g *Grant, h *Holding) ([]move, error) {
+		if h.Revision != known.Revision {
+			return nil, errOld
+		}
 		others, err := tx.Holders(ctx, g.Key)
 		e := starting{g: g, h: h, links: links, in: in}
 		return []move{{e.already(others), in}}, err
 	})
 	if err == nil && out.State == Active {
-		t.r.Started++
 		s.rememberStamp(out.ID, in.link.Stamp)
 	}
 	return out, err

@@ -128,6 +128,8 @@ type Store interface {
 	Due(ctx context.Context, d Due) ([]Grant, error)
 	// List returns grants for people.
 	List(ctx context.Context, p Page) ([]Grant, error)
+	// Holding returns the record of a membership, an empty one if there is none.
+	Holding(ctx context.Context, k Key) (Holding, error)
 	// Holdings returns the memberships whose Watch is not before watched and, if all,
 	// those with Ours or Gone set as well. Those that a grant has or
 	// writes (Tx.Holders) are not among them.

@@ -83,6 +83,15 @@ func (t *GrantTx) PutHolding(ctx context.Context, h grant.Holding) error {
 	return t.replaced(res, err, "the membership of "+h.Key.String())
 }
 
+// Holding implements [grant.Store].
+func (s Grants) Holding(ctx context.Context, k grant.Key) (h grant.Holding, err error) {
+	err = s.s.View(ctx, func(ctx context.Context, tx *Tx) error {
+		h, err = (&GrantTx{tx: tx}).Holding(ctx, k)
+		return err
+	})
+	return h, err
+}
+
 // Holdings implements [grant.Store].
 func (s Grants) Holdings(ctx context.Context, watched time.Time, all bool) (out []grant.Holding, err error) {
 	err = s.s.View(ctx, func(ctx context.Context, tx *Tx) error {

@@ -36,37 +36,37 @@ type figures struct {
 	mu     sync.Mutex // guards what follows
 	deaths sync.WaitGroup
 	steps  map[string]int // deaths by step
-	aimed  map[string]int // nodes that were to die at it
 	events map[string]int
 }
 
 func newFigures() *figures {
-	return &figures{steps: map[string]int{}, aimed: map[string]int{}, events: map[string]int{}}
+	return &figures{steps: map[string]int{}, events: map[string]int{}}
 }
 
-// aim chooses the step at which the next node is to die: the one at which fewest did, and
-// of these the one that was aimed at least. What was not reached yet is died at when it
-// happens for the first time.
-func (f *figures) aim(steps []string, rng *rand.Rand) (label string, at int64) {
+// aim chooses the steps at which the next node is to die, whichever comes first: those at which
+// fewest did. What was not reached yet is died at when it happens for the first time.
+func (f *figures) aim(steps []string, rng *rand.Rand) (labels []string, at int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	order := func(l string) int { return f.steps[l]<<16 + f.aimed[l] }
-	for i, n := range rng.Perm(len(steps)) {
-		if l := steps[n]; i == 0 || order(l) < order(label) {
-			label = l
+	least := f.steps[steps[0]]
+	for _, l := range steps {
+		least = min(least, f.steps[l])
+	}
+	for _, l := range steps {
+		if f.steps[l] == least {
+			labels = append(labels, l)
 		}
 	}
-	f.aimed[label]++
-	if at = 1; f.steps[label] > 0 {
+	if at = 1; least > 0 {
 		at = int64(1 + rng.IntN(4))
 	}
-	return label, at
+	return labels, at
 }
 
 func (f *figures) died(label string, killed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if killed {
+	if killed && label != "" {
 		f.steps[label]++
 	}
 }
@@ -145,6 +145,22 @@ func (r *round) took(d time.Duration) {
 	r.f.reading = max(r.f.reading, d)
 }
 
+// statuses asks the nodes how they are doing.
+func (r *round) statuses() string {
+	var out []string
+	for i := range r.nodes {
+		if n := r.node(i); n != nil {
+			began := time.Now()
+			rep, err := n.ask(order{Op: "status"}, 2*time.Second)
+			if err != nil {
+				rep.Status = err.Error()
+			}
+			out = append(out, fmt.Sprintf("node %d says after %s: %s", i, time.Since(began).Round(time.Millisecond), rep.Status))
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
 // machine says how busy the machine is.
 func machine() string {
 	b, err := os.ReadFile("/proc/loadavg")
@@ -196,8 +212,8 @@ func (r *round) look(members map[string]map[string]bool, list []grant.Grant) {
 		d := now.Sub(x.exposed)
 		r.f.worst = max(r.f.worst, d)
 		if d > allowed {
-			r.fail("%s: the membership of %s is there %s after nobody wants it any more, %s into the calm (slowest look %s, load %s): %s", x.group.dn, x.holder.dn, d.Round(time.Millisecond),
-				now.Sub(calm).Round(time.Millisecond), slowest.Round(time.Millisecond), machine(), states(x, byID))
+			r.fail("%s: the membership of %s is there %s after nobody wants it any more, %s into the calm (slowest look %s, load %s): %s; %s", x.group.dn, x.holder.dn, d.Round(time.Millisecond),
+				now.Sub(calm).Round(time.Millisecond), slowest.Round(time.Millisecond), machine(), states(x, byID), r.statuses())
 			x.exposed = now.Add(time.Hour)
 		}
 	}

@@ -48,6 +48,9 @@ type options struct {
 	seed      uint64
 	keep      bool
 	shared    bool // the lab is others', too: it is not stopped
+	ends      int  // so many grants end in the same second, and nothing fails; 0: the runs
+	endGroups int
+	profile   string
 }
 
 // command plays rounds and reports whether everything held.
@@ -62,6 +65,9 @@ func command(ctx context.Context, args []string, out io.Writer) (bool, error) {
 	f.DurationVar(&o.phase, "phase", 8*time.Second, "length of each of the two phases of disturbances of a round")
 	f.DurationVar(&o.limit, "limit", time.Hour, "begin no round after so long; what was really run is printed")
 	f.Uint64Var(&o.seed, "seed", 0, "seed of the first round; the next has the next number. 0: from the clock")
+	f.IntVar(&o.ends, "ends", 0, "instead of the runs, measure so many grants that end in the same second")
+	f.IntVar(&o.endGroups, "groups", 20, "of so many groups")
+	f.StringVar(&o.profile, "profile", "", "write a profile of the processor's time of these ends to this file")
 	f.BoolVar(&o.keep, "keep", false, "leave the lab running")
 	if err := f.Parse(args); err != nil {
 		return false, err
@@ -85,6 +91,9 @@ func command(ctx context.Context, args []string, out io.Writer) (bool, error) {
 		return false, err
 	}
 	w := &world{lab: lab, dir: dir, tag: "faults"}
+	if o.ends > 0 {
+		o.width = 1
+	}
 	if err := w.build(ctx, min(o.width, o.runs)); err != nil {
 		return false, fmt.Errorf("building what the runs need: %w", err)
 	}
@@ -96,6 +105,14 @@ func (o *options) play(ctx context.Context, w *world, out io.Writer) (bool, erro
 	ok := true
 	for _, name := range []string{"sqlite", "postgres"} {
 		if o.databases != "both" && o.databases != name {
+			continue
+		}
+		if o.ends > 0 {
+			held, err := o.flood(ctx, w, name, out)
+			if err != nil {
+				return false, fmt.Errorf("%s: %w", name, err)
+			}
+			ok = ok && held
 			continue
 		}
 		f, err := o.database(ctx, w, name, out)

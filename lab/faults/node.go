@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,8 +39,8 @@ type nodeSettings struct {
 	User      string
 	Secret    string        // file with the password
 	DC, Wall  time.Duration // how far the clocks are off
-	Kill      string        // label of the step to die at
-	KillAt    int64         // its how many-eth occurrence
+	Kill      []string      // labels of the steps to die at, whichever comes first
+	KillAt    int64         // at the how many-eth of their occurrences
 	Exclusive bool
 }
 
@@ -63,6 +64,9 @@ type reply struct {
 	State grant.State `json:"state,omitempty"`
 	Err   string      `json:"err,omitempty"`
 	Final bool        `json:"final,omitempty"` // asking again would not help
+	Died  string      `json:"died,omitempty"`  // the step at which the node dies now
+	// Status is how the node is doing.
+	Status string `json:"status,omitempty"`
 }
 
 // node is the program of a node process.
@@ -97,7 +101,7 @@ func node(text string, in io.Reader, out io.Writer) error {
 	c := &clocks{run: app.Clock()}
 	c.dc.Store(int64(set.DC))
 	c.wall.Store(int64(set.Wall))
-	st := &steps{label: set.Kill}
+	st := &steps{labels: set.Kill, say: json.NewEncoder(out)}
 	st.left.Store(set.KillAt)
 	real := apply.NewGrants(apply.GrantOptions{Clock: c.now, Directory: dc.Config{
 		Domain: set.Domain, DNS: set.DNS, Server: set.Server, CAFile: set.CA, Transport: dc.LDAPS, Bind: dc.Simple, Timeout: 5 * time.Second,
@@ -154,11 +158,23 @@ func obey(run *app.Grants, o order) reply {
 		run.Wake(false)
 	}
 	r := reply{N: o.N, State: g.State}
+	if o.Op == "status" {
+		s := run.Status()
+		r.Status = fmt.Sprintf("%d rounds, the last %s ago; %d comparisons, the last %s ago; away %t %q; store %q",
+			s.Rounds, since(s.Ticked), s.Sweeps, since(s.Swept), s.Away, s.Why, s.Store)
+	}
 	if err != nil {
 		r.Err = err.Error()
 		r.Final = errors.Is(err, grant.ErrPolicy) || errors.Is(err, grant.ErrIllegal) || errors.Is(err, grant.ErrNotFound)
 	}
 	return r
+}
+
+func since(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return time.Since(t).Round(time.Millisecond).String()
 }
 
 // clocks are off by what the parent says.
@@ -238,12 +254,14 @@ func (d *shifted) Remove(ctx context.Context, list []grant.Write) []grant.Result
 
 // steps kill this process at one of them.
 type steps struct {
-	label string
-	left  atomic.Int64
+	labels []string
+	left   atomic.Int64
+	say    *json.Encoder
 }
 
 func (s *steps) at(label string) {
-	if label == s.label && s.left.Add(-1) == 0 {
+	if slices.Contains(s.labels, label) && s.left.Add(-1) == 0 {
+		_ = s.say.Encode(reply{N: -1, Died: label})
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // it comes at once
 	}

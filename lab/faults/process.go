@@ -21,6 +21,7 @@ type process struct {
 	ours atomic.Bool // this program killed it
 
 	mu      sync.Mutex
+	step    string // at which it died
 	n       int
 	waiting map[int]chan reply
 }
@@ -72,6 +73,9 @@ func (p *process) read(out io.Reader) {
 			continue
 		}
 		p.mu.Lock()
+		if r.Died != "" {
+			p.step = r.Died
+		}
 		if c := p.waiting[r.N]; c != nil {
 			c <- r
 			delete(p.waiting, r.N)
@@ -114,6 +118,13 @@ func (p *process) ask(o order, wait time.Duration) (reply, error) {
 	case <-time.After(wait):
 		return reply{}, errors.New("no answer")
 	}
+}
+
+// diedAt returns the step at which a dead node died; empty: at none.
+func (p *process) diedAt() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.step
 }
 
 // killed reports whether a dead node was killed, by itself or another.

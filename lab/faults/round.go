@@ -121,8 +121,7 @@ func (r *round) prepare(ctx context.Context) error {
 	return nil
 }
 
-// spawn starts a node that dies at one of some steps, the next one in turn; none: it is
-// not to die.
+// spawn starts a node that dies at one of some steps; none: it is not to die.
 func (r *round) spawn(i int, steps []string) error {
 	set := r.set
 	set.Proxy = r.proxy[i].ln.Addr().String()
@@ -144,10 +143,10 @@ func (r *round) spawn(i int, steps []string) error {
 	if missed { // clocks were set while it started
 		r.tell()
 	}
-	if set.Kill != "" {
+	if len(set.Kill) > 0 {
 		r.f.deaths.Go(func() {
 			<-p.dead
-			r.f.died(set.Kill, p.killed() && !p.ours.Load())
+			r.f.died(p.diedAt(), p.killed())
 		})
 	}
 	return nil
@@ -321,7 +320,7 @@ func (r *round) revive(steps []string) {
 	for i := range r.nodes {
 		r.mu.Lock()
 		dead := r.nodes[i] == nil || !r.nodes[i].alive()
-		wait := r.rng.IntN(5) > 0
+		wait := r.rng.IntN(3) > 0
 		r.mu.Unlock()
 		if dead && !wait {
 			if err := r.spawn(i, steps); err != nil {

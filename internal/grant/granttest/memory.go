@@ -221,6 +221,13 @@ func (m *Memory) List(_ context.Context, p grant.Page) (out []grant.Grant, err e
 	return out[:min(len(out), p.Limit)], err
 }
 
+// Holding implements [grant.Store].
+func (m *Memory) Holding(ctx context.Context, k grant.Key) (grant.Holding, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return (&memoryTx{m: m}).Holding(ctx, k)
+}
+
 // Holdings implements [grant.Store].
 func (m *Memory) Holdings(_ context.Context, watched time.Time, all bool) (out []grant.Holding, err error) {
 	m.mu.Lock()

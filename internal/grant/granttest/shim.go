@@ -80,6 +80,14 @@ func (s *Shim) Read(ctx context.Context, id grant.ID) (grant.Grant, error) {
 	return s.Store.Read(ctx, id)
 }
 
+// Holding implements [grant.Store].
+func (s *Shim) Holding(ctx context.Context, k grant.Key) (grant.Holding, error) {
+	if s.Down {
+		return grant.Holding{}, ErrDown
+	}
+	return s.Store.Holding(ctx, k)
+}
+
 // ReadAll implements [grant.Store].
 func (s *Shim) ReadAll(ctx context.Context, ids []grant.ID) ([]grant.Grant, error) {
 	if s.Down {

@@ -29,12 +29,13 @@ type Service struct {
 	mu       sync.Mutex // guards what follows
 	policies *Policies
 	memory   memory
-	together int                  // how many groups are worked on at once
-	clock    func() Instant       // nil: the time of a round is that of its begin
-	halted   bool                 // no further part of a round is begun
-	turn     uint64               // with which part a round begins
-	returned bool                 // a domain controller is back, and no round has known it yet
-	flying   map[ID]chan struct{} // grants whose membership is being written; closed when it was
+	together int                      // how many groups are worked on at once
+	clock    func() Instant           // nil: the time of a round is that of its begin
+	halted   bool                     // no further part of a round is begun
+	turns    map[string]chan struct{} // to write to domain controllers, see await
+	turn     uint64                   // with which part a round begins
+	returned bool                     // a domain controller is back, and no round has known it yet
+	flying   map[ID]chan struct{}     // grants whose membership is being written; closed when it was
 }
 
 // New returns a service. All three are required: nil is a wiring bug, and New panics.

@@ -19,6 +19,9 @@ const (
 	endBatch = 1024 // grants of one tick that end
 	part     = 64   // of one domain controller, which are read together
 	groups   = 8    // of these in one transaction: as many requests can be sent in time
+	few      = 16   // grants in one transaction and, of one group, one request: others wait for it
+	// courtesy is how long a round waits for its turn to write to a domain controller.
+	courtesy = time.Second
 	// tolerated is how many parts of a round may meet an error of the store before the
 	// others are left to the next.
 	tolerated = 3
@@ -438,7 +441,7 @@ func together(a, b *Grant) int {
 func bunches(list []Grant) (out [][]Grant) {
 	for len(list) > 0 {
 		n, calls := 1, 1
-		for ; n < len(list); n++ {
+		for ; n < len(list) && n < few; n++ {
 			if together(&list[n-1], &list[n]) == 0 {
 				continue
 			}
@@ -513,6 +516,8 @@ func (s *Service) endPart(ctx context.Context, all []Grant, t tick) error {
 // endBunch ends grants in two transactions, with a call of the directory in between for
 // those that have group and management account in common.
 func (s *Service) endBunch(ctx context.Context, list []Grant, links map[secdesc.GUID]Links, t tick) error {
+	over := s.await(ctx, s.dir.Home(list[0].Key.Group))
+	defer func() { over() }()
 	t.now, t.dc = s.catchUp(t.now, t.dc)
 	todo, err := s.intendEnds(ctx, list, links, t)
 	if err != nil || len(todo) == 0 {
@@ -533,12 +538,39 @@ func (s *Service) endBunch(ctx context.Context, list []Grant, links map[secdesc.
 			}
 		}
 	}
+	over()
+	over = func() {}
 	t.r.Removed += len(todo)
 	if slices.ContainsFunc(results, func(r Result) bool { return r.Outcome != OutcomeDone && r.Outcome != OutcomeAlready }) {
 		s.troubled(true)
 	}
 	t.now, t.dc = s.catchUp(t.now, t.dc)
 	return s.noteEnds(ctx, todo, results, t)
+}
+
+// await waits for the turn to write to a domain controller, though not for long: one that
+// writes for several at once answers nobody else meanwhile, and is no quicker. The
+// returned function ends the turn.
+func (s *Service) await(ctx context.Context, home string) (over func()) {
+	s.mu.Lock()
+	if s.turns == nil {
+		s.turns = map[string]chan struct{}{}
+	}
+	c := s.turns[home]
+	if c == nil {
+		c = make(chan struct{}, 1)
+		s.turns[home] = c
+	}
+	s.mu.Unlock()
+	timer := time.NewTimer(courtesy)
+	defer timer.Stop()
+	select {
+	case c <- struct{}{}:
+		return func() { <-c }
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return func() {}
 }
 
 // asStored reads grants that end anew: they were listed some time ago, and others may have

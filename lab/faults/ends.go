@@ -110,14 +110,16 @@ func (f *flood) build(ctx context.Context, groups int) error {
 	users := (f.n + groups - 1) / groups
 	f.n = users * groups
 	loops := max(2, (groups/5+1)/2*2)
+	f.w.made++
+	tag := fmt.Sprintf("%s-%d", f.w.tag, f.w.made)
 	err := f.w.with(ctx, func(c *ldap.Conn) (err error) {
 		for i := range users {
-			if f.users, err = f.w.make(c, f.users, "user", fmt.Sprintf("%s-e%d", f.w.tag, i), "userAccountControl", "544"); err != nil {
+			if f.users, err = f.w.make(c, f.users, "user", fmt.Sprintf("%s-e%d", tag, i), "userAccountControl", "544"); err != nil {
 				return err
 			}
 		}
 		for i := range groups + loops {
-			if f.groups, err = f.w.make(c, f.groups, "group", fmt.Sprintf("%s-eg%d", f.w.tag, i)); err != nil {
+			if f.groups, err = f.w.make(c, f.groups, "group", fmt.Sprintf("%s-eg%d", tag, i)); err != nil {
 				return err
 			}
 		}

@@ -31,6 +31,7 @@ type figures struct {
 	inferred            int
 	violations          int
 	faults              [faults]int
+	apart               int           // groups whose members differed between domain controllers when a round was over
 	reading             time.Duration // the longest that looking at directory and store took, in calm
 
 	mu     sync.Mutex // guards what follows

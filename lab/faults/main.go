@@ -48,6 +48,7 @@ type options struct {
 	seed      uint64
 	keep      bool
 	shared    bool // the lab is others', too: it is not stopped
+	lag       bool // two domain controllers that lag behind each other
 	ends      int  // so many grants end in the same second, and nothing fails; 0: the runs
 	endGroups int
 	profile   string
@@ -65,6 +66,7 @@ func command(ctx context.Context, args []string, out io.Writer) (bool, error) {
 	f.DurationVar(&o.phase, "phase", 8*time.Second, "length of each of the two phases of disturbances of a round")
 	f.DurationVar(&o.limit, "limit", time.Hour, "begin no round after so long; what was really run is printed")
 	f.Uint64Var(&o.seed, "seed", 0, "seed of the first round; the next has the next number. 0: from the clock")
+	f.BoolVar(&o.lag, "lag", false, "two domain controllers, between which replication is held while a round goes on")
 	f.IntVar(&o.ends, "ends", 0, "instead of the runs, measure so many grants that end in the same second")
 	f.IntVar(&o.endGroups, "groups", 20, "of so many groups")
 	f.StringVar(&o.profile, "profile", "", "write a profile of the processor's time of these ends to this file")
@@ -75,7 +77,7 @@ func command(ctx context.Context, args []string, out io.Writer) (bool, error) {
 	if o.seed == 0 {
 		o.seed = uint64(time.Now().Unix())
 	}
-	lab, err := samba.Up(ctx, samba.Options{Dir: o.lab, Net: o.net, Single: true})
+	lab, err := samba.Up(ctx, samba.Options{Dir: o.lab, Net: o.net, Single: !o.lag})
 	if err != nil {
 		return false, err
 	}
@@ -96,6 +98,11 @@ func command(ctx context.Context, args []string, out io.Writer) (bool, error) {
 	}
 	if err := w.build(ctx, min(o.width, o.runs)); err != nil {
 		return false, fmt.Errorf("building what the runs need: %w", err)
+	}
+	if o.lag {
+		if err := errors.Join(lab.Converge(ctx), w.findHomes(ctx)); err != nil {
+			return false, err
+		}
 	}
 	return o.play(ctx, w, out)
 }
@@ -153,7 +160,7 @@ func (o *options) database(ctx context.Context, w *world, name string, out io.Wr
 			return f, err
 		}
 		r.f = f
-		problems, err := r.play(ctx)
+		problems, err := r.lagging(ctx, r.play)
 		for _, p := range r.proxy {
 			p.mu.Lock()
 			for k, n := range p.counts {
@@ -179,10 +186,13 @@ func (o *options) database(ctx context.Context, w *world, name string, out io.Wr
 
 // round makes a round.
 func (o *options) round(w *world, d disk, pg *server, nodes int, seed uint64) (*round, error) {
-	host := w.lab.DCs()[0]
-	r := &round{w: w, rng: rand.New(rand.NewPCG(seed, 0)), pg: pg, disk: d, phases: o.phase, shared: o.shared}
+	var names []string
+	for _, h := range w.lab.DCs() {
+		names = append(names, h.FQDN)
+	}
+	r := &round{width: nodes, w: w, rng: rand.New(rand.NewPCG(seed, 0)), pg: pg, disk: d, phases: o.phase, shared: o.shared}
 	ca := filepath.Join(w.dir, fmt.Sprintf("ca-%d.pem", seed))
-	cert, err := newAuthority(ca, host.FQDN)
+	cert, err := newAuthority(ca, names...)
 	if err != nil {
 		return nil, err
 	}
@@ -194,17 +204,22 @@ func (o *options) round(w *world, d disk, pg *server, nodes int, seed uint64) (*
 	if !roots.AppendCertsFromPEM(pem) {
 		return nil, errors.New("the lab's authority cannot be read")
 	}
-	for i := range nodes {
-		p, err := newProxy(host.Address+":636", cert, roots, host.FQDN, rand.New(rand.NewPCG(seed, uint64(i+1))))
-		if err != nil {
-			return nil, err
+	for range nodes {
+		for _, h := range w.lab.DCs() {
+			p, err := newProxy(h.Address+":636", cert, roots, h.FQDN, rand.New(rand.NewPCG(seed, uint64(len(r.proxy)+1))))
+			if err != nil {
+				return nil, err
+			}
+			p.longest = min(p.longest, o.phase)
+			r.proxy = append(r.proxy, p)
 		}
-		p.longest = min(p.longest, o.phase)
-		r.proxy = append(r.proxy, p)
 	}
 	r.set = nodeSettings{
-		Policies: w.policyFile(), Domain: w.lab.Domain, DNS: w.lab.DNS, Server: host.FQDN, CA: ca,
+		Policies: w.policyFile(), Domain: w.lab.Domain, DNS: w.lab.DNS, CA: ca,
 		User: w.lab.Admin.Name + "@" + w.lab.Domain, Secret: w.lab.Admin.PasswordFile, Exclusive: pg == nil,
+	}
+	if len(names) == 1 {
+		r.set.Server = names[0]
 	}
 	if pg != nil {
 		if err := pg.ensure(); err != nil {
@@ -238,6 +253,9 @@ func (f *figures) print(out io.Writer, name string) {
 	fmt.Fprintf(out, " clock jumps of the domain controller %d\n", f.jumps)
 	for _, e := range slices.Sorted(maps.Keys(f.events)) {
 		fmt.Fprintf(out, "  %s: %d\n", e, f.events[e])
+	}
+	if f.apart > 0 {
+		fmt.Fprintf(out, "  groups whose members differed between the domain controllers before replication went on: %d\n", f.apart)
 	}
 	all := append(startSteps(), endSteps()...)
 	total := 0

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,8 +35,8 @@ type nodeSettings struct {
 	Domain    string
 	DNS       string
 	Server    string
-	CA        string // of the proxy
-	Proxy     string // address that port 636 leads to
+	CA        string            // of the proxy
+	Proxies   map[string]string // where addresses of domain controllers lead to
 	User      string
 	Secret    string        // file with the password
 	DC, Wall  time.Duration // how far the clocks are off
@@ -107,10 +108,7 @@ func node(text string, in io.Reader, out io.Writer) error {
 		Domain: set.Domain, DNS: set.DNS, Server: set.Server, CAFile: set.CA, Transport: dc.LDAPS, Bind: dc.Simple, Timeout: 5 * time.Second,
 		Credentials: dc.Password(set.User, strings.TrimSpace(string(secret))),
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if network == "tcp" && strings.HasSuffix(addr, ":636") {
-				addr = set.Proxy
-			}
-			return (&net.Dialer{}).DialContext(ctx, network, addr)
+			return (&net.Dialer{}).DialContext(ctx, network, cmp.Or(set.Proxies[addr], addr))
 		},
 	}})
 	run := app.RunGrants(app.GrantSettings{

@@ -71,16 +71,16 @@ type proxy struct {
 	longest time.Duration // that a request is late
 }
 
-// newAuthority makes a certificate for a host, signed by an authority of its own, whose
+// newAuthority makes a certificate for some hosts, signed by an authority of its own, whose
 // certificate is written to file.
-func newAuthority(file, host string) (tls.Certificate, error) {
+func newAuthority(file string, hosts ...string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
 	now := time.Now()
 	t := &x509.Certificate{
-		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "faults"}, DNSNames: []string{host},
+		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "faults"}, DNSNames: hosts,
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(48 * time.Hour), IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}

@@ -48,7 +48,8 @@ type round struct {
 	pg     *server    // nil: SQLite
 	disk   disk       // of the database
 	set    nodeSettings
-	proxy  []*proxy
+	width  int      // how many nodes
+	proxy  []*proxy // one of each node for each domain controller
 	runs   []*run
 	phases time.Duration // length of a phase of disturbances
 	f      *figures
@@ -112,7 +113,7 @@ func (r *round) prepare(ctx context.Context) error {
 			return fmt.Errorf("filling %s: %w", g.dn, err)
 		}
 	}
-	r.nodes, r.wallOff = make([]*process, len(r.proxy)), make([]time.Duration, len(r.proxy))
+	r.nodes, r.wallOff = make([]*process, r.width), make([]time.Duration, r.width)
 	for i := range r.nodes {
 		if err := r.spawn(i, startSteps()); err != nil {
 			return err
@@ -124,7 +125,11 @@ func (r *round) prepare(ctx context.Context) error {
 // spawn starts a node that dies at one of some steps; none: it is not to die.
 func (r *round) spawn(i int, steps []string) error {
 	set := r.set
-	set.Proxy = r.proxy[i].ln.Addr().String()
+	hosts := r.w.lab.DCs()
+	set.Proxies = make(map[string]string, len(hosts))
+	for k, h := range hosts {
+		set.Proxies[h.Address+":636"] = r.proxy[i*len(hosts)+k].ln.Addr().String()
+	}
 	r.mu.Lock()
 	set.DC, set.Wall = r.dcOff, r.wallOff[i]
 	seq := r.seq
@@ -371,7 +376,7 @@ func (r *round) draw() []event {
 	var out []event
 	at := func() time.Duration { return time.Duration(r.rng.Int64N(int64(r.phases * 8 / 10))) }
 	some := func() time.Duration { return 500*time.Millisecond + time.Duration(r.rng.Int64N(int64(3*time.Second))) }
-	p, i := r.proxy[r.rng.IntN(len(r.proxy))], r.rng.IntN(len(r.proxy))
+	p, i := r.proxy[r.rng.IntN(len(r.proxy))], r.rng.IntN(r.width)
 	for range 3 {
 		d := some()
 		kinds := []event{

@@ -26,8 +26,11 @@ type world struct {
 	users  []object
 	idle   object // a member of every group, by no grant
 
-	mu   sync.Mutex
-	conn *ldap.Conn
+	made  int                   // measurements of many ends
+	homes map[string]samba.Host // of groups, by lower-case distinguished name; empty: there is one domain controller
+
+	mu    sync.Mutex
+	conns map[string]*ldap.Conn // by name of the host
 }
 
 // An object of the directory.
@@ -41,21 +44,31 @@ func (o object) party() grant.Party {
 	return grant.Party{Account: o.guid, SID: o.sid, Name: strings.SplitN(o.dn, ",", 2)[0]}
 }
 
-// with calls f with a connection as Administrator that does not pass the proxy.
+// with calls f with a connection as Administrator to the first domain controller that does
+// not pass the proxy.
 func (w *world) with(ctx context.Context, f func(*ldap.Conn) error) error {
+	return w.on(ctx, w.lab.DCs()[0], f)
+}
+
+// on is with for any domain controller.
+func (w *world) on(ctx context.Context, h samba.Host, f func(*ldap.Conn) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.conn == nil || w.conn.IsClosing() {
-		c, err := w.lab.Dial(ctx, w.lab.DCs()[0], w.lab.Admin)
-		if err != nil {
+	c := w.conns[h.Name]
+	if c == nil || c.IsClosing() {
+		var err error
+		if c, err = w.lab.Dial(ctx, h, w.lab.Admin); err != nil {
 			return err
 		}
-		w.conn = c
+		if w.conns == nil {
+			w.conns = map[string]*ldap.Conn{}
+		}
+		w.conns[h.Name] = c
 	}
-	err := f(w.conn)
+	err := f(c)
 	if err != nil && ldap.IsErrorWithCode(err, ldap.ErrorNetwork) {
-		w.conn.Close()
-		w.conn = nil
+		c.Close()
+		delete(w.conns, h.Name)
 	}
 	return err
 }
@@ -138,7 +151,7 @@ func (w *world) fill(ctx context.Context, group object, members ...object) error
 	for _, m := range members {
 		dns = append(dns, m.dn)
 	}
-	return w.with(ctx, func(c *ldap.Conn) error {
+	return w.on(ctx, w.home(group), func(c *ldap.Conn) error {
 		r := ldap.NewModifyRequest(group.dn, nil)
 		r.Replace("member", dns)
 		return c.Modify(r)
@@ -147,17 +160,17 @@ func (w *world) fill(ctx context.Context, group object, members ...object) error
 
 // drop removes a member as another administrator would.
 func (w *world) drop(ctx context.Context, group, member object) error {
-	return w.with(ctx, func(c *ldap.Conn) error {
+	return w.on(ctx, w.home(group), func(c *ldap.Conn) error {
 		r := ldap.NewModifyRequest(group.dn, nil)
 		r.Delete("member", []string{member.dn})
 		return c.Modify(r)
 	})
 }
 
-// members returns who is in each group now, by lower-case distinguished names.
-func (w *world) members(ctx context.Context) (map[string]map[string]bool, error) {
+// membersOn returns who is in each group now by one domain controller.
+func (w *world) membersOn(ctx context.Context, h samba.Host) (map[string]map[string]bool, error) {
 	out := map[string]map[string]bool{}
-	err := w.with(ctx, func(c *ldap.Conn) error {
+	err := w.on(ctx, h, func(c *ldap.Conn) error {
 		r, err := c.Search(ldap.NewSearchRequest(w.ou, ldap.ScopeSingleLevel, ldap.NeverDerefAliases, 0, 0, false, "(objectClass=group)", []string{"member"}, nil))
 		if err != nil {
 			return err

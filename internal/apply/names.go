@@ -208,13 +208,13 @@ func (h home) filter(r grant.Ref) (string, error) {
 		return "(objectSid=" + dc.EscapeFilter(sid.String()) + ")", nil
 	case isDN(s):
 		if !strings.HasSuffix(strings.ToLower(s), strings.ToLower(h.base)) {
-			return "", fmt.Errorf("%w: %s is not in %s", errName, r, h.domain)
+			return "", fmt.Errorf("%w: %s is not in %s, and a server serves one domain", errName, r, h.domain)
 		}
 		return "(distinguishedName=" + dc.EscapeFilter(s) + ")", nil
 	case backslash && sameName(domain, h.netbios):
 		return "(sAMAccountName=" + dc.EscapeFilter(account) + ")", nil
 	case backslash:
-		return "", fmt.Errorf("%w: %s is not of the domain %s", errName, r, h.netbios)
+		return "", fmt.Errorf("%w: %s is not of the domain %s, and a server serves one domain", errName, r, h.netbios)
 	}
 	account, domain, at := cutLast(s, "@")
 	if !at {

@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +59,43 @@ func TestOperatorsStory(t *testing.T) {
 				"fact factor.accept|refusal factor.accept|fact token.issue|refusal session.begin"
 			if got := strings.Join(told, "|"); !strings.Contains(got, want) || !strings.Contains(got, "fact session.end|fact token.revoke") {
 				t.Errorf("the log tells\n%s\nwant\n%s", got, want)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A restore signs nobody in: a session or token that was revoked after the backup is not
+// good again. Second factors stay.
+func TestRestoreEndsSessions(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, d storetest.DB) {
+		s := d.Open(t)
+		err := s.Operators().Update(t.Context(), func(ctx context.Context, tx operator.Tx) error {
+			for _, kind := range operator.Kinds() {
+				if err := tx.Put(ctx, operator.Record{Kind: kind, ID: "a", Body: []byte("{}")}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := backup(t, s)
+		to := storetest.SQLite(t)
+		if _, err := store.Restore(t.Context(), store.Options{Database: to.Name}, bytes.NewReader(b), restored()); err != nil {
+			t.Fatal(err)
+		}
+		err = to.Open(t).Operators().View(t.Context(), func(ctx context.Context, tx operator.Tx) error {
+			for _, kind := range operator.Kinds() {
+				_, err := tx.Record(ctx, kind, "a")
+				ends := kind == "session" || kind == "token" || kind == "ceremony"
+				if errors.Is(err, operator.ErrNotFound) != ends {
+					t.Errorf("%s: %v", kind, err)
+				}
 			}
 			return nil
 		})

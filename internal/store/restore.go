@@ -35,7 +35,8 @@ const generationLeap = 1 << 32
 // rows, and an entry of the audit log that says that they were restored, are
 // written in one transaction: by is that entry, whose Digest is set to the hash of
 // the backup. All generations move on, so that actions that were planned on the
-// original database are stale.
+// original database are stale. Sessions and API tokens are not kept: one
+// that was revoked after the backup would be good again.
 func Restore(ctx context.Context, o Options, r io.Reader, by audit.Entry) (info BackupInfo, err error) {
 	in, err := openBackup(r)
 	if err != nil {
@@ -56,6 +57,9 @@ func Restore(ctx context.Context, o Options, r io.Reader, by audit.Entry) (info 
 		if _, err := tx.tx.ExecContext(ctx, "UPDATE fences SET generation = generation + ?", int64(generationLeap)); err != nil {
 			return err
 		}
+		if err := tx.endSessions(ctx); err != nil {
+			return err
+		}
 		if info.Entries, err = tx.AuditHead(ctx); err != nil {
 			return err
 		}
@@ -71,6 +75,16 @@ func Restore(ctx context.Context, o Options, r io.Reader, by audit.Entry) (info 
 		return info, fmt.Errorf("restoring into database %s: %w", s, err)
 	}
 	return info, s.prepare(ctx, Options{Migrate: true})
+}
+
+// endSessions deletes what lets somebody in without a password or second factor.
+func (tx *Tx) endSessions(ctx context.Context) error {
+	there, err := tx.has(ctx, "operator_records")
+	if err != nil || !there {
+		return err
+	}
+	_, err = tx.tx.ExecContext(ctx, "DELETE FROM operator_records WHERE kind IN ('session', 'token', 'ceremony')")
+	return err
 }
 
 // openEmpty opens a database that holds nothing and gives it the schema of that

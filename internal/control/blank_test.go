@@ -24,9 +24,67 @@ type blank struct {
 
 const blankWhy = "hidden by the test"
 
+// A copyist has read a snapshot once and makes copies that lack something.
+type copyist struct {
+	s       *forest.Snapshot
+	objects []copied
+}
+
+type copied struct {
+	identity []forest.Values // classes, GUID and SID
+	attrs    []copiedAttr
+	changes  []copiedChange
+}
+
+type copiedAttr struct {
+	attr forest.Attr
+	vals forest.Values
+}
+
+type copiedChange struct {
+	attr   forest.Attr
+	change forest.Change
+}
+
+func newCopyist(s *forest.Snapshot) *copyist {
+	c := &copyist{s: s, objects: make([]copied, s.Len())}
+	for id := range forest.ID(s.Len()) {
+		o := &c.objects[id]
+		guid := s.GUID(id)
+		o.identity = append(o.identity, valuesOf("objectClass", s.Classes(id)...), valuesOf("objectGUID", string(guid[:])))
+		if sid := s.SID(id); !sid.IsZero() {
+			o.identity = append(o.identity, valuesOf("objectSid", string(sid.Bytes())))
+		}
+		for _, a := range forest.Attrs() {
+			if vals := rawValues(s, id, a); len(vals) > 0 {
+				o.attrs = append(o.attrs, copiedAttr{a, valuesOf(a.String(), vals...)})
+			}
+			if change, ok := s.LastChange(id, a); ok {
+				o.changes = append(o.changes, copiedChange{a, change})
+			}
+		}
+	}
+	return c
+}
+
+func valuesOf(name string, vals ...string) forest.Values {
+	v := forest.Values{Name: name}
+	for _, text := range vals {
+		v.Vals = append(v.Vals, []byte(text))
+	}
+	return v
+}
+
 // of copies s without the evidence.
 func (x blank) of(t testing.TB, s *forest.Snapshot) *forest.Snapshot {
 	t.Helper()
+	return newCopyist(s).without(t, x)
+}
+
+// without makes a copy without the evidence.
+func (c *copyist) without(t testing.TB, x blank) *forest.Snapshot {
+	t.Helper()
+	s := c.s
 	b := forest.NewBuilder(s.Info())
 	for _, a := range forest.Attrs() {
 		if s.Collected(a) && !x.notAsked[a] {
@@ -35,7 +93,7 @@ func (x blank) of(t testing.TB, s *forest.Snapshot) *forest.Snapshot {
 	}
 	for id := range forest.ID(s.Len()) {
 		if x.object == nil || !x.object(id) {
-			x.add(t, b, s, id)
+			c.add(t, b, id, x)
 		}
 	}
 	for _, f := range s.Files() {
@@ -64,24 +122,13 @@ func (x blank) of(t testing.TB, s *forest.Snapshot) *forest.Snapshot {
 }
 
 // add copies one object.
-func (x blank) add(t testing.TB, b *forest.Builder, s *forest.Snapshot, id forest.ID) {
+func (c *copyist) add(t testing.TB, b *forest.Builder, id forest.ID, x blank) {
 	t.Helper()
+	s, o := c.s, &c.objects[id]
 	e := forest.Entry{DN: s.DN(id)}
-	put := func(name string, vals ...string) {
-		v := forest.Values{Name: name}
-		for _, text := range vals {
-			v.Vals = append(v.Vals, []byte(text))
-		}
-		e.Attrs = append(e.Attrs, v)
-	}
 	classless := x.class != nil && x.class(id)
 	if !classless {
-		put("objectClass", s.Classes(id)...)
-		guid := s.GUID(id)
-		put("objectGUID", string(guid[:]))
-		if sid := s.SID(id); !sid.IsZero() {
-			put("objectSid", string(sid.Bytes()))
-		}
+		e.Attrs = append(e.Attrs, o.identity...)
 	}
 	if d, st := s.Descriptor(id); st == forest.Known && !classless && (x.descriptor == nil || !x.descriptor(id)) {
 		if x.sacl != nil && x.sacl(id) && d.SACL != nil {
@@ -90,36 +137,27 @@ func (x blank) add(t testing.TB, b *forest.Builder, s *forest.Snapshot, id fores
 			c.Control &^= 0x10 // SACL present
 			d = &c
 		}
-		put("nTSecurityDescriptor", string(d.Bytes()))
+		e.Attrs = append(e.Attrs, valuesOf("nTSecurityDescriptor", string(d.Bytes())))
 	}
-	var hidden []forest.Attr
-	for _, a := range forest.Attrs() {
-		if x.notAsked[a] {
-			continue
-		}
-		if classless || x.attr != nil && x.attr(id, a) {
-			if s.Collected(a) {
-				hidden = append(hidden, a)
-			}
-			continue
-		}
-		if vals := rawValues(s, id, a); len(vals) > 0 {
-			put(a.String(), vals...)
+	hides := func(a forest.Attr) bool { return classless || x.attr != nil && x.attr(id, a) }
+	for _, v := range o.attrs {
+		if !x.notAsked[v.attr] && !hides(v.attr) {
+			e.Attrs = append(e.Attrs, v.vals)
 		}
 	}
 	if err := b.Add(e); err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range hidden {
-		b.MarkUnreadable(a, blankWhy)
+	for _, a := range forest.Attrs() {
+		if !x.notAsked[a] && hides(a) && s.Collected(a) {
+			b.MarkUnreadable(a, blankWhy)
+		}
 	}
 	if classless {
 		return
 	}
-	for _, a := range forest.Attrs() {
-		if c, ok := s.LastChange(id, a); ok {
-			b.Changed(a, c)
-		}
+	for _, v := range o.changes {
+		b.Changed(v.attr, v.change)
 	}
 }
 

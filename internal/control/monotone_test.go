@@ -37,7 +37,7 @@ func contosoOptions() Options {
 // a failure never turns into a pass, nor a pass or an unknown into a failure.
 type monotony struct {
 	c       *Catalogue
-	whole   *forest.Snapshot
+	whole   *copyist
 	options Options
 	before  *Assessment
 	known   map[string]Outcome // by Finding.Key
@@ -45,7 +45,7 @@ type monotony struct {
 
 func newMonotony(t *testing.T, c *Catalogue, s *forest.Snapshot, o Options) *monotony {
 	t.Helper()
-	m := &monotony{c: c, whole: s, options: o, known: map[string]Outcome{}}
+	m := &monotony{c: c, whole: newCopyist(s), options: o, known: map[string]Outcome{}}
 	m.before = assess(t, c, Input{Snapshot: s, Options: o})
 	for i := range m.before.Findings {
 		m.known[place(&m.before.Findings[i])] = m.before.Findings[i].Outcome
@@ -65,7 +65,7 @@ func place(f *Finding) string {
 // check assesses the whole without the evidence.
 func (m *monotony) check(t *testing.T, what string, x blank) *Assessment {
 	t.Helper()
-	a := assess(t, m.c, Input{Snapshot: x.of(t, m.whole), Options: m.options})
+	a := assess(t, m.c, Input{Snapshot: m.whole.without(t, x), Options: m.options})
 	after, covered := map[string]Outcome{}, map[string]bool{}
 	for i := range a.Findings {
 		f := &a.Findings[i]

@@ -18,7 +18,7 @@ const (
 	batch    = 256  // grants of one tick that do not end
 	endBatch = 1024 // grants of one tick that end
 	part     = 64   // of one domain controller, which are read together
-	groups   = 8    // of these in one transaction: as many requests can be sent in time
+	groups   = 4    // of these in one transaction: as many requests can be sent in time
 	few      = 16   // grants in one transaction and, of one group, one request: others wait for it
 	// courtesy is how long a round waits for its turn to write to a domain controller.
 	courtesy = time.Second
@@ -516,7 +516,10 @@ func (s *Service) endPart(ctx context.Context, all []Grant, t tick) error {
 // endBunch ends grants in two transactions, with a call of the directory in between for
 // those that have group and management account in common.
 func (s *Service) endBunch(ctx context.Context, list []Grant, links map[secdesc.GUID]Links, t tick) error {
-	over := s.await(ctx, s.dir.Home(list[0].Key.Group))
+	over := func() {}
+	if bulky(list) {
+		over = s.await(ctx, s.dir.Home(list[0].Key.Group))
+	}
 	defer func() { over() }()
 	t.now, t.dc = s.catchUp(t.now, t.dc)
 	todo, err := s.intendEnds(ctx, list, links, t)
@@ -548,9 +551,19 @@ func (s *Service) endBunch(ctx context.Context, list []Grant, links map[secdesc.
 	return s.noteEnds(ctx, todo, results, t)
 }
 
-// await waits for the turn to write to a domain controller, though not for long: one that
-// writes for several at once answers nobody else meanwhile, and is no quicker. The
-// returned function ends the turn.
+// bulky reports whether several ordered grants go in one request.
+func bulky(list []Grant) bool {
+	for i := 1; i < len(list); i++ {
+		if together(&list[i-1], &list[i]) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// await waits for the turn to send a large request to a domain controller, though not for
+// long: one that carries out several at once answers nobody else meanwhile, and is no
+// quicker. The returned function ends the turn.
 func (s *Service) await(ctx context.Context, home string) (over func()) {
 	s.mu.Lock()
 	if s.turns == nil {

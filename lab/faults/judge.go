@@ -32,6 +32,7 @@ type figures struct {
 	violations          int
 	faults              [faults]int
 	apart               int           // groups whose members differed between domain controllers when a round was over
+	start               time.Duration // the longest from the start of the nodes until all had compared everything, late requests included
 	reading             time.Duration // the longest that looking at directory and store took, in calm
 
 	mu     sync.Mutex // guards what follows

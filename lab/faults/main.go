@@ -244,6 +244,7 @@ func (f *figures) print(out io.Writer, name string) {
 	fmt.Fprintf(out, "\n%s: %d runs in %d rounds, %d violations\n", name, f.runs, f.rounds, f.violations)
 	fmt.Fprintf(out, "  grants that became active %d, ended %d, by inference %d; audit entries %d\n", f.active, f.ended, f.inferred, f.entries)
 	fmt.Fprintf(out, "  worst lateness in calm %s (%d looks at the directory, the slowest took %s; %d stalls of the machine)\n", f.worst.Round(time.Millisecond), f.looks, f.reading.Round(time.Millisecond), f.stalls)
+	fmt.Fprintf(out, "  longest from the start of nodes to their first whole comparison %s\n", f.start.Round(time.Millisecond))
 	fmt.Fprintf(out, "  runs: plain %d, standing %d, overlapping %d, given back %d, taken away %d, asked for again %d\n",
 		f.shapes[plain], f.shapes[standing], f.shapes[overlap], f.shapes[giveBack], f.shapes[taken], f.shapes[again])
 	fmt.Fprintf(out, "  requests that the proxy disturbed:")

@@ -68,6 +68,7 @@ type reply struct {
 	Died  string      `json:"died,omitempty"`  // the step at which the node dies now
 	// Status is how the node is doing.
 	Status string `json:"status,omitempty"`
+	Works  bool   `json:"works,omitempty"` // it has compared everything once since it was started
 }
 
 // node is the program of a node process.
@@ -158,6 +159,7 @@ func obey(run *app.Grants, o order) reply {
 	r := reply{N: o.N, State: g.State}
 	if o.Op == "status" {
 		s := run.Status()
+		r.Works = s.Sweeps > 0 && s.Ready()
 		r.Status = fmt.Sprintf("%d rounds, the last %s ago; %d comparisons, the last %s ago; away %t %q; store %q",
 			s.Rounds, since(s.Ticked), s.Sweeps, since(s.Swept), s.Away, s.Why, s.Store)
 	}

@@ -357,11 +357,38 @@ func (r *round) quiet(ctx context.Context) error {
 			return err
 		}
 	}
+	began := time.Now()
 	sleep(ctx, r.proxy[0].longest) // what is late arrives: it was sent in the phase
+	r.working(ctx, began)
 	r.mu.Lock()
 	r.calm = time.Now()
 	r.mu.Unlock()
 	return nil
+}
+
+// startLimit is how long a node may take from its start until it works; longer is a violation.
+const startLimit = time.Minute
+
+// working waits until all nodes work: while none does, they are as absent as a domain
+// controller that is switched off. How long that took is among the figures.
+func (r *round) working(ctx context.Context, began time.Time) {
+	for i := range r.nodes {
+		for ctx.Err() == nil {
+			if n := r.node(i); n != nil {
+				if rep, err := n.ask(order{Op: "status"}, 2*time.Second); err == nil && rep.Works {
+					break
+				}
+			}
+			if time.Since(began) > startLimit {
+				r.fail("node %d does not work %s after its start (load %s): %s", i, startLimit, machine(), r.statuses())
+				return
+			}
+			sleep(ctx, 100*time.Millisecond)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.f.start = max(r.f.start, time.Since(began))
 }
 
 // An event is a disturbance of a phase.

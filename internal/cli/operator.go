@@ -97,7 +97,7 @@ func (c *command) operatorEnrolCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "enrol", Short: "Enrol an authenticator app as second factor",
 		Long: `Security keys and passkeys (WebAuthn) need a browser: a program that speaks for it could claim
-any origin. Enrol and use them through the API's pages for browsers; here it is an app.
+any origin. This command enrols an app.
 
 Prints the secret to type into an authenticator app (or to show it as a QR code), this once,
 and then asks for a code of it. With --output json it prints secret and ID, and waits for the

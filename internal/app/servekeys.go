@@ -38,13 +38,68 @@ func newOperatorKeys(ctx context.Context, file string, s operator.Store) ([]byte
 		return nil, err
 	}
 	if sealed {
-		return nil, fmt.Errorf("%w: it is missing, and the database holds second factors that were sealed with it: restore it from where you keep it; a backup of the database does not have it", ErrConfig)
+		return nil, fmt.Errorf("%w: it is missing, and the database holds second factors that were sealed with it: restore it from where you keep it, since a backup of the database does not have it; if it is lost for good, leastwise operator keys --lost", ErrConfig)
 	}
 	text, err := operator.GenerateKeys()
 	if err == nil {
 		err = writeSecret(file, text)
 	}
 	return text, err
+}
+
+// RotateKeys adds a key to the configured file, which seals from the next start of the
+// server on; the others go on opening what they have sealed.
+func RotateKeys(cfg *Config) error {
+	file := cfg.Text("operator-keys")
+	old, err := readPrivate(file)
+	if err != nil {
+		return fmt.Errorf("reading the keys %s: %w", file, err)
+	}
+	text, err := operator.RotateKeys(old)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
+	}
+	next := file + ".new"
+	if err := writeSecret(next, text); err != nil {
+		return err
+	}
+	return writeError(file, os.Rename(next, file))
+}
+
+// ReplaceLostKeys makes keys in place of those that are lost for good, and forgets what
+// they had sealed: the authenticator apps of all accounts. It returns how many there were.
+// It refuses while the file is there.
+func ReplaceLostKeys(ctx context.Context, cfg *Config, by Caller, reason string) (n int, err error) {
+	file := cfg.Text("operator-keys")
+	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("%w: %s is not lost, but there: move it away if it is of no use", ErrConfig, file)
+	}
+	policies, _, err := readOperatorPolicies(cfg)
+	if err != nil {
+		return 0, err
+	}
+	text, err := operator.GenerateKeys()
+	if err != nil {
+		return 0, err
+	}
+	keys, err := operator.ReadKeys(text)
+	if err != nil {
+		return 0, err
+	}
+	db, err := OpenStore(ctx, cfg, store.Options{})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	ops, err := operator.New(operator.Options{Store: db.Operators(), Membership: &people{now: by.Now}, Policies: policies, Keys: keys})
+	if err != nil {
+		return 0, err
+	}
+	local := localEntry("operator.keys", by.Now())
+	if n, err = ops.ForgetSealed(ctx, operator.Local(local.Actor.Name, "operator-keys", by.Now().UTC()), reason); err != nil {
+		return 0, err
+	}
+	return n, writeSecret(file, text)
 }
 
 // firstSigner makes the key that signs the audit log. Where one was made before it is lost,

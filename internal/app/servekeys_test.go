@@ -69,6 +69,53 @@ func TestOperatorKeysAreNotReplaced(t *testing.T) {
 	}
 }
 
+// Keys are rotated, and lost ones replaced, by hand.
+func TestReplaceKeysByHand(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "operator.keys")
+	cfg := NewConfig()
+	for name, value := range map[string]string{"database": filepath.Join(dir, "lw.db"), "audit-key": filepath.Join(dir, "audit.key"), "operator-keys": file} {
+		if err := cfg.Set(name, value, "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	by := Caller{Now: time.Now}
+	s := &serving{cfg: cfg, now: time.Now}
+	if err := s.openStore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	records := s.store.Operators()
+	err := records.Update(t.Context(), func(ctx context.Context, tx operator.Tx) error {
+		return tx.Put(ctx, operator.Record{Kind: "factor", ID: "a", Account: operatortest.GUID(1), Body: []byte(`{"id":"a","account":"` + operatortest.GUID(1).String() + `","confirmed":true,"sealed":"AAAA"}`)})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.closers[0](); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := ReplaceLostKeys(t.Context(), cfg, by, "disk failed"); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	if _, err := ReplaceLostKeys(t.Context(), cfg, by, "again"); !errors.Is(err, ErrConfig) {
+		t.Errorf("keys that are there: %v", err)
+	}
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := RotateKeys(cfg); err != nil {
+		t.Fatal(err)
+	}
+	after, err := readPrivate(file)
+	if err != nil || len(after) <= len(before) {
+		t.Errorf("%d bytes, had %d, %v", len(after), len(before), err)
+	}
+	if _, err := operator.ReadKeys(after); err != nil {
+		t.Error(err)
+	}
+}
+
 // The key of the audit log is made once: where it is lost the server does not start with
 // another, and where others can read it not at all.
 func TestAuditKeyIsNotReplaced(t *testing.T) {

@@ -24,7 +24,7 @@ func (c *command) operatorCommand() *cobra.Command {
 invite helps there whoever has lost his second factor. The other commands speak to the server (--url) about your own account.`,
 		Args: cobra.NoArgs,
 	}
-	cmd.AddCommand(c.operatorInitCommand(), c.operatorInviteCommand(), c.operatorEnrolCommand(), c.operatorWhoCommand(), c.operatorSessionsCommand(), c.operatorTokenCommand())
+	cmd.AddCommand(c.operatorInitCommand(), c.operatorInviteCommand(), c.operatorKeysCommand(), c.operatorEnrolCommand(), c.operatorWhoCommand(), c.operatorSessionsCommand(), c.operatorTokenCommand())
 	return cmd
 }
 
@@ -78,6 +78,45 @@ the audit log. Run it beside the server, with its configuration.`,
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log (required)")
 	cmd.Flags().BoolVar(&lost, "lost", false, "the second factors of the account are lost: remove them")
 	addSettings(cmd, "database", "serve", "directory")
+	return cmd
+}
+
+func (c *command) operatorKeysCommand() *cobra.Command {
+	var (
+		rotate, lost bool
+		reason       string
+	)
+	cmd := &cobra.Command{
+		Use: "keys --rotate | --lost", Short: "Add a key that seals second factors, or replace lost ones, on the server's machine",
+		Long: `--rotate adds a key to --operator-keys, which seals from the server's next start on; the others
+go on opening what they have sealed. --lost makes a new file where the old one is lost for good: the
+authenticator apps of all accounts are removed, their sessions and API tokens end, and whoever has no
+other second factor needs an enrolment code (operator invite). It is in the audit log. Run it beside
+the server, with its configuration, and start the server again.`,
+		Example: "  leastwise operator keys --rotate\n  leastwise operator keys --lost --reason 'disk failed, no copy'", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if rotate == lost || lost && reason == "" {
+				return usagef("", "give --rotate, or --lost with --reason")
+			}
+			cfg, err := c.config(cmd)
+			if err != nil {
+				return err
+			}
+			if rotate {
+				return app.RotateKeys(cfg)
+			}
+			n, err := app.ReplaceLostKeys(cmd.Context(), cfg, c.caller(), reason)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.env.Out, "%d authenticator apps removed\n", n)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&rotate, "rotate", false, "add a key")
+	cmd.Flags().BoolVar(&lost, "lost", false, "the file is lost for good: make another")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log (with --lost)")
+	addSettings(cmd, "database", "store", "serve")
 	return cmd
 }
 

@@ -395,18 +395,24 @@ func (s *Service) Recover(ctx context.Context, c Caller, account secdesc.GUID, r
 				return err
 			}
 		}
-		ended, err := s.endAll(ctx, tx, account, c.entry(audit.Fact, "session.end", reason))
-		if err == nil && len(ended) > 0 {
-			_, err = audit.Append(ctx, tx, ended...)
-		}
-		if err != nil {
-			return err
-		}
-		if err := s.abandon(ctx, tx, &c, account, reason, func(*basis) bool { return true }); err != nil {
-			return err
-		}
-		return strange(ctx, tx, account)
+		return s.endEverything(ctx, tx, &c, account, reason)
 	})
+}
+
+// endEverything ends what an account has signed in, issued and begun, and forgets where it
+// is known from: its second factors are gone.
+func (s *Service) endEverything(ctx context.Context, tx Tx, c *Caller, account secdesc.GUID, reason string) error {
+	ended, err := s.endAll(ctx, tx, account, c.entry(audit.Fact, "session.end", reason))
+	if err == nil && len(ended) > 0 {
+		_, err = audit.Append(ctx, tx, ended...)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.abandon(ctx, tx, c, account, reason, func(*basis) bool { return true }); err != nil {
+		return err
+	}
+	return strange(ctx, tx, account)
 }
 
 // code stores a new enrolment code together with what before does.

@@ -368,6 +368,41 @@ func TestLostKeys(t *testing.T) {
 	}
 }
 
+// Where the keys are lost for good, what they sealed goes with them, and with it the
+// sessions; who only has the first factor does not take the app's place.
+func TestForgetSealed(t *testing.T) {
+	w := newWorld(t)
+	anna, bob := w.dir.Add("anna"), w.dir.Add("bob")
+	a, b := w.steppedUp(anna), w.signIn(bob)
+	w.key(b)
+	stick := w.key(a)
+	carl := w.steppedUp(w.dir.Add("carl"))
+	wants(t, "over the network", second(w.ForgetSealed(t.Context(), w.caller(a.Secret), "lost")), operator.ErrInvalid)
+	wants(t, "without a reason", second(w.ForgetSealed(t.Context(), operator.Local("root", "r", w.now), "")), operator.ErrInvalid)
+	n, err := w.ForgetSealed(t.Context(), operator.Local("root", "r", w.now), "disk lost")
+	if err != nil || n != 2 {
+		t.Fatal(n, err)
+	}
+	if sealed, err := operator.Sealed(t.Context(), w.store); err != nil || sealed {
+		t.Error(sealed, err)
+	}
+	w.caller(b.Secret)
+	for _, in := range []operator.SignIn{a, carl} {
+		wants(t, "a session", second(w.Identify(t.Context(), w.visit(), in.Secret)), operator.ErrSignedOut)
+	}
+	in := w.signIn(anna)
+	if in, err = w.StepUpWebAuthn(t.Context(), w.caller(in.Secret), stick.get(t, w.challenge(in))); err != nil {
+		t.Errorf("the security key goes on: %v", err)
+	}
+	w.app(in)
+	in = w.signIn(w.must("carl"))
+	wants(t, "the first factor alone", second(w.BeginTOTP(t.Context(), w.caller(in.Secret), "phone", operator.Secret{})), operator.ErrForbidden)
+	code := w.invited(w.must("carl"))
+	if _, err := w.BeginTOTP(t.Context(), w.caller(in.Secret), "phone", code); err != nil {
+		t.Error(err)
+	}
+}
+
 // An administrator helps whoever lost his second factor; nobody helps himself; and who
 // only has the first factor cannot be faster than the owner, since there is a code.
 func TestRecovery(t *testing.T) {

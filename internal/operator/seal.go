@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -143,4 +144,62 @@ func (s *Service) CheckKeys(ctx context.Context) error {
 		return fmt.Errorf("%w: they open none of the %d second factors that were sealed: they are other keys", ErrKeys, sealed)
 	}
 	return nil
+}
+
+// ForgetSealed removes everything that lost keys have sealed, on the server's own machine:
+// the authenticator apps of all accounts. Their sessions and tokens end, and an account
+// that has no other second factor needs an enrolment code for the next one, as after
+// [Service.Recover]. It returns how many apps there were.
+func (s *Service) ForgetSealed(ctx context.Context, c Caller, reason string) (n int, err error) {
+	if !c.local() || reason == "" {
+		return 0, invalid("what was sealed is forgotten on the server's machine, and for a reason")
+	}
+	err = s.update(ctx, "forgetting what was sealed", func(ctx context.Context, tx Tx) error {
+		list, _, err := all[storedFactor](ctx, tx, factors, secdesc.GUID{})
+		n = 0
+		done := map[secdesc.GUID]bool{}
+		for _, f := range list {
+			if f.Sealed != nil {
+				n++
+			}
+			if f.Sealed != nil && !done[f.Account] && err == nil {
+				done[f.Account] = true
+				err = s.forgetSealed(ctx, tx, &c, f.Account, reason)
+			}
+		}
+		return err
+	})
+	return n, err
+}
+
+// forgetSealed does it for one account.
+func (s *Service) forgetSealed(ctx context.Context, tx Tx, c *Caller, account secdesc.GUID, reason string) error {
+	list, records, err := all[storedFactor](ctx, tx, factors, account)
+	if err != nil {
+		return err
+	}
+	left := false
+	for i, f := range list {
+		if f.Sealed == nil {
+			left = left || f.Confirmed
+			continue
+		}
+		if err := tx.Drop(ctx, factors, records[i].ID); err != nil {
+			return err
+		}
+		if err := s.note(ctx, tx, c, "factor.remove", &list[i].Factor, reason); err != nil {
+			return err
+		}
+	}
+	if err := s.endEverything(ctx, tx, c, account, reason); err != nil || left {
+		return err
+	}
+	hash := make([]byte, secretBytes) // of no code: an administrator makes one
+	if _, err := io.ReadFull(s.random, hash); err != nil {
+		return fmt.Errorf("reading randomness: %w", err)
+	}
+	if err := tx.Drop(ctx, codes, account.String()); err != nil {
+		return err
+	}
+	return put(ctx, tx, Record{Kind: codes, ID: account.String(), Account: account}, storedCode{hash, c.Now})
 }

@@ -61,12 +61,13 @@ var packages = []struct {
 	{name: "store", uses: []string{"secdesc", "forest", "control", "audit", "grant", "apply", "notify", "operator"}},
 	{name: "store/storetest", uses: []string{"store"}},
 	{name: "adminservice", uses: []string{"configmgr", "dc"}},
+	{name: "heap"},
 
 	// The product.
 	{name: "api", uses: []string{"secdesc", "audit", "grant"}},
 	{name: "server", uses: []string{"secdesc", "audit", "grant", "operator", "store", "api"}},
 	{name: "report", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge"}},
-	{name: "app", uses: []string{"operator", "secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "notify", "audit", "store", "api", "server"}},
+	{name: "app", uses: []string{"operator", "heap", "secdesc", "forest", "forest/fixture", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "notify", "audit", "store", "api", "server"}},
 	{name: "cli", uses: []string{"secdesc", "forest", "gpo", "reach", "control", "configmgr", "configmgr/judge", "bloodhound", "plan", "delegation", "grant", "dc", "collect", "apply", "adminservice", "report", "app", "operator", "api", "notify", "audit", "store"}},
 }
 

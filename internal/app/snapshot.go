@@ -16,6 +16,7 @@ import (
 
 	"github.com/leastwise/leastwise/internal/forest"
 	"github.com/leastwise/leastwise/internal/forest/fixture"
+	"github.com/leastwise/leastwise/internal/heap"
 )
 
 // ErrInput reports a file whose content is none of the forms that can be read.
@@ -117,6 +118,7 @@ func load(f *os.File, r *bufio.Reader, name, tool string, now time.Time) (*fores
 	case forest.IsSnapshot(head) && size(f) > forest.MaxFile:
 		return nil, fmt.Errorf("%w: %d bytes are more than any snapshot has", ErrInput, size(f))
 	case forest.IsSnapshot(head):
+		heap.Expect(size(f))
 		return forest.Read(r)
 	case isFixture(name):
 		f, err := fixture.ParseFS(os.DirFS(filepath.Dir(name)), filepath.Base(name))

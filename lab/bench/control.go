@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/internal/forest"
+	"github.com/leastwise/leastwise/internal/heap"
 	"github.com/leastwise/leastwise/internal/reach"
 )
 
@@ -216,6 +217,9 @@ func (a *asked) run(name string) error {
 		return err
 	}
 	defer f.Close()
+	if fi, err := f.Stat(); err == nil {
+		heap.Expect(fi.Size()) // as every command that reads a snapshot does
+	}
 	s, err := forest.Read(f)
 	if err != nil {
 		return err

@@ -41,7 +41,8 @@ type bench struct {
 	runs    int
 	objects int // of the live domain
 	keep    bool
-	only    string // "live", "synthetic" or "control"; all if empty
+	only    string // "live", "synthetic", "control" or "server"; all if empty
+	soak    time.Duration
 	began   time.Time
 	table   table
 }
@@ -80,7 +81,8 @@ func run(ctx context.Context, args []string) int {
 	fs.IntVar(&b.runs, "runs", 5, "how often to run what is measured")
 	fs.IntVar(&b.objects, "objects", 20_000, "objects of the live domain")
 	fs.BoolVar(&b.keep, "keep", false, "leave the lab running, for another try")
-	fs.StringVar(&b.only, "only", "", "live, synthetic or control: measure only that")
+	fs.StringVar(&b.only, "only", "", "live, synthetic, control or server: measure only that")
+	fs.DurationVar(&b.soak, "soak", 0, "load the server for so long, too, and look at its memory")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
@@ -108,8 +110,8 @@ func (b *bench) check(more []string) error {
 		return fmt.Errorf("--runs %d: at least 1", b.runs)
 	case b.objects < 100:
 		return fmt.Errorf("--objects %d: at least 100", b.objects)
-	case !slices.Contains([]string{"", "live", "synthetic", "control"}, b.only):
-		return fmt.Errorf("--only %q: live, synthetic or control", b.only)
+	case !slices.Contains([]string{"", "live", "synthetic", "control", "server"}, b.only):
+		return fmt.Errorf("--only %q: live, synthetic, control or server", b.only)
 	}
 	return nil
 }
@@ -156,12 +158,20 @@ func (b *bench) measure(ctx context.Context) error {
 	}
 	switch err := samba.Available(); {
 	case errors.Is(err, samba.ErrUnavailable):
-		b.table.add(row{what: "live scan", value: "not measured: " + err.Error(), bad: true})
+		b.table.add(row{what: "live scan and server", value: "not measured: " + err.Error(), bad: true})
 		return nil
 	case err != nil:
 		return err
 	}
-	return b.live(ctx)
+	if b.only == "" || b.only == "live" {
+		if err := b.live(ctx); err != nil {
+			return err
+		}
+	}
+	if b.only == "live" {
+		return nil
+	}
+	return b.server(ctx)
 }
 
 // machine says what the numbers were taken on.

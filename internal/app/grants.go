@@ -27,6 +27,9 @@ const (
 	sweepTime    = 30 * time.Minute
 	groupsAtOnce = 4
 	roundsAtOnce = 4
+	// Commands that are worked on at once. More would wait in the queue of the domain
+	// controller, where waiting looks as if it did not answer.
+	commandsAtOnce = 3
 )
 
 // GrantSettings are what [RunGrants] needs. Store, Directory and Policies are required.
@@ -80,6 +83,7 @@ type Grants struct {
 	stop    context.CancelFunc
 	loops   sync.WaitGroup // the loops
 	tasks   sync.WaitGroup // commands that outlive their caller
+	slots   chan struct{}  // of those that are worked on now
 
 	mu      sync.Mutex // guards what follows
 	status  GrantStatus
@@ -109,7 +113,8 @@ func RunGrants(set GrantSettings) *Grants {
 	if set.Together == 0 {
 		set.Together = groupsAtOnce
 	}
-	g := &Grants{set: set, wake: make(chan struct{}, 1), sweep: make(chan struct{}, 1), watches: map[chan grant.Grant]bool{}}
+	set.Directory = newQueued(set.Directory)
+	g := &Grants{set: set, wake: make(chan struct{}, 1), sweep: make(chan struct{}, 1), slots: make(chan struct{}, commandsAtOnce), watches: map[chan grant.Grant]bool{}}
 	g.service = grant.New(watchedStore{set.Store, g}, set.Directory, set.Policies)
 	g.service.Together(set.Together)
 	g.service.Clocked(set.Clock)
@@ -309,6 +314,13 @@ func (g *Grants) advance(ctx context.Context, was grant.Grant) grant.Grant {
 		defer g.tasks.Done()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTime)
 		defer cancel()
+		select {
+		case g.slots <- struct{}{}:
+			defer func() { <-g.slots }()
+		case <-ctx.Done():
+			done <- was
+			return
+		}
 		out, err := g.service.Advance(ctx, was.ID, g.set.Clock())
 		if err != nil {
 			g.set.Log.Warn("a grant could not be worked on at once; the next round will", "grant", was.ID, "error", err)

@@ -248,7 +248,7 @@ func (s *Server) resource(ctx context.Context, c *caller, g *grant.Grant, known 
 		return on, nil
 	}
 	if len(refs) > 0 {
-		is, err := s.cfg.Directory.Within(ctx, c.Account, refs)
+		is, err := s.amongThem(ctx, c.Account, refs)
 		if err != nil {
 			return on, errors.Join(grant.ErrUnreachable, err)
 		}
@@ -372,10 +372,10 @@ func (s *Server) listPolicies(ctx context.Context, c *caller, _ *struct{}) (*pol
 			continue
 		}
 		v := policyView(p, now)
-		is, err := s.cfg.Directory.Within(ctx, c.Account, p.Requesters)
+		is, err := s.amongThem(ctx, c.Account, p.Requesters)
 		urgent := false
 		if err == nil && len(p.Emergency.From) > 0 {
-			urgent, err = s.cfg.Directory.Within(ctx, c.Account, p.Emergency.From)
+			urgent, err = s.amongThem(ctx, c.Account, p.Emergency.From)
 		}
 		v.Emergency = urgent
 		switch {

@@ -81,6 +81,7 @@ type Server struct {
 	door, desk, logs *gate
 	pace             pace
 	endpoints        endpoints
+	among            amongCache
 }
 
 // New returns a server. It panics if a required part is missing, because that is a

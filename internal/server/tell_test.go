@@ -47,6 +47,7 @@ var told = map[string]struct {
 	"operator.ErrNotFound":    {operator.ErrNotFound, api.CodeNotFound},
 	"operator.ErrInitialized": {operator.ErrInitialized, api.CodeConflict},
 	"operator.ErrUnavailable": {operator.ErrUnavailable, api.CodeDirectory},
+	"operator.ErrList":        {operator.ErrList, api.CodeInternal},
 	"operator.ErrExtension":   {operator.ErrExtension, api.CodeInternal},
 	"operator.ErrPolicies":    {operator.ErrPolicies, api.CodeInternal},
 	"operator.ErrKeys":        {operator.ErrKeys, api.CodeInternal},

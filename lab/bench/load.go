@@ -145,12 +145,30 @@ func (t *tally) work(ctx context.Context, c *api.Client, policy string, think ti
 	}
 }
 
-// load lets clients work for a time.
+// look does what most people do most of the time: see who they are, what there is, and
+// what they have.
+func (t *tally) look(ctx context.Context, c *api.Client, think time.Duration) {
+	own := url.Values{"mine": {"true"}, "limit": {"5"}}
+	for time.Now().Before(t.deadline) && ctx.Err() == nil {
+		t.call(ctx, c, api.Call{Method: http.MethodGet, Path: "/v1/session"})
+		t.call(ctx, c, api.Call{Method: http.MethodGet, Path: "/v1/policies"})
+		t.call(ctx, c, api.Call{Method: http.MethodGet, Path: "/v1/grants", Query: own})
+		time.Sleep(think)
+	}
+}
+
+// load lets clients work for a time: one in ten requests grants, the others look.
 func (h *host) load(ctx context.Context, clients []*api.Client, d, think time.Duration) *tally {
 	t := &tally{deadline: time.Now().Add(d)}
 	var wg sync.WaitGroup
 	for i, c := range clients {
-		wg.Go(func() { t.work(ctx, c, fmt.Sprintf("power%d", i%groups), think) })
+		wg.Go(func() {
+			if i%10 == 0 {
+				t.work(ctx, c, fmt.Sprintf("power%d", i/10%groups), think)
+			} else {
+				t.look(ctx, c, think)
+			}
+		})
 	}
 	wg.Wait()
 	return t

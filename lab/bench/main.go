@@ -41,7 +41,7 @@ type bench struct {
 	runs    int
 	objects int // of the live domain
 	keep    bool
-	only    string // "live", "synthetic", "control" or "server"; all if empty
+	only    string // "live", "synthetic", "control", "server" or "soak"; all if empty
 	soak    time.Duration
 	began   time.Time
 	table   table
@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string) int {
 	fs.IntVar(&b.runs, "runs", 5, "how often to run what is measured")
 	fs.IntVar(&b.objects, "objects", 20_000, "objects of the live domain")
 	fs.BoolVar(&b.keep, "keep", false, "leave the lab running, for another try")
-	fs.StringVar(&b.only, "only", "", "live, synthetic, control or server: measure only that")
+	fs.StringVar(&b.only, "only", "", "live, synthetic, control, server or soak: measure only that")
 	fs.DurationVar(&b.soak, "soak", 0, "load the server for so long, too, and look at its memory")
 	if err := fs.Parse(args); err != nil {
 		return 2
@@ -108,10 +108,12 @@ func (b *bench) check(more []string) error {
 		return fmt.Errorf("%q is no flag", more[0])
 	case b.runs < 1:
 		return fmt.Errorf("--runs %d: at least 1", b.runs)
+	case b.only == "soak" && b.soak == 0:
+		return errors.New("--only soak: add --soak 1h")
 	case b.objects < 100:
 		return fmt.Errorf("--objects %d: at least 100", b.objects)
-	case !slices.Contains([]string{"", "live", "synthetic", "control", "server"}, b.only):
-		return fmt.Errorf("--only %q: live, synthetic, control or server", b.only)
+	case !slices.Contains([]string{"", "live", "synthetic", "control", "server", "soak"}, b.only):
+		return fmt.Errorf("--only %q: live, synthetic, control, server or soak", b.only)
 	}
 	return nil
 }

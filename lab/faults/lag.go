@@ -51,10 +51,8 @@ func (w *world) hold(ctx context.Context, yes bool) error {
 		sign = "+"
 	}
 	for _, h := range w.lab.DCs() {
-		for _, way := range []string{"INBOUND", "OUTBOUND"} {
-			if _, err := w.lab.SambaTool(ctx, "drs", "options", h.FQDN, "--dsa-option="+sign+"DISABLE_"+way+"_REPL"); err != nil {
-				return fmt.Errorf("holding replication of %s: %w", h.Name, err)
-			}
+		if _, err := w.lab.SambaTool(ctx, "drs", "options", h.FQDN, "--dsa-option="+sign+"DISABLE_INBOUND_REPL"); err != nil {
+			return fmt.Errorf("holding replication to %s: %w", h.Name, err)
 		}
 	}
 	return nil
@@ -65,6 +63,9 @@ func (w *world) hold(ctx context.Context, yes bool) error {
 func (r *round) lagging(ctx context.Context, play func(context.Context) ([]string, error)) (problems []string, err error) {
 	if len(r.w.lab.DCs()) < 2 {
 		return play(ctx)
+	}
+	if err := r.w.hold(ctx, false); err != nil { // an earlier program may have been ended
+		return nil, err
 	}
 	if err := r.w.lab.Converge(ctx); err != nil {
 		return nil, err

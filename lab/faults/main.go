@@ -100,7 +100,7 @@ func command(ctx context.Context, args []string, out io.Writer) (bool, error) {
 		return false, fmt.Errorf("building what the runs need: %w", err)
 	}
 	if o.lag {
-		if err := errors.Join(lab.Converge(ctx), w.findHomes(ctx)); err != nil {
+		if err := errors.Join(w.hold(ctx, false), lab.Converge(ctx), w.findHomes(ctx)); err != nil {
 			return false, err
 		}
 	}

@@ -63,6 +63,7 @@ func (w *world) on(ctx context.Context, h samba.Host, f func(*ldap.Conn) error) 
 		if w.conns == nil {
 			w.conns = map[string]*ldap.Conn{}
 		}
+		c.SetTimeout(30 * time.Second)
 		w.conns[h.Name] = c
 	}
 	err := f(c)

@@ -55,6 +55,19 @@ func (w *world) hold(ctx context.Context, yes bool) error {
 			return fmt.Errorf("holding replication to %s: %w", h.Name, err)
 		}
 	}
+	if yes {
+		return nil
+	}
+	for _, to := range w.lab.DCs() { // what was held is not asked for by itself for minutes
+		for _, from := range w.lab.DCs() {
+			if from.Name == to.Name {
+				continue
+			}
+			if _, err := w.lab.SambaTool(ctx, "drs", "replicate", to.FQDN, from.FQDN, w.lab.BaseDN); err != nil {
+				return fmt.Errorf("replicating from %s to %s: %w", from.Name, to.Name, err)
+			}
+		}
+	}
 	return nil
 }
 

@@ -32,6 +32,7 @@ type Operators struct {
 	now      func() time.Time
 	turns    turns    // one password of an account is tried at a time
 	primary  *primary // counts wrong passwords of the whole domain
+	asking   chan struct{}
 }
 
 var (
@@ -41,7 +42,7 @@ var (
 
 // OpenOperators connects to the domain.
 func OpenOperators(ctx context.Context, s OperatorSettings) (_ *Operators, err error) {
-	o := &Operators{cfg: s.Directory, now: s.Directory.Now}
+	o := &Operators{cfg: s.Directory, now: s.Directory.Now, asking: make(chan struct{}, questionsAtOnce)}
 	if o.now == nil {
 		o.now = time.Now
 	}
@@ -69,8 +70,15 @@ func OpenOperators(ctx context.Context, s OperatorSettings) (_ *Operators, err e
 // Close ends the connections.
 func (o *Operators) Close() error { return errors.Join(o.reader.Close(), o.primary.close()) }
 
-// find searches, and begins again where a domain controller fails.
+// find searches, and begins again where a domain controller fails. A crowd waits before
+// its time begins to count (see questionsAtOnce).
 func (o *Operators) find(ctx context.Context, base string, scope dc.Scope, filter string, attributes ...string) (out []dc.Entry, err error) {
+	select {
+	case o.asking <- struct{}{}:
+		defer func() { <-o.asking }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting to ask the directory: %w", context.Cause(ctx))
+	}
 	_, err = o.reader.Search(ctx, dc.Request{
 		Base: base, Scope: scope, Filter: filter, Attributes: attributes,
 		Restart: func(dc.Restart) error { out = nil; return nil },

@@ -1,12 +1,15 @@
 package heap
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/leastwise/leastwise/lab/need"
 )
 
 // advised is how many bytes of this process's memory may have large pages ("hg"
@@ -15,7 +18,7 @@ func advised(t *testing.T) (bytes int64) {
 	t.Helper()
 	data, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
-		t.Skip(err)
+		need.Missing(t, err)
 	}
 	size := regexp.MustCompile(`(?m)^Size: +(\d+) kB$`)
 	for _, m := range regexp.MustCompile(`(?ms)^Size:.*?^VmFlags:[^\n]*`).FindAllString(string(data), -1) {
@@ -34,7 +37,7 @@ func resident(t *testing.T) int {
 	t.Helper()
 	data, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
-		t.Skip(err)
+		need.Missing(t, err)
 	}
 	pages, err := strconv.Atoi(strings.Fields(string(data))[1])
 	if err != nil {
@@ -45,7 +48,7 @@ func resident(t *testing.T) int {
 
 func TestExpect(t *testing.T) {
 	if _, err := os.Stat("/sys/kernel/mm/transparent_hugepage"); err != nil {
-		t.Skip("this system has no large pages on demand: ", err)
+		need.Missing(t, fmt.Errorf("this system has no large pages on demand: %w", err))
 	}
 	before, used := advised(t), resident(t)
 	Expect(1 << 20)

@@ -99,10 +99,10 @@ func (d *doctor) witness(ctx context.Context, c *Config, s *store.Store) {
 	seen, err := w.seen()
 	var signer *audit.Signer
 	if err == nil {
-		signer, err = readSigner(c.Text("audit-key"))
+		signer, err = openSigner(c)
 	}
 	if err == nil {
-		err = s.View(ctx, func(ctx context.Context, tx *store.Tx) error { return holdsSeen(ctx, tx, seen, signer.Key()) })
+		err = s.View(ctx, func(ctx context.Context, tx *store.Tx) error { return holdsSeen(ctx, tx, seen, signer.Keys()...) })
 	}
 	switch {
 	case errors.Is(err, audit.ErrForked):
@@ -117,8 +117,8 @@ func (d *doctor) witness(ctx context.Context, c *Config, s *store.Store) {
 }
 
 // holdsSeen is [audit.Holds] in a view, which can lock nothing and need not.
-func holdsSeen(ctx context.Context, tx *store.Tx, seen string, key audit.Key) error {
-	return audit.Holds(ctx, unlocked{tx}, seen, key)
+func holdsSeen(ctx context.Context, tx *store.Tx, seen string, keys ...audit.Key) error {
+	return audit.Holds(ctx, unlocked{tx}, seen, keys...)
 }
 
 type unlocked struct{ *store.Tx }

@@ -51,27 +51,86 @@ func localEntry(action string, now time.Time) audit.Entry {
 // InitLog creates the configured database and the key that signs checkpoints of its
 // audit log, which gets a name, and returns the public key. A key that exists is
 // never replaced: then only the database is created.
+//
+// In the place of a key that is lost it makes another only if the earlier one is
+// configured (audit-earlier-keys): without it the log would never be signed again.
 func InitLog(ctx context.Context, cfg *Config, name string, now time.Time) (key audit.Key, err error) {
-	file := cfg.Text("audit-key")
-	signer, err := readSigner(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		signer, err = newSigner(file, name)
-	}
-	if err != nil {
-		return key, err
-	}
 	s, err := OpenStore(ctx, cfg, store.Options{Migrate: true})
 	if err != nil {
 		return key, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	e := localEntry("audit.init", now)
-	e.Reason = "checkpoints are signed with " + signer.Key().String()
+	signer, err := openSigner(cfg)
+	if errors.Is(err, fs.ErrNotExist) {
+		signer, err = nextSigner(ctx, cfg, s, name)
+	}
+	if err != nil {
+		return key, err
+	}
 	err = s.Update(ctx, func(ctx context.Context, tx *store.Tx) error {
-		_, err := audit.Append(ctx, tx, e)
+		_, err := audit.Append(ctx, tx, signerEntry(signer, now))
 		return err
 	})
 	return signer.Key(), err
+}
+
+const initAction = "audit.init"
+
+// signerEntry says which key signs the log from now on.
+func signerEntry(s *audit.Signer, now time.Time) audit.Entry {
+	e := localEntry(initAction, now)
+	e.Reason = "checkpoints are signed with " + s.Key().String()
+	return e
+}
+
+// noteSigner says in the log which key signs it, unless the newest entry about that does:
+// the key was changed by hand, or whoever made it was stopped before the entry. A key that
+// does not know who has signed the log up to now is left to [audit.MakeCheckpoint].
+func noteSigner(ctx context.Context, tx *store.Tx, s *audit.Signer, now time.Time) error {
+	list, err := tx.AuditEntries(ctx, store.AuditFilter{Action: initAction, Limit: 1})
+	if err != nil {
+		return err
+	}
+	e := signerEntry(s, now)
+	if len(list) > 0 && list[0].Reason == e.Reason {
+		return nil
+	}
+	switch latest, err := tx.LatestCheckpoint(ctx); {
+	case err != nil:
+		return err
+	case latest != "":
+		if _, err := audit.OpenCheckpoint(latest, s.Keys()...); err != nil {
+			return nil
+		}
+	}
+	_, err = audit.Append(ctx, tx, e)
+	return err
+}
+
+// nextSigner makes the key of a log, which may have been signed with an earlier one.
+func nextSigner(ctx context.Context, cfg *Config, s *store.Store, name string) (*audit.Signer, error) {
+	earlier, err := AuditKeys(cfg.List("audit-earlier-keys"))
+	if err != nil {
+		return nil, err
+	}
+	var latest string
+	err = s.View(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		latest, err = tx.LatestCheckpoint(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if latest != "" {
+		if _, err := audit.OpenCheckpoint(latest, earlier...); err != nil {
+			return nil, fmt.Errorf("%w: no key was made, since the log is signed with one that is not configured: %w: name its public key in audit-earlier-keys; leastwise audit show --action audit.init shows it, and whoever verifies the log has it, too: compare them", ErrConfig, err)
+		}
+	}
+	signer, err := newSigner(cfg.Text("audit-key"), name)
+	if err != nil {
+		return nil, err
+	}
+	return signer.WithEarlier(earlier...), nil
 }
 
 // newSigner makes a key file, which only its owner can read.
@@ -80,13 +139,8 @@ func newSigner(file, name string) (*audit.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, writeError(file, err)
-	}
-	_, err = io.WriteString(f, secret)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return nil, writeError(file, err)
+	if err := writeSecret(file, []byte(secret)); err != nil {
+		return nil, err
 	}
 	return audit.NewSigner(secret)
 }
@@ -104,11 +158,24 @@ func readSigner(file string) (*audit.Signer, error) {
 	return s, nil
 }
 
+// openSigner reads the configured key, and the public ones that signed before it.
+func openSigner(cfg *Config) (*audit.Signer, error) {
+	s, err := readSigner(cfg.Text("audit-key"))
+	if err != nil {
+		return nil, err
+	}
+	earlier, err := AuditKeys(cfg.List("audit-earlier-keys"))
+	if err != nil {
+		return nil, err
+	}
+	return s.WithEarlier(earlier...), nil
+}
+
 // Checkpoint signs the audit log as it is and gives the checkpoint to the witnesses that
 // are configured. It refuses to sign a log that does not begin with what the witness file
 // has ([audit.ErrForked]).
 func Checkpoint(ctx context.Context, cfg *Config, now time.Time) (signed string, err error) {
-	signer, err := readSigner(cfg.Text("audit-key"))
+	signer, err := openSigner(cfg)
 	if err != nil {
 		return "", err
 	}
@@ -172,12 +239,12 @@ func Witnessed(file string) (list []string, torn int, err error) { return readWi
 
 // VerifyLog verifies the audit log of the configured database, and what is stored beside
 // it that its entries hold the hash of. Without keys the public part of the configured one
-// counts, if its file is there.
+// counts, if its file is there, and with it the earlier ones.
 func VerifyLog(ctx context.Context, cfg *Config, kept []string, keys []audit.Key) (r *audit.Report, err error) {
 	if len(keys) == 0 {
-		switch signer, err := readSigner(cfg.Text("audit-key")); {
+		switch signer, err := openSigner(cfg); {
 		case err == nil:
-			keys = append(keys, signer.Key())
+			keys = signer.Keys()
 		case !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		}
@@ -264,7 +331,7 @@ func ExportLog(ctx context.Context, cfg *Config, w io.Writer) (err error) {
 // ProveLog returns a proof from the log: that an entry is in it, or, if earlier is a
 // signed checkpoint, that its log is the beginning of this one.
 func ProveLog(ctx context.Context, cfg *Config, entry int64, earlier string) (p *audit.Proof, err error) {
-	signer, err := readSigner(cfg.Text("audit-key"))
+	signer, err := openSigner(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -282,14 +349,14 @@ func ProveLog(ctx context.Context, cfg *Config, entry int64, earlier string) (p 
 			return fmt.Errorf("proving from the audit log: it has no checkpoint yet: %w", store.ErrNotFound)
 		}
 		if earlier != "" {
-			p, err = audit.ProveConsistency(ctx, tx, signer.Key(), earlier, latest)
+			p, err = audit.ProveConsistency(ctx, tx, signer.Keys(), earlier, latest)
 			return err
 		}
 		r, err := tx.AuditRecord(ctx, entry)
 		if err != nil {
 			return err
 		}
-		p, err = audit.ProveEntry(ctx, tx, signer.Key(), latest, entry, r.Body)
+		p, err = audit.ProveEntry(ctx, tx, signer.Keys(), latest, entry, r.Body)
 		return err
 	})
 	return p, err

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -64,7 +65,8 @@ type serving struct {
 	web      *server.Server
 	notifier *notify.Service // nil: nobody is told
 	mirror   *mirror
-	scans    *scans // nil: none are scheduled
+	signed   atomic.Int64 // when the audit log was signed last, in nanoseconds of Unix time; 0: not yet
+	scans    *scans       // nil: none are scheduled
 	certs    *server.Certificates
 	closers  []func() error
 }
@@ -120,7 +122,7 @@ func Serve(ctx context.Context, cfg *Config, by Caller, o ServeOptions) (err err
 // openStore opens the database as its owner, and the audit log's key. Both are made
 // where they are missing, the key only for a log that never had one.
 func (s *serving) openStore(ctx context.Context) error {
-	signer, err := readSigner(s.cfg.Text("audit-key"))
+	signer, err := openSigner(s.cfg)
 	if errors.Is(err, fs.ErrNotExist) {
 		signer, err = s.firstSigner(ctx)
 	}
@@ -132,6 +134,10 @@ func (s *serving) openStore(ctx context.Context) error {
 		return err
 	}
 	s.closers = append(s.closers, s.store.Close)
+	err = s.store.Update(ctx, func(ctx context.Context, tx *store.Tx) error { return noteSigner(ctx, tx, signer, s.now().UTC()) })
+	if err != nil {
+		return err
+	}
 	return s.note(ctx, "server.start", "leastwise "+s.o.Version)
 }
 
@@ -426,9 +432,11 @@ func (s *serving) keepUp(ctx context.Context) {
 // sign signs the audit log as it is.
 func (s *serving) sign(ctx context.Context) {
 	switch _, err := s.web.Sign(ctx); {
+	case err == nil:
+		s.signed.Store(s.now().UnixNano())
 	case errors.Is(err, audit.ErrForked):
 		s.o.Log.Error("THE AUDIT LOG IS NOT WHAT WAS SIGNED BEFORE: an older database was put in its place, or it was written anew", "error", err.Error())
-	case err != nil:
+	default:
 		s.o.Log.Error("signing the audit log", "error", err.Error())
 	}
 }

@@ -227,7 +227,7 @@ policies:
 			return "syslog " + got
 		}
 		metrics = s.metrics(t, r)
-		for _, m := range []string{`leastwise_notification_failures_total{target="refuses"}`, `leastwise_notifications_sent_total{target="hook"}`, "leastwise_notifications_waiting", "leastwise_scan_last_success_timestamp_seconds", `leastwise_witness_checkpoints_total{witness="file"}`} {
+		for _, m := range []string{`leastwise_notification_failures_total{target="refuses"}`, `leastwise_notifications_sent_total{target="hook"}`, "leastwise_notifications_waiting", "leastwise_scan_last_success_timestamp_seconds", `leastwise_witness_checkpoints_total{witness="file"}`, "leastwise_audit_signed_timestamp_seconds"} {
 			if v := value(metrics, m); v <= 0 {
 				return fmt.Sprintf("%s is %v", m, v)
 			}

@@ -111,7 +111,7 @@ func (s *serving) firstSigner(ctx context.Context) (*audit.Signer, error) {
 		return nil, err
 	}
 	if had {
-		return nil, fmt.Errorf("%w: the audit key %s is missing, and the log was signed with it: restore it; if it is lost for good, leastwise audit init makes another, which everybody who verifies the log has to be told", ErrConfig, file)
+		return nil, fmt.Errorf("%w: the audit key %s is missing, and the log was signed with it: restore it; if it is lost for good, name its public key in audit-earlier-keys, and leastwise audit init makes another, which everybody who verifies the log has to be told", ErrConfig, file)
 	}
 	name := "leastwise"
 	if d := s.cfg.Text("domain"); d != "" {
@@ -120,10 +120,10 @@ func (s *serving) firstSigner(ctx context.Context) (*audit.Signer, error) {
 	if _, err := InitLog(ctx, s.cfg, name, s.now().UTC()); err != nil {
 		return nil, err
 	}
-	return readSigner(file)
+	return openSigner(s.cfg)
 }
 
-// hadSigner reports whether a key was made for the log of the database.
+// hadSigner reports whether the log of the database was signed, or a key made for it.
 func (s *serving) hadSigner(ctx context.Context) (yes bool, err error) {
 	db, err := OpenStore(ctx, s.cfg, store.Options{Migrate: true})
 	if err != nil {
@@ -131,8 +131,12 @@ func (s *serving) hadSigner(ctx context.Context) (yes bool, err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	err = db.View(ctx, func(ctx context.Context, tx *store.Tx) error {
-		list, err := tx.AuditEntries(ctx, store.AuditFilter{Action: "audit.init", Limit: 1})
-		yes = len(list) > 0
+		list, err := tx.AuditEntries(ctx, store.AuditFilter{Action: initAction, Limit: 1})
+		if err != nil {
+			return err
+		}
+		latest, err := tx.LatestCheckpoint(ctx)
+		yes = len(list) > 0 || latest != ""
 		return err
 	})
 	return yes, err

@@ -71,6 +71,7 @@ func Settings() []Setting {
 		{Name: "database", Group: "database", Default: "leastwise.db", Help: "database of the server: an SQLite file, or postgres://user@host/name without a password"},
 		{Name: "database-password-file", Group: "database", Help: "file with the password of PostgreSQL; else PGPASSWORD or the passfile"},
 		{Name: "audit-key", Group: "key", Default: "audit.key", Help: "file with the secret key that signs checkpoints of the audit log"},
+		{Name: "audit-earlier-keys", Kind: List, Group: "key", Help: "public keys, or files with them, that signed the audit log before the present key did"},
 		{Name: "witness", Group: "witness", Help: "file, best on another machine, that every new checkpoint is appended to, and that the log is held to"},
 		{Name: "witness-url", Group: "mirror", Help: "webhook, https, that every new checkpoint is posted to, signed"},
 		{Name: "witness-key-file", Group: "mirror", Help: "file with the key that signs what --witness-url is sent, at least 32 bytes"},

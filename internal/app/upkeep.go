@@ -48,6 +48,9 @@ func (s *serving) upkeep(ctx context.Context) (u server.Upkeep, err error) {
 	for name, w := range s.mirror.Status() {
 		u.Witnesses[name] = server.WitnessState{Given: w.Given, Failed: w.Failed, Waiting: w.Waiting}
 	}
+	if at := s.signed.Load(); at != 0 {
+		u.Signed = time.Unix(0, at)
+	}
 	return u, nil
 }
 

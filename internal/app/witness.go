@@ -82,8 +82,11 @@ func sign(ctx context.Context, s *store.Store, signer *audit.Signer, w *witnesse
 		return "", err
 	}
 	err = s.Update(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		if err := audit.Holds(ctx, tx, seen, signer.Key()); err != nil {
+		if err := audit.Holds(ctx, tx, seen, signer.Keys()...); err != nil {
 			return fmt.Errorf("the newest checkpoint of the witness %s: %w", w.file, err)
+		}
+		if err := noteSigner(ctx, tx, signer, now); err != nil {
+			return err
 		}
 		signed, err = audit.MakeCheckpoint(ctx, tx, signer, now)
 		return err

@@ -93,12 +93,23 @@ func (k Key) Name() string { return k.verifier.Name() }
 
 // A Signer signs the checkpoints of a log. It prints as its public key.
 type Signer struct {
-	signer note.Signer
-	key    Key
+	signer  note.Signer
+	key     Key
+	earlier []Key
 }
 
 // Key returns the key that verifies what s signs.
 func (s *Signer) Key() Key { return s.key }
+
+// Keys returns the keys that the log is verified with: that of s, and the earlier ones.
+func (s *Signer) Keys() []Key { return append([]Key{s.key}, s.earlier...) }
+
+// WithEarlier returns a signer that signs as s does and takes what these keys have signed
+// for signed, too: keys that were lost or replaced. It trusts them with all that they have
+// signed, so whoever could still sign with one of them can forge older checkpoints.
+func (s *Signer) WithEarlier(keys ...Key) *Signer {
+	return &Signer{s.signer, s.key, append([]Key(nil), keys...)}
+}
 
 // String returns the text of the public key.
 func (s *Signer) String() string { return s.key.String() }
@@ -135,7 +146,7 @@ func NewSigner(secret string) (*Signer, error) {
 	if err != nil || key.Name() != s.Name() || key.verifier.KeyHash() != s.KeyHash() {
 		return nil, fmt.Errorf("%w: its second line is not the public key of the first", ErrKey)
 	}
-	return &Signer{s, key}, nil
+	return &Signer{s, key, nil}, nil
 }
 
 // Sign returns c as a signed note, with the signer's name as origin.
@@ -221,8 +232,8 @@ type CheckpointTx interface {
 // the latest one if nothing was appended since. It refuses to sign a log that no
 // longer holds what the latest checkpoint says ([ErrForked]), or one whose latest
 // checkpoint another key has signed ([ErrSignature]) unless that key is among the
-// earlier ones.
-func MakeCheckpoint(ctx context.Context, tx CheckpointTx, s *Signer, now time.Time, earlier ...Key) (string, error) {
+// signer's earlier ones ([Signer.WithEarlier]).
+func MakeCheckpoint(ctx context.Context, tx CheckpointTx, s *Signer, now time.Time) (string, error) {
 	size, err := tx.LockAudit(ctx)
 	if err != nil {
 		return "", fmt.Errorf("locking the audit log: %w", err)
@@ -232,7 +243,7 @@ func MakeCheckpoint(ctx context.Context, tx CheckpointTx, s *Signer, now time.Ti
 		return "", fmt.Errorf("reading the latest checkpoint: %w", err)
 	}
 	if latest != "" {
-		was, err := OpenCheckpoint(latest, append(earlier, s.key)...)
+		was, err := OpenCheckpoint(latest, s.Keys()...)
 		if err != nil {
 			return "", fmt.Errorf("the latest checkpoint: %w", err)
 		}

@@ -118,7 +118,7 @@ func TestMakeCheckpointRefusesALogThatForked(t *testing.T) {
 	if _, err := audit.MakeCheckpoint(t.Context(), sound.Clone(), next, noon); !errors.Is(err, audit.ErrSignature) {
 		t.Errorf("another key: %v", err)
 	}
-	if _, err := audit.MakeCheckpoint(t.Context(), sound.Clone(), next, noon, s.Key()); err != nil {
+	if _, err := audit.MakeCheckpoint(t.Context(), sound.Clone(), next.WithEarlier(s.Key()), noon); err != nil {
 		t.Errorf("the next key, told of the earlier one: %v", err)
 	}
 }
@@ -132,32 +132,32 @@ func TestProofsHoldForEveryEntryAndPairOfCheckpoints(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range c.Size {
-			p, err := audit.ProveEntry(t.Context(), m, s.Key(), checkpoint, i, m.Records[i].Body)
+			p, err := audit.ProveEntry(t.Context(), m, s.Keys(), checkpoint, i, m.Records[i].Body)
 			if err != nil {
 				t.Fatal(err)
 			}
 			checkProof(t, s, p)
 		}
-		if _, err := audit.ProveEntry(t.Context(), m, s.Key(), checkpoint, c.Size, nil); err == nil {
+		if _, err := audit.ProveEntry(t.Context(), m, s.Keys(), checkpoint, c.Size, nil); err == nil {
 			t.Error("proved an entry after the checkpoint")
 		}
 	}
 	for i, earlier := range m.Checkpoints {
 		for _, later := range m.Checkpoints[i:] {
-			p, err := audit.ProveConsistency(t.Context(), m, s.Key(), earlier, later)
+			p, err := audit.ProveConsistency(t.Context(), m, s.Keys(), earlier, later)
 			if err != nil {
 				t.Fatal(err)
 			}
 			checkProof(t, s, p)
 		}
 	}
-	if _, err := audit.ProveConsistency(t.Context(), m, s.Key(), m.Checkpoints[2], m.Checkpoints[1]); err == nil {
+	if _, err := audit.ProveConsistency(t.Context(), m, s.Keys(), m.Checkpoints[2], m.Checkpoints[1]); err == nil {
 		t.Error("proved that the later is the beginning of the earlier")
 	}
 	forked := m.Clone()
 	forked.Records[1].Body = other(t, 1)
 	rebuild(t, forked)
-	if _, err := audit.ProveConsistency(t.Context(), forked, s.Key(), m.Checkpoints[0], m.Checkpoints[3]); !errors.Is(err, audit.ErrProof) {
+	if _, err := audit.ProveConsistency(t.Context(), forked, s.Keys(), m.Checkpoints[0], m.Checkpoints[3]); !errors.Is(err, audit.ErrProof) {
 		t.Errorf("a fork: %v", err)
 	}
 }

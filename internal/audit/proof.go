@@ -31,9 +31,10 @@ const proofVersion = 1
 // maxProof is more hashes than a proof about 2^62 entries has.
 const maxProof = 128
 
-// ProveEntry proves that body is entry index of the log of a signed checkpoint.
-func ProveEntry(ctx context.Context, h Hashes, key Key, checkpoint string, index int64, body []byte) (*Proof, error) {
-	c, err := OpenCheckpoint(checkpoint, key)
+// ProveEntry proves that body is entry index of the log of a checkpoint that one of the
+// keys has signed. The proof names that key.
+func ProveEntry(ctx context.Context, h Hashes, keys []Key, checkpoint string, index int64, body []byte) (*Proof, error) {
+	c, key, err := openWith(checkpoint, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -45,20 +46,21 @@ func ProveEntry(ctx context.Context, h Hashes, key Key, checkpoint string, index
 		return nil, fmt.Errorf("proving entry %d: %w", index, err)
 	}
 	proof := &Proof{Version: proofVersion, Key: key.String(), Checkpoint: checkpoint, Index: index, Entry: string(body), Hashes: hashTexts(p)}
-	if _, err := proof.Check(key); err != nil { // the database may have been changed
+	if _, err := proof.Check(keys...); err != nil { // the database may have been changed
 		return nil, err
 	}
 	return proof, nil
 }
 
 // ProveConsistency proves that the log of the earlier of two signed checkpoints is
-// the beginning of the later's.
-func ProveConsistency(ctx context.Context, h Hashes, key Key, earlier, later string) (*Proof, error) {
-	a, err := OpenCheckpoint(earlier, key)
+// the beginning of the later's, which may be signed by another of the keys. The proof
+// names that of the later.
+func ProveConsistency(ctx context.Context, h Hashes, keys []Key, earlier, later string) (*Proof, error) {
+	a, err := OpenCheckpoint(earlier, keys...)
 	if err != nil {
 		return nil, err
 	}
-	b, err := OpenCheckpoint(later, key)
+	b, key, err := openWith(later, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -70,10 +72,24 @@ func ProveConsistency(ctx context.Context, h Hashes, key Key, earlier, later str
 		return nil, fmt.Errorf("proving consistency: %w", err)
 	}
 	proof := &Proof{Version: proofVersion, Key: key.String(), Checkpoint: later, Earlier: earlier, Hashes: hashTexts(p)}
-	if _, err := proof.Check(key); err != nil {
+	if _, err := proof.Check(keys...); err != nil {
 		return nil, err
 	}
 	return proof, nil
+}
+
+// openWith opens a checkpoint, and says which of the keys has signed it.
+func openWith(msg string, keys []Key) (c Checkpoint, signed Key, err error) {
+	if c, err = OpenCheckpoint(msg, keys...); err != nil {
+		return c, signed, err
+	}
+	for _, k := range keys {
+		if _, err := OpenCheckpoint(msg, k); err == nil {
+			signed = k
+			break
+		}
+	}
+	return c, signed, nil
 }
 
 // Check verifies the proof with keys that the caller trusts, and returns the
@@ -106,12 +122,14 @@ func (p *Proof) Check(keys ...Key) (Checkpoint, error) {
 	return c, nil
 }
 
+// checkEarlier compares hashes, not names: a log whose key was lost may go on under
+// another name, and the hashes alone say whether it is the same log.
 func (p *Proof) checkEarlier(c Checkpoint, hashes tlog.TreeProof, keys []Key) error {
 	a, err := OpenCheckpoint(p.Earlier, keys...)
 	if err != nil {
 		return err
 	}
-	if a.Size < 1 || a.Size > c.Size || a.Origin != c.Origin || tlog.CheckTree(hashes, c.Size, c.Root, a.Size, a.Root) != nil {
+	if a.Size < 1 || a.Size > c.Size || tlog.CheckTree(hashes, c.Size, c.Root, a.Size, a.Root) != nil {
 		return fmt.Errorf("%w: the log of %d entries is not the beginning of that of %d", ErrProof, a.Size, c.Size)
 	}
 	return nil

@@ -155,7 +155,7 @@ func (s *Server) fromLatest(ctx context.Context, prove func(ctx context.Context,
 
 func (s *Server) proveEntry(ctx context.Context, _ *caller, in *entryIn) (*proofOut, error) {
 	return s.fromLatest(ctx, func(ctx context.Context, tx *store.Tx, latest string) (*audit.Proof, error) {
-		c, err := audit.OpenCheckpoint(latest, s.cfg.Signer.Key())
+		c, err := audit.OpenCheckpoint(latest, s.cfg.Signer.Keys()...)
 		if err != nil {
 			return nil, fmt.Errorf("reading the newest checkpoint: %w", err)
 		}
@@ -166,7 +166,7 @@ func (s *Server) proveEntry(ctx context.Context, _ *caller, in *entryIn) (*proof
 		if err != nil {
 			return nil, err
 		}
-		return audit.ProveEntry(ctx, tx, s.cfg.Signer.Key(), latest, in.Index, r.Body)
+		return audit.ProveEntry(ctx, tx, s.cfg.Signer.Keys(), latest, in.Index, r.Body)
 	})
 }
 
@@ -174,11 +174,11 @@ func (s *Server) proveConsistency(ctx context.Context, _ *caller, in *consistenc
 	if err := s.noSigner(); err != nil {
 		return nil, err
 	}
-	if _, err := audit.OpenCheckpoint(in.Body.Checkpoint, s.cfg.Signer.Key()); err != nil {
-		return nil, invalidField("body.checkpoint", "not a checkpoint that this server's key has signed")
+	if _, err := audit.OpenCheckpoint(in.Body.Checkpoint, s.cfg.Signer.Keys()...); err != nil {
+		return nil, invalidField("body.checkpoint", "not a checkpoint that a key of this server's log has signed")
 	}
 	return s.fromLatest(ctx, func(ctx context.Context, tx *store.Tx, latest string) (*audit.Proof, error) {
-		p, err := audit.ProveConsistency(ctx, tx, s.cfg.Signer.Key(), in.Body.Checkpoint, latest)
+		p, err := audit.ProveConsistency(ctx, tx, s.cfg.Signer.Keys(), in.Body.Checkpoint, latest)
 		if err != nil {
 			return nil, api.NewProblem(api.CodeConflict, "the log does not begin with what that checkpoint says: keep the checkpoint, and verify the log")
 		}
@@ -200,7 +200,7 @@ func (s *Server) wholeLog(ctx context.Context, c *caller) (leave func(), err err
 func (s *Server) verifyLog(ctx context.Context, c *caller, in *verifyIn) (*reportOut, error) {
 	var keys []audit.Key
 	if s.cfg.Signer != nil {
-		keys = append(keys, s.cfg.Signer.Key())
+		keys = s.cfg.Signer.Keys()
 	}
 	for i, text := range in.Body.Checkpoints {
 		if len(text) > audit.MaxCheckpoint {
@@ -257,7 +257,7 @@ func (s *Server) Sign(ctx context.Context) (signed string, err error) {
 		}
 	}
 	err = s.cfg.Store.Update(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		if err := audit.Holds(ctx, tx, seen, s.cfg.Signer.Key()); err != nil {
+		if err := audit.Holds(ctx, tx, seen, s.cfg.Signer.Keys()...); err != nil {
 			return fmt.Errorf("the newest checkpoint of the witness: %w", err)
 		}
 		signed, err = audit.MakeCheckpoint(ctx, tx, s.cfg.Signer, s.cfg.Now().UTC())

@@ -15,6 +15,7 @@ type Upkeep struct {
 	Scan      *ScanState
 	Notices   *NoticeState
 	Witnesses map[string]WitnessState // by file or webhook
+	Signed    time.Time               // when this node signed the audit log last, or found it signed; zero: not yet
 }
 
 // A ScanState is how scheduled scans are doing, on all nodes; overruns on this one.
@@ -63,6 +64,7 @@ func newUpkeep() *upkeep {
 		{"notification_failures_total", "Tries to deliver a message that failed, on this node.", "target"},
 		{"notifications_waiting", "Messages that are to be tried, on all nodes.", ""},
 		{"notifications_put_aside", "Messages that were put aside after the last try: see leastwise notices.", ""},
+		{"audit_signed_timestamp_seconds", "When this node last signed the audit log, or found nothing to sign.", ""},
 		{"witness_checkpoints_total", "Checkpoints of the audit log that a witness was given, on this node.", "witness"},
 		{"witness_failures_total", "Tries to give a checkpoint to a witness that failed, on this node.", "witness"},
 		{"witness_waiting", "Checkpoints that wait for a witness, on this node.", "witness"},
@@ -117,6 +119,9 @@ func (u *upkeep) Collect(out chan<- prometheus.Metric) {
 			count("notifications_sent_total", t.Sent, target)
 			count("notification_failures_total", t.Failed, target)
 		}
+	}
+	if !state.Signed.IsZero() {
+		gauge("audit_signed_timestamp_seconds", float64(state.Signed.Unix()))
 	}
 	for name, w := range state.Witnesses {
 		count("witness_checkpoints_total", w.Given, name)

@@ -312,14 +312,14 @@ func TestProofsFromTheDatabase(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			p, err := audit.ProveEntry(ctx, tx, signer.Key(), later, 5, r.Body)
+			p, err := audit.ProveEntry(ctx, tx, signer.Keys(), later, 5, r.Body)
 			if err != nil {
 				return err
 			}
 			if _, err := p.Check(signer.Key()); err != nil {
 				t.Error(err)
 			}
-			if p, err = audit.ProveConsistency(ctx, tx, signer.Key(), earlier, later); err != nil {
+			if p, err = audit.ProveConsistency(ctx, tx, signer.Keys(), earlier, later); err != nil {
 				return err
 			}
 			if c, err := p.Check(signer.Key()); err != nil || c.Size != 20 {

@@ -15,6 +15,7 @@ type Code string
 const (
 	CodeInvalid       Code = "invalid"         // the request is not of the form that the document describes
 	CodeTooLarge      Code = "too-large"       // the body is larger than any valid one
+	CodeTooSlow       Code = "too-slow"        // the body did not come in time
 	CodeMediaType     Code = "media-type"      // the body is not JSON
 	CodeUnauthorized  Code = "unauthorized"    // nobody is signed in, or not any more
 	CodeStepUp        Code = "step-up"         // the factor has to be shown again for this
@@ -41,6 +42,7 @@ var titles = map[Code]struct {
 }{
 	CodeInvalid:       {http.StatusUnprocessableEntity, "The request is not valid"},
 	CodeTooLarge:      {http.StatusRequestEntityTooLarge, "The request is too large"},
+	CodeTooSlow:       {http.StatusRequestTimeout, "The request did not come in time"},
 	CodeMediaType:     {http.StatusUnsupportedMediaType, "The request's body is not JSON"},
 	CodeUnauthorized:  {http.StatusUnauthorized, "Nobody is signed in"},
 	CodeStepUp:        {http.StatusForbidden, "The second factor is needed again"},

@@ -389,7 +389,7 @@ func problemExit(err error) int {
 	switch p.Code() {
 	case api.CodeInvalid, api.CodeTooLarge, api.CodeMediaType, api.CodeMethod:
 		return exitUsage
-	case api.CodeNotFound, api.CodeDirectory, api.CodeStore, api.CodeInternal, api.CodeUnknown, api.CodeUnavailable, api.CodeKeyUnfinished:
+	case api.CodeNotFound, api.CodeDirectory, api.CodeStore, api.CodeInternal, api.CodeUnknown, api.CodeUnavailable, api.CodeKeyUnfinished, api.CodeTooSlow:
 		return exitRead
 	}
 	return exitRefused

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -39,6 +40,9 @@ type world struct {
 	ops  *operator.Service
 	step map[string]time.Duration // of the last code of each person
 	otp  map[string]string        // secrets of authenticator apps
+
+	at    string         // address of the server that live has started
+	roots *x509.CertPool // and whom it is known by
 
 	blind func([]grant.Ref) error // why the directory does not say who is among them; nil: it does
 }

@@ -65,6 +65,7 @@ func (w *world) live() (c *api.Client, stop func() error) {
 	w.ok(err)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
+	w.roots, w.at = roots, l.Addr().String()
 	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
 	w.t.Cleanup(tr.CloseIdleConnections)
 	c, err = api.NewClient("https://"+l.Addr().String(), tr)

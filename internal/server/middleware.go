@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -185,7 +186,7 @@ func secure(h http.Header) {
 // they are: see gate.
 func (s *Server) bound(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = &timedBody{http.MaxBytesReader(w, r.Body, maxBody), w}
 		if r.URL.Path == pathEvents || r.URL.Path == pathExport {
 			next.ServeHTTP(w, r)
 			return
@@ -194,6 +195,23 @@ func (s *Server) bound(next http.Handler) http.Handler {
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// A timedBody is a body that has to come in time. The framework sets that time also for a
+// body that has none of its bytes to come; on a connection of HTTP/1 it would then end the
+// work that the request asked for.
+type timedBody struct {
+	io.ReadCloser
+	w http.ResponseWriter
+}
+
+// Read implements [io.Reader].
+func (b *timedBody) Read(p []byte) (n int, err error) {
+	n, err = b.ReadCloser.Read(p)
+	if err == io.EOF { //nolint:errorlint // the very value
+		_ = http.NewResponseController(b.w).SetReadDeadline(time.Time{}) // a test's recorder knows none
+	}
+	return n, err
 }
 
 // busy is the answer to whoever found no place in time.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"time"
@@ -49,6 +50,7 @@ func (s *Server) once(rt route) func(huma.Context, func(huma.Context)) {
 			s.refuse(ctx, api.NewProblem(api.CodeInvalid, "an idempotency key is 1 to 64 letters, digits, hyphens and underscores"))
 			return
 		}
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.read)) // it may have waited for its turn
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			s.refuse(ctx, bodyProblem(err))
@@ -69,7 +71,7 @@ func (s *Server) once(rt route) func(huma.Context, func(huma.Context)) {
 		}
 		rec := &recorder{ResponseWriter: w}
 		r = r.WithContext(r.Context())
-		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.Body = &timedBody{io.NopCloser(bytes.NewReader(body)), w}
 		next(humago.NewContext(ctx.Operation(), r, rec))
 		s.keep(r.Context(), reply, rec)
 	}
@@ -131,6 +133,10 @@ func bodyProblem(err error) *api.Problem {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return api.NewProblem(api.CodeTooLarge, "")
+	}
+	var late net.Error
+	if errors.As(err, &late) && late.Timeout() {
+		return api.NewProblem(api.CodeTooSlow, "")
 	}
 	return api.NewProblem(api.CodeInvalid, "the body could not be read")
 }

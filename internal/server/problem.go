@@ -134,6 +134,8 @@ func plainProblem(ctx context.Context, m *huma.ErrorModel) *api.Problem {
 	switch m.Status {
 	case http.StatusRequestEntityTooLarge:
 		code = api.CodeTooLarge
+	case http.StatusRequestTimeout:
+		code = api.CodeTooSlow
 	case http.StatusUnsupportedMediaType:
 		code = api.CodeMediaType
 	case http.StatusInternalServerError:

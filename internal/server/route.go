@@ -45,7 +45,7 @@ type handler[I, O any] func(ctx context.Context, c *caller, in *I) (*O, error)
 func add[I, O any](s *Server, r route, h handler[I, O]) {
 	op := huma.Operation{
 		OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, Description: r.text, Tags: []string{r.tag},
-		DefaultStatus: r.status, MaxBodyBytes: maxBody, BodyReadTimeout: -1, // the server's own timeouts count
+		DefaultStatus: r.status, MaxBodyBytes: maxBody, BodyReadTimeout: s.read,
 		Middlewares: huma.Middlewares{s.admit(r)},
 	}
 	if !r.public {
@@ -100,6 +100,9 @@ func (s *Server) refuse(ctx huma.Context, p *api.Problem) {
 // problems are the codes that a route may answer with, for the document.
 func (r *route) problems() []api.Code {
 	out := []api.Code{api.CodeInvalid, api.CodeInternal, api.CodeTooMany}
+	if r.method == http.MethodPost {
+		out = append(out, api.CodeTooSlow)
+	}
 	if !r.public {
 		out = append(out, api.CodeUnauthorized, api.CodeForbidden, api.CodeDirectory, api.CodeStore)
 	}

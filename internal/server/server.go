@@ -68,6 +68,7 @@ type Grants interface {
 // A Server answers requests. Make one with New.
 type Server struct {
 	cfg     Config
+	read    time.Duration // so long a body may take
 	mux     *http.ServeMux
 	huma    huma.API
 	metrics *metrics
@@ -86,12 +87,15 @@ type Server struct {
 
 // New returns a server. It panics if a required part is missing, because that is a
 // wiring bug.
-func New(cfg Config) *Server {
+func New(cfg Config) *Server { return newServer(cfg, readTimeout) }
+
+// newServer is New for bodies that take so long.
+func newServer(cfg Config, read time.Duration) *Server {
 	if cfg.Store == nil || cfg.Grants == nil || cfg.Directory == nil || cfg.Operators == nil || cfg.Now == nil || cfg.Log == nil {
 		panic("server.New: a required part is missing")
 	}
 	s := &Server{
-		cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(), closing: make(chan struct{}),
+		cfg: cfg, read: read, mux: http.NewServeMux(), metrics: newMetrics(), closing: make(chan struct{}),
 		door: newGate(doorPlaces, doorShare, patience), desk: newGate(deskPlaces, deskShare, patience), logs: newGate(logPlaces, logShare, 0),
 		pace: pace{poll: pollEvents, ping: pingEvery, write: eventWrite},
 	}
@@ -143,7 +147,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration)
 		return err
 	}
 	h := &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: s.read, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		ConnContext: s.endpoints.begin, ConnState: s.endpoints.end,

@@ -120,15 +120,22 @@ func (s *Service) endPart(ctx context.Context, all []Grant, t tick) error {
 	keys := make([]Key, len(list))
 	for i := range list {
 		keys[i] = list[i].Key
+		s.remember(&list[i], t.now) // another node may have extended it
+	}
+	known, err := s.revisions(ctx, keys)
+	if err != nil {
+		return errors.Join(first, err)
 	}
 	asked := s.present(t.now)
-	links, err := s.dir.Memberships(ctx, keys)
+	links, failed := s.memberships(ctx, keys, t.now)
 	t.now, t.dc = s.catchUp(t.now, t.dc)
-	if err != nil {
+	if len(failed) > 0 {
 		s.troubled(true)
-		return errors.Join(first, s.fault(ctx, list, t, err))
+		if list, err = s.unread(ctx, list, failed, t); err != nil || len(list) == 0 {
+			return errors.Join(first, err)
+		}
 	}
-	t.dc, t.slack = links[keys[0].Group].At, t.now.Mono-asked.Mono
+	t.dc, t.slack, t.known = links[list[0].Key.Group].At, t.now.Mono-asked.Mono, known
 	slices.SortStableFunc(list, func(a, b Grant) int { return together(&a, &b) })
 	for _, some := range bunches(list) {
 		if s.isHalted() {
@@ -139,6 +146,69 @@ func (s *Service) endPart(ctx context.Context, all []Grant, t tick) error {
 		}
 	}
 	return first
+}
+
+// revisions returns what is stored of memberships, so that what others make of them while
+// the directory is read is noticed.
+func (s *Service) revisions(ctx context.Context, keys []Key) (map[Key]int64, error) {
+	list, err := s.store.HoldingsOf(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[Key]int64, len(list))
+	for _, h := range list {
+		out[h.Key] = h.Revision
+	}
+	return out, nil
+}
+
+// aloneFor is how long groups are asked for one by one that could not be read together.
+const aloneFor = 10 * time.Second
+
+// memberships reads memberships of groups of one domain controller: together, and if that
+// fails each group by itself, so that one that cannot be read keeps no other from its ends.
+// What could not be read is in failed.
+func (s *Service) memberships(ctx context.Context, keys []Key, now Instant) (links map[secdesc.GUID]Links, failed map[secdesc.GUID]error) {
+	links, err := s.dir.Memberships(ctx, keys)
+	if err == nil {
+		return links, nil
+	}
+	links, failed = map[secdesc.GUID]Links{}, map[secdesc.GUID]error{}
+	var order []secdesc.GUID
+	of := map[secdesc.GUID][]Key{}
+	for _, k := range keys {
+		if of[k.Group] == nil {
+			order = append(order, k.Group)
+		}
+		of[k.Group] = append(of[k.Group], k)
+	}
+	began := s.present(now)
+	for _, g := range order {
+		if len(order) == 1 || ctx.Err() != nil || s.present(now).Mono-began.Mono > aloneFor {
+			failed[g] = err
+			continue
+		}
+		one, err := s.dir.Memberships(ctx, of[g])
+		if err != nil {
+			failed[g] = err
+			continue
+		}
+		links[g] = one[g]
+	}
+	return links, failed
+}
+
+// unread notes the grants whose groups could not be read, and returns the others.
+func (s *Service) unread(ctx context.Context, list []Grant, failed map[secdesc.GUID]error, t tick) (rest []Grant, err error) {
+	for _, g := range list {
+		why, bad := failed[g.Key.Group]
+		if !bad {
+			rest = append(rest, g)
+			continue
+		}
+		err = errors.Join(err, s.fault(ctx, &g, t, why))
+	}
+	return rest, err
 }
 
 // endBunch ends grants in two transactions, with a call of the directory in between for
@@ -228,6 +298,9 @@ func (s *Service) intendEnds(ctx context.Context, list []Grant, links map[secdes
 			links := links[g.Key.Group]
 			links.At = t.dc
 			out, effects, err := s.applyIn(ctx, tx, &g, owe, func(ctx context.Context, tx Tx, g *Grant, h *Holding) ([]move, error) {
+				if h.Revision != t.known[g.Key] {
+					return nil, nil // others wrote it since it was read: the next round reads it anew
+				}
 				return s.endMoves(ctx, tx, &ending{g: g, h: h, links: links, t: t})
 			})
 			if err != nil && harmless(err) {

@@ -79,6 +79,9 @@ func (s *Service) start(ctx context.Context, g *Grant, in input, t tick) (Grant,
 	known, links, err := s.look(ctx, g.Key)
 	in.now = s.present(in.now)
 	if errors.Is(err, ErrUnreachable) {
+		if _, dc := s.catchUp(t.now, t.dc); g.State == Activating && g.alone(dc) {
+			return *g, nil // somebody else is at it: his answer counts
+		}
 		return s.later(ctx, g, in, err)
 	}
 	if err != nil {

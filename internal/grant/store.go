@@ -130,6 +130,9 @@ type Store interface {
 	List(ctx context.Context, p Page) ([]Grant, error)
 	// Holding returns the record of a membership, an empty one if there is none.
 	Holding(ctx context.Context, k Key) (Holding, error)
+	// HoldingsOf returns the records of those of some memberships that have one, in any
+	// order.
+	HoldingsOf(ctx context.Context, keys []Key) ([]Holding, error)
 	// Holdings returns the memberships whose Watch is not before watched and, if all,
 	// those with Ours or Gone set as well. Those that a grant has or
 	// writes (Tx.Holders) are not among them.

@@ -290,14 +290,11 @@ func (s *Service) watchPart(ctx context.Context, list []Holding, t tick) error {
 		return nil
 	}
 	t.now = s.present(t.now)
-	links, err := s.dir.Memberships(ctx, keys)
-	if err != nil {
-		return nil //nolint:nilerr // the watch goes on
-	}
+	links, failed := s.memberships(ctx, keys, t.now) // of what failed the watch goes on
 	var ends []Grant
 	for i := range list {
 		g := last[list[i].Last]
-		if g == nil {
+		if g == nil || failed[g.Key.Group] != nil {
 			continue
 		}
 		g, err := s.reappeared(ctx, &list[i], g, links[list[i].Key.Group], t)
@@ -321,9 +318,10 @@ func (s *Service) reappeared(ctx context.Context, h *Holding, last *Grant, links
 	if h.Ours && !h.Gone && h.Stamp != "" && link.Stamp != "" && link.Stamp != h.Stamp {
 		return nil, nil //nolint:nilnil // somebody else's
 	}
+	seen := h.Revision
 	out, effects, err := s.applyMoves(ctx, last, doing{t.now, true}, func(ctx context.Context, tx Tx, g *Grant, h *Holding) ([]move, error) {
 		others, err := tx.Holders(ctx, g.Key)
-		if err != nil || len(others) > 0 || h.Last != g.ID {
+		if err != nil || len(others) > 0 || h.Last != g.ID || h.Revision != seen {
 			return nil, err
 		}
 		return []move{{Reappeared, input{now: t.now, dc: links.At, link: link, detail: "the membership is there, and no grant has it"}}}, nil

@@ -31,7 +31,7 @@ type Report struct {
 	Started int           // memberships that grants gained
 	Removed int           // removals that were sent
 	Ended   int           // grants that ended
-	Late    time.Duration // the longest time between an end and its removal's answer, by the controller's clock
+	Late    time.Duration // the longest time between an end and its removal's answer, or a look that failed, by the controller's clock
 	More    bool          // more is due: call again at once
 	Sweep   bool          // the directory is back, or a clock jumped: call Sweep soon
 	Away    bool          // the directory did not answer
@@ -99,6 +99,7 @@ type tick struct {
 	dc    time.Time     // zero: the directory is away
 	slack time.Duration // how much later it may be by the controller's clock
 	sweep bool          // look at everything, whenever it is due
+	known map[Key]int64 // revisions of the holdings before the directory was read
 	r     *Report
 }
 
@@ -426,17 +427,30 @@ func (s *Service) catchUp(began Instant, dc time.Time) (Instant, time.Time) {
 	return now, dc
 }
 
-// fault notes on the grants that are ending that the directory could not be read. Those
-// that are active stay due.
-func (s *Service) fault(ctx context.Context, list []Grant, t tick, why error) error {
-	for _, g := range list {
-		if g.State != Ending || g.alone(t.dc) {
-			continue
-		}
-		_, err := s.apply(ctx, &g, NotEnded, input{now: t.now, dc: t.dc, generation: g.Generation, detail: why.Error()})
-		if err != nil && !harmless(err) {
+// fault notes on a grant that is ending, or whose time is up, that the directory could not
+// be read. One that is active otherwise stays as it is.
+func (s *Service) fault(ctx context.Context, g *Grant, t tick, why error) error {
+	now := *g
+	in := input{now: t.now, dc: t.dc, monoUp: s.monoUp(g.ID, t.now)}
+	if now.State == Active && (&step{g: now, in: in}).up() {
+		out, err := s.apply(ctx, g, Expire, in)
+		if err != nil {
+			if harmless(err) {
+				err = nil
+			}
 			return err
 		}
+		now = out
+	}
+	if now.State != Ending || now.alone(t.dc) {
+		return nil
+	}
+	if now.EndWhy == string(Expire) && !now.Ends.IsZero() {
+		t.r.Late = max(t.r.Late, t.dc.Sub(now.Ends))
+	}
+	_, err := s.apply(ctx, &now, NotEnded, input{now: t.now, dc: t.dc, generation: now.Generation, detail: why.Error()})
+	if err != nil && !harmless(err) {
+		return err
 	}
 	return nil
 }

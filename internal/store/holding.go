@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -90,6 +91,29 @@ func (s Grants) Holding(ctx context.Context, k grant.Key) (h grant.Holding, err 
 		return err
 	})
 	return h, err
+}
+
+// HoldingsOf implements [grant.Store].
+func (s Grants) HoldingsOf(ctx context.Context, keys []grant.Key) (out []grant.Holding, err error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	wanted := make(map[grant.Key]bool, len(keys))
+	var groups, members []string
+	for _, k := range keys {
+		wanted[k] = true
+		groups, members = append(groups, guidText(k.Group)), append(members, guidText(k.Member))
+	}
+	err = s.s.View(ctx, func(ctx context.Context, tx *Tx) error {
+		var rows []holdingRow
+		q := tx.tx.NewSelect().Model(&rows).Where("?TableAlias.group_guid IN (?)", bun.List(groups)).Where("?TableAlias.member IN (?)", bun.List(members))
+		if err := q.Scan(ctx); err != nil {
+			return fmt.Errorf("reading memberships: %w", tx.store.explain(err))
+		}
+		out, err = readHoldings(rows)
+		return err
+	})
+	return slices.DeleteFunc(out, func(h grant.Holding) bool { return !wanted[h.Key] }), err
 }
 
 // Holdings implements [grant.Store].

@@ -1,6 +1,7 @@
 package granttest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -277,6 +278,11 @@ func conformHoldings(t *testing.T, s grant.Store) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	some, err := s.HoldingsOf(t.Context(), []grant.Key{key(1), key(4), key(9)})
+	slices.SortFunc(some, func(a, b grant.Holding) int { return cmp.Compare(a.Key.String(), b.Key.String()) })
+	if err != nil || len(some) != 2 || some[0].Key != key(1) || some[0].Revision != 2 || some[0].Stamp != "8" || some[1].Key != key(4) || some[1].Revision != 1 {
+		t.Errorf("some: %+v, %v", some, err)
 	}
 	for _, c := range []struct {
 		at   time.Duration

@@ -15,7 +15,23 @@ const Allowed = 5 * time.Second
 func (s *sim) check() {
 	grants := s.grants()
 	s.checkOutlived(grants)
+	s.checkEarly(grants)
 	s.checkRemoved()
+}
+
+// checkEarly: no grant's time is up before its end by the controller's clock, in any of the
+// settings that it has had.
+func (s *sim) checkEarly(grants map[grant.ID]grant.Grant) {
+	for id, g := range grants {
+		if g.EndWhy != string(grant.Expire) || g.Ends.IsZero() || !g.ObserveBy.IsZero() || s.expired[id] {
+			continue
+		}
+		s.expired[id] = true
+		s.f.Expired++
+		if latest := Origin.Add(s.w.Now + s.ahead); latest.Before(g.Ends) {
+			s.t.Fatalf("%s: the time of %s was up %s before its end: %+v", s.w.Now, id, g.Ends.Sub(latest), s.about(g.Key))
+		}
+	}
 }
 
 // there reports whether anything can be done: the directory answers, the store too, and

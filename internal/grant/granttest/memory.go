@@ -228,6 +228,18 @@ func (m *Memory) Holding(ctx context.Context, k grant.Key) (grant.Holding, error
 	return (&memoryTx{m: m}).Holding(ctx, k)
 }
 
+// HoldingsOf implements [grant.Store].
+func (m *Memory) HoldingsOf(_ context.Context, keys []grant.Key) (out []grant.Holding, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, h := range m.holdings {
+		if slices.Contains(keys, k) {
+			out = append(out, h)
+		}
+	}
+	return out, nil
+}
+
 // Holdings implements [grant.Store].
 func (m *Memory) Holdings(_ context.Context, watched time.Time, all bool) (out []grant.Holding, err error) {
 	m.mu.Lock()

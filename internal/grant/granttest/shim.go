@@ -88,6 +88,14 @@ func (s *Shim) Holding(ctx context.Context, k grant.Key) (grant.Holding, error) 
 	return s.Store.Holding(ctx, k)
 }
 
+// HoldingsOf implements [grant.Store].
+func (s *Shim) HoldingsOf(ctx context.Context, keys []grant.Key) ([]grant.Holding, error) {
+	if s.Down {
+		return nil, ErrDown
+	}
+	return s.Store.HoldingsOf(ctx, keys)
+}
+
 // ReadAll implements [grant.Store].
 func (s *Shim) ReadAll(ctx context.Context, ids []grant.ID) ([]grant.Grant, error) {
 	if s.Down {

@@ -19,19 +19,19 @@ type Figures struct {
 	Inferred                                                                                                            int           // removals of links that the log calls inferred and that somebody else had made
 	LateRemovals                                                                                                        int           // removals of links of somebody else by a write that was held back on its way
 	Outlived                                                                                                            time.Duration // the longest that a membership outlived its grant while the directory was there
-	LateEntries                                                                                                         int
+	LateEntries, Expired                                                                                                int
 }
 
 // Simulate runs one random history against a store and fails t when an invariant does
 // not hold at some second of it.
 func Simulate(t *rapid.T, store grant.Store, f *Figures) {
-	s := &sim{t: t, w: NewWorld(), shim: &Shim{Store: store}, f: f, exposed: map[grant.Key]time.Duration{}, restored: map[secdesc.GUID]time.Duration{}, ctx: context.Background()}
+	s := &sim{t: t, w: NewWorld(), shim: &Shim{Store: store}, f: f, expired: map[grant.ID]bool{}, exposed: map[grant.Key]time.Duration{}, restored: map[secdesc.GUID]time.Duration{}, ctx: context.Background()}
 	s.w.Blind = rapid.IntRange(0, 4).Draw(t, "blind") == 0
 	s.shim.OnCommit = s.interrupt
 	s.w.OnWrite = s.interrupt
 	s.nodes = []*node{{}, {}}
 	for _, n := range s.nodes {
-		n.svc = grant.New(s.shim, s.w, Policies())
+		s.start(n)
 	}
 	for range rapid.IntRange(10, 40).Draw(t, "steps") {
 		s.act()
@@ -58,6 +58,8 @@ type sim struct {
 	crashIn  int // interruptions until the running node dies; 0: never
 	pauseIn  int
 	restored map[secdesc.GUID]time.Duration // when an account was restored: the next sweep finds its memberships
+	expired  map[grant.ID]bool              // seen already
+	ahead    time.Duration                  // the furthest that the controller's clock has ever been ahead
 	exposed  map[grant.Key]time.Duration    // how long a membership has been there without a grant
 }
 
@@ -153,8 +155,15 @@ func (s *sim) second() {
 	s.check()
 }
 
-func (s *sim) restart(n *node) {
+// start makes the service of a node. It looks at its clock, as servers do: a round may stand
+// still between reading the clocks and writing.
+func (s *sim) start(n *node) {
 	n.svc = grant.New(s.shim, s.w, Policies())
+	n.svc.Clocked(func() grant.Instant { return s.w.Instant(n.offset) })
+}
+
+func (s *sim) restart(n *node) {
+	s.start(n)
 	_ = s.run(n, func(svc *grant.Service, now grant.Instant) error { _, err := svc.Sweep(s.ctx, now); return err })
 }
 
@@ -218,6 +227,7 @@ func (s *sim) jump(n *node) {
 		n.offset = by
 	} else if !s.w.Pending() {
 		s.w.Offset = by
+		s.ahead = max(s.ahead, by)
 	}
 	s.f.Jumps++
 }

@@ -162,6 +162,17 @@ var (
 		s.g.Fault, s.g.Flying = s.in.detail, false
 		s.g.Attempts++
 	}}
+	takeBack = effect{"count no try of an addition that was provably not sent", func(s *step) {
+		if !s.in.unsent || s.g.Tries == 0 {
+			return
+		}
+		if s.g.Tries == 1 {
+			s.quit()
+		} else {
+			s.g.Ambiguous = true // of an earlier one nothing is known
+		}
+		s.g.Tries--
+	}}
 	wakeNow = effect{"look at once", func(s *step) { s.g.Attempts = 0 }}
 )
 

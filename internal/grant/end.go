@@ -398,7 +398,9 @@ func (e *ending) removal(others []Grant, lost bool) Event {
 		return GroupDeleted
 	case known && !member.Exists:
 		return TargetDeleted
-	case !e.g.Basis.removable() && !unresolved:
+	case e.g.Basis == NoBasis && !unresolved && link.Present:
+		return FoundOther // nothing was sent for it: whose it is, others say
+	case e.g.Basis != NoBasis && !e.g.Basis.removable():
 		return FoundPermanent
 	case holds(others, e.g.ID):
 		return FoundOther
@@ -425,6 +427,7 @@ func (e *ending) detail(ev Event, others []Grant) string {
 				return "the membership stays for grant " + string(o.ID)
 			}
 		}
+		return "nothing was written for this grant"
 	case FoundPermanent:
 		return "the membership is not one that a grant made: left alone"
 	case HasEnded:

@@ -95,6 +95,7 @@ type input struct {
 	tickets    Tickets
 	holding    *Holding // changed by the step; never nil where the event touches the membership
 	proven     bool     // the directory said that the write was done
+	unsent     bool     // the addition that was announced was not sent, or changed nothing, and never will
 	detail     string
 	late       bool
 }

@@ -276,7 +276,7 @@ func (s *step) extensionRoom(d time.Duration) error {
 		return say(ErrPolicy, "it was extended %d times, the most that the policy allows", times)
 	case total+d > time.Duration(x.Longest):
 		return say(ErrPolicy, "extensions may last %s in all, %s are left", x.Longest, Span(max(0, time.Duration(x.Longest)-total)))
-	case s.up():
+	case s.up(), !s.g.WallEnds.IsZero() && !s.in.now.Wall.Before(s.g.WallEnds):
 		return say(ErrPolicy, "its time is up")
 	}
 	return nil

@@ -204,3 +204,57 @@ func TestI10FailedLookLeavesTheWriterAlone(t *testing.T) {
 		t.Errorf("rests on %s, %d writes", a.Basis, writes)
 	}
 }
+
+// An addition that was not sent made no membership: one that an administrator makes while
+// the next try is waited for is his, and stays.
+func TestI6NotSentIsNotAdded(t *testing.T) {
+	r := newRig(t)
+	r.w.Next = granttest.Busy
+	r.ask(r.svc, "a", time.Minute)
+	a := r.state("a", grant.Activating)
+	if h := r.holding(a.Key); a.Tries != 0 || !h.Watch.IsZero() || h.Busy.After(r.w.Clock()) {
+		t.Errorf("%d tries; watched until %s, held back until %s", a.Tries, h.Watch, h.Busy)
+	}
+	r.w.Put(a.Key, time.Time{})
+	r.pass(4 * time.Second)
+	if a = r.state("a", grant.Active); a.Basis != grant.Standing {
+		t.Errorf("rests on %s", a.Basis)
+	}
+	r.pass(2 * time.Minute)
+	if r.state("a", grant.Ended); !r.member(&a) {
+		t.Error("the administrator's membership was removed")
+	}
+}
+
+// A grant that is given back before anything was sent for it ends, and takes nothing with
+// it.
+func TestI6GivenBackBeforeItWasSent(t *testing.T) {
+	for _, there := range []bool{false, true} {
+		r := newRig(t)
+		r.w.Next = granttest.Busy
+		r.ask(r.svc, "a", time.Minute)
+		a := r.state("a", grant.Activating)
+		if there {
+			r.w.Put(a.Key, time.Time{})
+		}
+		if err := r.do(r.w.Staff[2], "a", grant.GiveBack); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(2 * time.Second)
+		if r.state("a", grant.Ended); r.member(&a) != there {
+			t.Errorf("a member: %t, before: %t", r.member(&a), there)
+		}
+	}
+}
+
+// A grant whose time is up is not extended, even while its end waits for the directory.
+func TestI4NoExtensionAfterTheEnd(t *testing.T) {
+	r := newRig(t)
+	r.quick("a", time.Minute)
+	r.w.Pass(time.Minute)
+	if err := r.do(r.w.Staff[2], "a", grant.Extend); !errors.Is(err, grant.ErrPolicy) {
+		t.Errorf("extended after its end: %v", err)
+	}
+	r.pass(time.Second)
+	r.state("a", grant.Ended)
+}

@@ -216,6 +216,7 @@ func (s *Service) add(ctx context.Context, g *Grant, w Write, in input, t tick) 
 	in.link, in.native = res.Link, res.Link.Expires
 	ev := addEvent(res.Outcome)
 	in.proven = ev == Activated
+	in.unsent = res.Outcome == OutcomeLater || res.Outcome == OutcomeGone || res.Outcome == OutcomeAlready
 	if res.Outcome == OutcomeAlready {
 		return s.already(ctx, g, in, t)
 	}

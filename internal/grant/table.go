@@ -133,7 +133,7 @@ func activatingRows() []row {
 		{Activating, FoundTimeBound, Active, outlastsGrant, needs(current), does(standOnTimeBound, startClock, tellStanding), false},
 		{Activating, FoundTimeBound, Failed, always, needs(current), does(dropClaim, tellEnd), false},
 		{Activating, NotActivated, Failed, always, needs(current), does(dropClaim, tellLoudly), false},
-		{Activating, LaterActive, Activating, always, needs(current), does(retryLater), false},
+		{Activating, LaterActive, Activating, always, needs(current), does(takeBack, retryLater), false},
 		{Activating, MaybeActive, Activating, always, needs(current), does(markAmbiguous, retryLater), false},
 		{Activating, Expire, Ending, always, needs(timeUp), does(beginEnd), false},
 		{Activating, Withdraw, Ending, tooFewWithout, needs(hasApproved), does(dropApproval, beginEnd), false},

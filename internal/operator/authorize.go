@@ -53,7 +53,7 @@ type Decision struct {
 //
 // The directory is asked each time where the rule of the action is Live; otherwise its
 // answer may be up to [Times.Cache] old. An account that is found disabled or gone loses
-// its sessions and tokens.
+// its sessions and tokens, and the tokens that it issued.
 func (s *Service) Authorize(ctx context.Context, c Caller, a Action, r Resource) (Decision, error) {
 	v, err := s.decide(ctx, &c, a, r)
 	if err != nil {
@@ -72,8 +72,8 @@ func (s *Service) Authorize(ctx context.Context, c Caller, a Action, r Resource)
 // A verdict is a decision and what follows from it.
 type verdict struct {
 	Decision
-	stepUp bool // a fresh second factor would change it
-	gone   bool // the account may not be used at all
+	stepUp bool         // a fresh second factor would change it
+	gone   secdesc.GUID // an account that may not be used at all: the caller's, or the one that issued his token
 }
 
 // May is Authorize for what is only to be shown: it asks the same and logs nothing.
@@ -116,8 +116,18 @@ func (s *Service) decide(ctx context.Context, c *Caller, a Action, r Resource) (
 	}
 	v.Groups, v.Asked = q.standing.In, q.standing.at
 	if account := &q.standing.Account; !account.usable() {
-		v.Why, v.gone = account.state(), true
+		v.Why, v.gone = account.state(), c.Account
 		return v, nil
+	}
+	if c.Token && c.Issuer != c.Account {
+		issuer, err := s.standing(ctx, &Caller{Account: c.Issuer, Name: "whoever issued the token of " + c.Name, Visit: c.Visit}, q.policies, rule.Live)
+		if err != nil {
+			return v, err
+		}
+		if !issuer.Account.usable() {
+			v.Why, v.gone = "of whoever issued the token: "+issuer.Account.state(), c.Issuer
+			return v, nil
+		}
 	}
 	q.ask(&v.Decision, c.SteppedUp())
 	if !v.Allowed && !c.SteppedUp() && !c.Token {
@@ -255,11 +265,11 @@ func (s *Service) logRefusal(ctx context.Context, c *Caller, v *verdict) error {
 	} else {
 		e.Record = recordName(strings.ToLower(string(v.Resource.Kind)), v.Resource.ID)
 	}
-	if !v.gone {
+	if v.gone.IsZero() {
 		return s.refusal(ctx, c, e)
 	}
 	return s.store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
-		ended, err := s.endAll(ctx, tx, c.Account, systemEntry(c, v.Why))
+		ended, err := s.endAll(ctx, tx, v.gone, systemEntry(c, v.Why))
 		if err != nil {
 			return err
 		}

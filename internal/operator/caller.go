@@ -14,6 +14,9 @@ type Visit struct {
 	From    netip.Addr // where it comes from; required
 	Request string     // its identifier, for the log
 	Now     time.Time
+	// Clock tells the time while the request goes on, for decisions that are made about it
+	// later; nil: it takes no time.
+	Clock func() time.Time
 	// Old is the secret that the request carries already, if any. A sign-in ends the
 	// session that it belongs to.
 	Old Secret

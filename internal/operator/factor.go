@@ -114,6 +114,9 @@ func (s *Service) mayEnrol(ctx context.Context, tx Tx, c *Caller, code Secret) (
 	if err == nil && b.Code != nil && !code.matches(b.Code) {
 		err = fmt.Errorf("%w: the enrolment code is wrong or missing", ErrForbidden)
 	}
+	if err == nil {
+		err = charge(ctx, tx, c.Now, enrolLimit().of(c.Account.String()))
+	}
 	return b, err
 }
 
@@ -318,6 +321,9 @@ func (s *Service) RemoveFactor(ctx context.Context, c Caller, id, reason string)
 		return fmt.Errorf("removing a second factor: %w", err)
 	}
 	if f.Account == c.Account && !c.Token {
+		if err := s.alive(ctx, &c); err != nil {
+			return err
+		}
 		if f.Confirmed && !c.SteppedUp() {
 			return s.refused(ctx, &c, "factor.remove", ErrStepUp)
 		}

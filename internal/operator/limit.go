@@ -45,6 +45,10 @@ func factorOfLimit() limit { // of codes for an account from networks that it is
 	return limit{"factor-of", 20, 15 * time.Minute, 24 * time.Hour}
 }
 
+func enrolLimit() limit { // of second factors that an account begins to enrol, each of which is in the log
+	return limit{"enrol", 20, time.Hour, time.Hour}
+}
+
 func logLimit() limit { // of entries about what strangers tried
 	return limit{"log", 100, 10 * time.Minute, time.Hour}
 }
@@ -84,7 +88,7 @@ func (m *meter) load(ctx context.Context, tx Tx, now time.Time) (tries, Record, 
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return tries{}, Record{Kind: attempts, ID: m.id}, nil
-	case err == nil && now.After(t.Last.Add(m.forget)):
+	case err == nil && (now.After(t.Last.Add(m.forget)) || t.Last.After(now.Add(maxSkew))): // or the clock was ahead
 		return tries{}, r, nil
 	}
 	return t, r, err

@@ -177,3 +177,50 @@ func TestUntriedIsNotCounted(t *testing.T) {
 		t.Errorf("%d rows", n)
 	}
 }
+
+// Tries that were counted while the clock was ahead make nobody wait when it is right again.
+func TestTriesOfTheFuture(t *testing.T) {
+	w := newWorld(t)
+	w.dir.Add("anna")
+	w.pass(24 * time.Hour)
+	for range 8 {
+		if err := second(w.SignInPassword(t.Context(), w.visit(), "anna", operator.NewSecret("wrong"))); !errors.Is(err, operator.ErrSignIn) && !errors.Is(err, operator.ErrRetry) {
+			t.Fatal(err)
+		}
+	}
+	wants(t, "still ahead", second(w.SignInPassword(t.Context(), w.visit(), "anna", operator.NewSecret("anna-password"))), operator.ErrRetry)
+	w.pass(-24 * time.Hour)
+	if err := second(w.SignInPassword(t.Context(), w.visit(), "anna", operator.NewSecret("anna-password"))); err != nil {
+		t.Errorf("the clock is right again: %v", err)
+	}
+}
+
+// Who is signed in cannot fill the log with second factors that he begins to enrol.
+func TestEnrolmentsDoNotFillTheLog(t *testing.T) {
+	w := newWorld(t)
+	in := w.signIn(w.dir.Add("anna"))
+	begun := 0
+	for range 60 {
+		c := w.caller(in.Secret)
+		e, err := w.BeginTOTP(t.Context(), c, "phone", operator.Secret{})
+		if err != nil {
+			wants(t, "one more", err, operator.ErrRetry)
+			continue
+		}
+		begun++
+		if err := w.RemoveFactor(t.Context(), c, e.Factor.ID, "again"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if begun < 20 || begun > 21 {
+		t.Errorf("%d enrolments were begun at once", begun)
+	}
+	if _, err := w.BeginWebAuthn(t.Context(), w.caller(in.Secret), "key", operator.Secret{}); !errors.Is(err, operator.ErrRetry) {
+		t.Errorf("a security key: %v", err)
+	}
+	w.pass(2 * time.Minute)
+	w.caller(in.Secret)
+	if _, err := w.BeginTOTP(t.Context(), w.caller(in.Secret), "phone", operator.Secret{}); err != nil {
+		t.Errorf("later: %v", err)
+	}
+}

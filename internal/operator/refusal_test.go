@@ -47,7 +47,7 @@ func TestCallersCannotFillTheLog(t *testing.T) {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 	w.pass(2 * time.Hour)
-	anna.Now = w.now
+	anna = w.caller(w.signIn(w.must("anna")).Secret)
 	before := len(w.entries(audit.Refusal, "operator.administer"))
 	if _, err := w.Authorize(t.Context(), anna, operator.Administer, operator.Server()); err == nil || len(w.entries(audit.Refusal, "operator.administer")) != before+1 {
 		t.Errorf("%v; later refusals are logged again", err)

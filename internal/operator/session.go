@@ -119,23 +119,37 @@ func (v *Session) caller(visit Visit) Caller {
 }
 
 // alive reports ErrSignedOut if the caller's session or token has ended since he was
-// identified.
+// identified. What else the session says may have changed as well, and time has passed:
+// the caller is what it says now.
 func (s *Service) alive(ctx context.Context, c *Caller) error {
-	kind := sessions
-	if c.Token {
-		kind = tokens
+	if c.Clock != nil {
+		if now := c.Clock(); now.After(c.Now) {
+			c.Now = now
+		}
 	}
-	err := s.store.View(ctx, func(ctx context.Context, tx Tx) error {
-		r, err := tx.Record(ctx, kind, c.Session)
-		if err == nil && r.Account != c.Account {
-			err = ErrNotFound
+	var own Session
+	err := s.store.View(ctx, func(ctx context.Context, tx Tx) (err error) {
+		if c.Token {
+			st, _, err := load[storedToken](ctx, tx, tokens, c.Session)
+			if err == nil && (st.Account != c.Account || !c.Now.Before(st.Ends)) {
+				err = ErrSignedOut
+			}
+			return err
+		}
+		if own, err = ownSession(ctx, tx, c); err == nil && s.over(&storedSession{Session: own}, c.Now) {
+			err = ErrSignedOut
 		}
 		return err
 	})
-	if errors.Is(err, ErrNotFound) {
+	switch {
+	case errors.Is(err, ErrNotFound):
 		return ErrSignedOut
+	case err != nil:
+		return err
+	case !c.Token:
+		c.Factor, c.FactorAt, c.StepUp = own.Factor, own.FactorAt, own.StepUp
 	}
-	return err
+	return nil
 }
 
 // touch notes that a session is used. It never brings back one that has ended.
@@ -367,8 +381,8 @@ func (s *Service) EndSession(ctx context.Context, c Caller, id, reason string) e
 	})
 }
 
-// EndAll ends all sessions and tokens of an account, and its enrolments that wait for
-// their confirmation: the caller's own, or another's if he may administer. It returns
+// EndAll ends all sessions and tokens of an account, the tokens that it issued to others,
+// and its enrolments that wait for their confirmation: the caller's own, or another's if he may administer. It returns
 // how many sessions and tokens there were.
 func (s *Service) EndAll(ctx context.Context, c Caller, account secdesc.GUID, reason string) (n int, err error) {
 	if err := s.mayEnd(ctx, c, account); err != nil {
@@ -393,25 +407,34 @@ func (s *Service) EndAll(ctx context.Context, c Caller, account secdesc.GUID, re
 	return n, err
 }
 
-// endAll removes the sessions and tokens of an account and returns an entry for each,
-// made after like.
-func (s *Service) endAll(ctx context.Context, tx Tx, account secdesc.GUID, like audit.Entry) ([]audit.Entry, error) {
-	var entries []audit.Entry
-	for _, k := range []struct {
-		kind   Kind
-		action string
-	}{{sessions, "session.end"}, {tokens, "token.revoke"}} {
-		_, records, err := all[struct{}](ctx, tx, k.kind, account)
-		if err != nil {
+// endAll removes the sessions and tokens of an account, and the tokens that it issued to
+// others, and returns an entry for each, made after like.
+func (s *Service) endAll(ctx context.Context, tx Tx, account secdesc.GUID, like audit.Entry) (entries []audit.Entry, err error) {
+	drop := func(action string, r Record) error {
+		e := like
+		e.Action, e.Target, e.Record = action, r.Account, recordName(string(r.Kind), r.ID)
+		entries = append(entries, e)
+		return tx.Drop(ctx, r.Kind, r.ID)
+	}
+	_, own, err := all[struct{}](ctx, tx, sessions, account)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range own {
+		if err := drop("session.end", r); err != nil {
 			return nil, err
 		}
-		for _, r := range records {
-			if err := tx.Drop(ctx, k.kind, r.ID); err != nil {
-				return nil, err
-			}
-			e := like
-			e.Action, e.Target, e.Record = k.action, account, recordName(string(k.kind), r.ID)
-			entries = append(entries, e)
+	}
+	list, issued, err := all[storedToken](ctx, tx, tokens, secdesc.GUID{})
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range issued {
+		if r.Account != account && list[i].Issuer != account {
+			continue
+		}
+		if err := drop("token.revoke", r); err != nil {
+			return nil, err
 		}
 	}
 	return entries, nil

@@ -299,3 +299,51 @@ func TestEndAllOfNothing(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// What was decided when a request came is decided again when it matters: the request may
+// have been held back until the second factor was no longer fresh, or was removed.
+func TestFactorIsJudgedAtTheDecision(t *testing.T) {
+	for name, c := range map[string]struct {
+		meanwhile func(w *world, in operator.SignIn)
+		want      error
+	}{
+		"at once":           {func(*world, operator.SignIn) {}, nil},
+		"five minutes pass": {func(w *world, _ operator.SignIn) { w.pass(5 * time.Minute) }, operator.ErrStepUp},
+		"the session idles": {func(w *world, _ operator.SignIn) { w.pass(31 * time.Minute) }, operator.ErrSignedOut},
+		"the factor is removed": {func(w *world, in operator.SignIn) {
+			list, err := w.Factors(t.Context(), w.caller(in.Secret), in.Session.Account)
+			if err == nil {
+				err = w.RemoveFactor(t.Context(), w.caller(in.Secret), list[0].ID, "stolen")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, operator.ErrStepUp},
+		"the clock goes back": {func(w *world, _ operator.SignIn) {
+			w.pass(-2 * time.Minute)
+			if err := w.Sweep(t.Context(), w.now); err != nil {
+				t.Fatal(err)
+			}
+		}, operator.ErrStepUp},
+	} {
+		w := newWorld(t)
+		in := w.administrator("root")
+		held := w.caller(in.Secret)
+		held.Clock = func() time.Time { return w.now }
+		c.meanwhile(w, in)
+		_, err := w.Authorize(t.Context(), held, operator.Administer, operator.Server())
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+	w := newWorld(t)
+	in := w.administrator("root")
+	held := w.caller(in.Secret)
+	held.Clock = func() time.Time { return w.now }
+	list, err := w.Factors(t.Context(), held, held.Account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.pass(5 * time.Minute)
+	wants(t, "removing a factor", w.RemoveFactor(t.Context(), held, list[0].ID, "x"), operator.ErrStepUp)
+}

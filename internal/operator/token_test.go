@@ -1,6 +1,7 @@
 package operator_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +174,56 @@ func TestTokenAndItsSession(t *testing.T) {
 			if _, err := w.Identify(t.Context(), w.visit(), x.secret); (err == nil) != x.want {
 				t.Errorf("%s: %v, want it to go on: %v", name, err, x.want)
 			}
+		}
+	}
+}
+
+// What an account issued to others ends with everything else of it: when its owner ends
+// all, when it is recovered, and when it is seen to be disabled.
+func TestTokensForOthersEndWithTheirIssuer(t *testing.T) {
+	for name, end := range map[string]func(w *world, issuer operator.SignIn, other operator.SignIn) error{
+		"all is ended": func(w *world, issuer, _ operator.SignIn) error {
+			return second(w.EndAll(w.t.Context(), w.caller(issuer.Secret), issuer.Session.Account, "stolen"))
+		},
+		"recovered": func(w *world, issuer, _ operator.SignIn) error {
+			return second(w.Recover(w.t.Context(), operator.Local("root", "req-9", w.now), issuer.Session.Account, "lost"))
+		},
+		"disabled": func(w *world, issuer, _ operator.SignIn) error {
+			w.dir.Change(issuer.Session.Account, func(a *operator.Account, _ *string) { a.Disabled = true })
+			w.pass(31 * time.Second)
+			return nil
+		},
+	} {
+		w := newWorld(t)
+		in := w.administrator("root")
+		job := w.dir.Add("job")
+		w.dir.Change(job.GUID, func(a *operator.Account, _ *string) { a.Kind = operator.Workload })
+		order := operator.TokenOrder{Account: job.GUID, Label: "x", Scope: []operator.Action{operator.GrantRequest}}
+		_, secret, err := w.IssueToken(t.Context(), w.caller(in.Secret), order)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := w.signIn(job)
+		use := func() error {
+			c, err := w.Identify(t.Context(), w.visit(), secret)
+			if err != nil {
+				return err
+			}
+			return second(w.Authorize(t.Context(), c, operator.GrantRequest, operator.Resource{Kind: operator.OnGrantPolicy, ID: "quick"}))
+		}
+		if err := use(); err != nil {
+			t.Fatal(err)
+		}
+		if err := end(w, in, own); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := use(); !errors.Is(err, operator.ErrSignedOut) && !errors.Is(err, operator.ErrForbidden) {
+			t.Errorf("%s: the token goes on: %v", name, err)
+		}
+		wants(t, name+": after that", second(w.Identify(t.Context(), w.visit(), secret)), operator.ErrSignedOut)
+		w.caller(own.Secret) // the other account is not concerned
+		if got := w.entries(audit.Fact, "token.revoke"); len(got) != 1 {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }

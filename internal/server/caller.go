@@ -51,7 +51,7 @@ func (c *caller) grantCaller() grant.Caller {
 // visit is a request in the words of package operator.
 func (s *Server) visit(ctx context.Context) operator.Visit {
 	i := info(ctx)
-	return operator.Visit{From: i.from, Request: i.id, Now: s.cfg.Now(), Old: i.old}
+	return operator.Visit{From: i.from, Request: i.id, Now: s.cfg.Now(), Clock: s.cfg.Now, Old: i.old}
 }
 
 // secretOf returns what a request shows to be known by. A header counts before the
@@ -88,11 +88,16 @@ func oldSecret(r *http.Request) operator.Secret {
 
 // admit is the middleware that lets callers in: it finds out who it is, waits for a place,
 // and asks for the permission that the route names. Nobody's body is read before it is
-// known who sends it, but for a sign-in.
+// known who sends it, but for a sign-in: those have places of their own, so that they keep
+// out nobody who is signed in, however long bodies and the directory let them wait.
 func (s *Server) admit(rt route) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)
-		leave, ok := s.door.enter(r.Context(), neighbourhood(info(r.Context()).from))
+		gate := s.door
+		if rt.public {
+			gate = s.signs
+		}
+		leave, ok := gate.enter(r.Context(), neighbourhood(info(r.Context()).from))
 		if !ok {
 			s.refuse(ctx, busy())
 			return

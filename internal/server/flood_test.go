@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/leastwise/leastwise/internal/api"
 	"github.com/leastwise/leastwise/internal/audit"
 	"github.com/leastwise/leastwise/internal/grant"
+	"github.com/leastwise/leastwise/internal/operator"
 	"github.com/leastwise/leastwise/internal/store"
 )
 
@@ -86,8 +88,52 @@ func TestKeysOfOneAccountAreBounded(t *testing.T) {
 	}
 }
 
-// Sign-ins whose bodies do not come, from one address, leave everybody else a place, and
-// take none from those who are signed in.
+// However many sign-ins wait for their bodies or the directory, whoever is signed in works
+// on, also from their address, and the pages are there.
+func TestSignInsKeepNobodyOut(t *testing.T) {
+	w := newWorld(t)
+	for _, g := range []*gate{w.srv.door, w.srv.signs, w.srv.pages} {
+		g.wait = 10 * time.Millisecond
+	}
+	ben := w.as("ben")
+	w.srv.door.places, w.srv.door.share = signPlaces, signShare
+	held, end := make(chan bool), make(chan bool)
+	w.bind = func(context.Context) error {
+		held <- true
+		<-end
+		return operator.ErrUnavailable
+	}
+	var done sync.WaitGroup
+	for i := range signPlaces {
+		done.Go(func() {
+			c := w.nobody()
+			c.from = fmt.Sprintf("203.0.113.%d:99", 7+i/signShare)
+			c.do("POST", "/v1/session/password", api.PasswordSignIn{Name: fmt.Sprint("nobody", i), Password: password})
+		})
+	}
+	for range signPlaces {
+		<-held
+	}
+	if a := ben.do("POST", "/v1/session/password", api.PasswordSignIn{Name: "ben", Password: password}); a.Code != http.StatusServiceUnavailable {
+		t.Errorf("one more sign-in: %d %s", a.Code, a.Body)
+	}
+	g := ben.request("quick")
+	if a := ben.do("POST", "/v1/grants/"+g.ID+"/give-back", api.Note{}); a.Code != http.StatusOK {
+		t.Errorf("from the same address: %d %s", a.Code, a.Body)
+	}
+	for _, path := range []string{"/readyz", "/openapi.json"} {
+		if a := w.nobody().do("GET", path, nil); a.Code != http.StatusOK {
+			t.Errorf("%s: %d %s", path, a.Code, a.Body)
+		}
+	}
+	close(end)
+	done.Wait()
+	if n := w.srv.signs.inside; n != 0 {
+		t.Errorf("%d sign-ins have not left", n)
+	}
+}
+
+// Whoever looks for many sessions at once, from one address, leaves everybody else a place.
 func TestDoorIsShared(t *testing.T) {
 	w := newWorld(t)
 	w.srv.door.wait = 10 * time.Millisecond

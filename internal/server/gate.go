@@ -10,8 +10,12 @@ import (
 
 // Limits of how much is done at once.
 const (
-	doorPlaces = 256 // callers of whom it is not known yet who they are: reading a sign-in, looking for a session
+	doorPlaces = 256 // looking for a session, which waits for nothing but the database
 	doorShare  = 64  // of one address (of IPv6: one /64)
+	signPlaces = 192 // sign-ins, which wait for their bodies and for the directory
+	signShare  = 48  // of one address
+	pagePlaces = 64  // pages for anybody, which slow readers hold up
+	pageShare  = 16  // of one address
 	deskPlaces = 512 // requests of callers who are known; streams count for themselves
 	deskShare  = 192 // of one account
 	logPlaces  = 2   // reading the whole audit log, which keeps a connection to the database busy

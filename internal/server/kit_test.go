@@ -44,7 +44,8 @@ type world struct {
 	at    string         // address of the server that live has started
 	roots *x509.CertPool // and whom it is known by
 
-	blind func([]grant.Ref) error // why the directory does not say who is among them; nil: it does
+	blind func([]grant.Ref) error     // why the directory does not say who is among them; nil: it does
+	bind  func(context.Context) error // before an account is looked for; nil: nothing
 }
 
 // lockedBuffer takes what the server logs.
@@ -252,7 +253,12 @@ func (r *runner) on(ctx context.Context) func(grant.Grant, error) (grant.Grant, 
 // members answers questions of package operator from the same simulation.
 type members struct{ w *world }
 
-func (m members) Account(_ context.Context, ref operator.AccountRef) (operator.Account, error) {
+func (m members) Account(ctx context.Context, ref operator.AccountRef) (operator.Account, error) {
+	if m.w.bind != nil && strings.HasPrefix(ref.Name, "nobody") {
+		if err := m.w.bind(ctx); err != nil {
+			return operator.Account{}, err
+		}
+	}
 	m.w.mu.Lock()
 	away := m.w.dir.Away
 	m.w.mu.Unlock()

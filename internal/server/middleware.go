@@ -224,7 +224,7 @@ func busy() *api.Problem {
 // through lets a request of somebody unknown in, outside the framework.
 func (s *Server) through(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		leave, ok := s.door.enter(r.Context(), neighbourhood(info(r.Context()).from))
+		leave, ok := s.pages.enter(r.Context(), neighbourhood(info(r.Context()).from))
 		if !ok {
 			writeProblem(w, r, busy())
 			return

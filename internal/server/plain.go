@@ -39,7 +39,7 @@ var (
 
 func (s *Server) registerPlain() {
 	s.mux.HandleFunc(routeHealth, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, api.Health{Status: "ok"}) })
-	s.mux.HandleFunc(routeReady, s.through(s.serveReady()))
+	s.mux.HandleFunc(routeReady, s.serveReady())
 	s.mux.HandleFunc(routeMetrics, s.through(s.serveMetrics))
 	s.mux.HandleFunc(routeDocument, s.through(s.serveDocument()))
 	s.mux.HandleFunc(routePage, s.through(s.servePage))

@@ -80,6 +80,7 @@ type Server struct {
 	power    powerCache
 
 	door, desk, logs *gate
+	signs, pages     *gate
 	pace             pace
 	endpoints        endpoints
 	among            amongCache
@@ -97,6 +98,7 @@ func newServer(cfg Config, read time.Duration) *Server {
 	s := &Server{
 		cfg: cfg, read: read, mux: http.NewServeMux(), metrics: newMetrics(), closing: make(chan struct{}),
 		door: newGate(doorPlaces, doorShare, patience), desk: newGate(deskPlaces, deskShare, patience), logs: newGate(logPlaces, logShare, 0),
+		signs: newGate(signPlaces, signShare, patience), pages: newGate(pagePlaces, pageShare, patience),
 		pace: pace{poll: pollEvents, ping: pingEvery, write: eventWrite},
 	}
 	s.events = newHub(s)

@@ -244,6 +244,9 @@ func TestI6GivenBackBeforeItWasSent(t *testing.T) {
 		if r.state("a", grant.Ended); r.member(&a) != there {
 			t.Errorf("a member: %t, before: %t", r.member(&a), there)
 		}
+		if n := r.logged(grant.FoundPermanent, grant.Decision); n != 0 {
+			t.Errorf("the account is said to stay a member by a membership that was found; it was there: %t", there)
+		}
 	}
 }
 

@@ -61,15 +61,15 @@ func scanCheck(name string, table Timetable, v store.Schedule, now time.Time) Ch
 	case v.Failures > 0:
 		c.Detail = fmt.Sprintf("%d failed since; %s; the last one: %s", v.Failures, last, v.Fault)
 		c.Hint = "the server tries again at " + v.Retry.UTC().Format(time.RFC3339)
-	case v.Running(now) && table.Every > 0 && now.Sub(v.Began) > table.Every:
+	case underWay(v, now) && table.Every > 0 && now.Sub(v.Began) > table.Every:
 		c.Detail = fmt.Sprintf("one has been under way on %s since %s, longer than until the next; %s", v.Node, v.Began.UTC().Format(time.RFC3339), last)
 		c.Hint = "scan more rarely, or find out what takes so long"
-	case table.Every > 0 && !v.Running(now) && !v.Done.IsZero() && now.Sub(table.After(v.Done)) > table.Every:
+	case table.Every > 0 && !underWay(v, now) && !v.Done.IsZero() && now.Sub(table.After(v.Done)) > table.Every:
 		c.Detail = "turns have passed without a scan; " + last
 		c.Hint = "is the server running?"
 	default:
 		c.State, c.Detail = CheckOK, last
-		if v.Running(now) {
+		if underWay(v, now) {
 			c.Detail = fmt.Sprintf("one is under way on %s since %s; %s", v.Node, v.Began.UTC().Format(time.RFC3339), last)
 		}
 	}

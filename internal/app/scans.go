@@ -57,7 +57,8 @@ func (t Timetable) After(at time.Time) time.Time {
 
 // Due reports whether a turn is to be begun now, of a schedule as the store has it.
 func (t Timetable) Due(s store.Schedule, now time.Time) bool {
-	if t.Every == 0 || s.Running(now) || now.Before(s.Retry) {
+	retry := now.Before(s.Retry) && s.Retry.Sub(now) <= 2*scanLonger // later: somebody's clock was ahead
+	if t.Every == 0 || underWay(s, now) || retry {
 		return false
 	}
 	switch {
@@ -67,6 +68,12 @@ func (t Timetable) Due(s store.Schedule, now time.Time) bool {
 		return true
 	}
 	return !now.Before(t.After(s.Done))
+}
+
+// underWay reports whether a node is at work. A lease that is longer than any that is given
+// was written by a clock that was ahead, and holds nobody back.
+func underWay(s store.Schedule, now time.Time) bool {
+	return s.Running(now) && s.Lease.Sub(now) <= 2*scanLease
 }
 
 // Timing of scheduled scans.
@@ -167,7 +174,7 @@ func (s *scans) turn(ctx context.Context) error {
 		defer close(held)
 		s.hold(scanning, cancel, v)
 	}()
-	a, err := s.assess(scanning)
+	a, err := s.assess(scanning, v)
 	cancel()
 	<-held
 	if ctx.Err() != nil {
@@ -214,12 +221,7 @@ func (s *scans) hold(ctx context.Context, stop context.CancelFunc, v store.Sched
 			s.log.Warn("a scheduled scan takes longer than until the next one: that is left out", "began", v.Began, "left_out", next)
 			next = s.table.After(now)
 		}
-		err := s.store.Update(ctx, func(ctx context.Context, tx *store.Tx) error {
-			held := v
-			held.Lease = now.Add(scanLease)
-			return tx.PutSchedule(ctx, held, v.Generation)
-		})
-		switch {
+		switch err := s.renew(ctx, v); {
 		case errors.Is(err, store.ErrStale):
 			s.log.Error("another node has taken over the scheduled scan: this one is given up", "generation", v.Generation)
 			stop()
@@ -230,8 +232,17 @@ func (s *scans) hold(ctx context.Context, stop context.CancelFunc, v store.Sched
 	}
 }
 
+// renew moves the lease on; [store.ErrStale] if another node has taken over.
+func (s *scans) renew(ctx context.Context, v store.Schedule) error {
+	return s.store.Update(ctx, func(ctx context.Context, tx *store.Tx) error {
+		was := v.Generation
+		v.Lease = s.now().Add(scanLease)
+		return tx.PutSchedule(ctx, v, was)
+	})
+}
+
 // assess scans and judges.
-func (s *scans) assess(ctx context.Context) (*control.Assessment, error) {
+func (s *scans) assess(ctx context.Context, v store.Schedule) (*control.Assessment, error) {
 	set, err := Controls(s.cfg)
 	if err != nil {
 		return nil, err
@@ -241,6 +252,9 @@ func (s *scans) assess(ctx context.Context) (*control.Assessment, error) {
 		return nil, fmt.Errorf("scanning the domain: %w", err)
 	}
 	if err := CheckDomain(snapshot); err != nil {
+		return nil, err
+	}
+	if err := s.renew(ctx, v); err != nil { // what a node has that was taken for dead replaces nothing
 		return nil, err
 	}
 	if file := s.cfg.Text("scan-snapshot"); file != "" {
@@ -256,18 +270,35 @@ const maxScanFault = 1000
 
 // end keeps the run, or why there is none, if the turn is still this node's.
 func (s *scans) end(ctx context.Context, v store.Schedule, a *control.Assessment, fault error) error {
+	if fault != nil {
+		return s.fail(ctx, v, fault)
+	}
+	err := s.keep(ctx, v, a)
+	if err == nil || errors.Is(err, store.ErrStale) {
+		return err
+	}
+	return s.fail(ctx, v, err) // else it would be scanned again at once, for ever, and nobody would see why
+}
+
+// fail stores that a turn failed, and when it is tried again.
+func (s *scans) fail(ctx context.Context, v store.Schedule, fault error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), scanEnd)
 	defer cancel()
-	was := v.Generation
-	now := s.now()
+	was, now := v.Generation, s.now()
 	v.Lease, v.Tried = time.Time{}, now
-	if fault != nil {
-		v.Failures++
-		v.Fault = clipText(oneLineOf(fault), maxScanFault)
-		v.Retry = now.Add(min(scanRetry<<min(v.Failures-1, 10), scanLonger))
-		s.log.Error("a scheduled scan failed", "failures", v.Failures, "again", v.Retry, "error", v.Fault)
-		return s.store.Update(ctx, func(ctx context.Context, tx *store.Tx) error { return tx.PutSchedule(ctx, v, was) })
-	}
+	v.Failures++
+	v.Fault = clipText(oneLineOf(fault), maxScanFault)
+	v.Retry = now.Add(min(scanRetry<<min(v.Failures-1, 10), scanLonger))
+	s.log.Error("a scheduled scan failed", "failures", v.Failures, "again", v.Retry, "error", v.Fault)
+	return s.store.Update(ctx, func(ctx context.Context, tx *store.Tx) error { return tx.PutSchedule(ctx, v, was) })
+}
+
+// keep stores the run.
+func (s *scans) keep(ctx context.Context, v store.Schedule, a *control.Assessment) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), scanEnd)
+	defer cancel()
+	was, now := v.Generation, s.now()
+	v.Lease, v.Tried = time.Time{}, now
 	v.Done, v.Succeeded, v.Retry, v.Failures, v.Fault, v.Result = now, now, time.Time{}, 0, "", a.Run.ID
 	by := audit.Entry{Time: now.UTC(), Actor: audit.Actor{Name: "leastwise", Method: audit.System}, Reason: "scheduled scan"}
 	kept := false

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -54,6 +56,8 @@ func TestTimetable(t *testing.T) {
 		"failed":            {night, store.Schedule{Done: at("2026-11-20 02:30:00"), Retry: now.Add(1)}, false},
 		"to be tried again": {night, store.Schedule{Done: at("2026-11-20 02:30:00"), Retry: now}, true},
 		"a clock was ahead": {night, store.Schedule{Done: at("2027-11-20 02:30:00")}, true},
+		"a lease, ahead":    {night, store.Schedule{Done: at("2026-11-20 02:30:00"), Lease: now.Add(30 * 24 * time.Hour)}, true},
+		"a retry, ahead":    {night, store.Schedule{Done: at("2026-11-20 02:30:00"), Retry: now.Add(30 * 24 * time.Hour)}, true},
 		"a little ahead":    {night, store.Schedule{Done: now.Add(time.Second)}, false},
 	} {
 		if got := c.table.Due(c.s, now); got != c.want {
@@ -227,12 +231,57 @@ func TestScanOfADeadNodeIsNotKept(t *testing.T) {
 		}
 		return old, nil
 	})
+	late := filepath.Join(t.TempDir(), "late.lws")
+	set(t, slow.cfg, "scan-snapshot", late)
 	if err := slow.turn(t.Context()); !errors.Is(err, store.ErrStale) {
 		t.Errorf("the late one: %v", err)
+	}
+	if _, err := os.Stat(late); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the late one replaced the snapshot: %v", err)
 	}
 	runs := runsIn(t, s)
 	if len(runs) != 1 || !runs[0].Finished.Equal(startOfScans.Add(scanLease)) {
 		t.Errorf("%d runs, %+v", len(runs), runs)
+	}
+}
+
+// A run that cannot be stored is a failure like any other: it is said, and tried again
+// later, not at once.
+func TestScanThatCannotBeKept(t *testing.T) {
+	s := storetest.SQLite(t).Open(t)
+	clock := &wallClock{at: startOfScans}
+	scanned := 0
+	n := newScanNode(t, s, clock, func(context.Context) (*forest.Snapshot, error) {
+		scanned++
+		return aForest(t, clock.now()), nil
+	})
+	update := func(statement string) {
+		t.Helper()
+		err := s.Update(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			_, err := tx.SQL().ExecContext(ctx, statement)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	update("CREATE TRIGGER full BEFORE INSERT ON runs BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+	_ = n.turn(t.Context())
+	v, err := n.state(t.Context())
+	if err != nil || v.Failures != 1 || !strings.Contains(v.Fault, "disk full") || !v.Retry.Equal(clock.now().Add(scanRetry)) || !v.Done.IsZero() || v.Running(clock.now()) {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if c := scanCheck("scans", n.table, v, clock.now()); c.State != CheckWarn {
+		t.Errorf("%+v", c)
+	}
+	clock.pass(scanRetry - 1)
+	if _ = n.turn(t.Context()); scanned != 1 {
+		t.Errorf("scanned %d times", scanned)
+	}
+	update("DROP TRIGGER full")
+	clock.pass(1)
+	if err := n.turn(t.Context()); err != nil || scanned != 2 || len(runsIn(t, s)) != 1 {
+		t.Errorf("%d scans, %v", scanned, err)
 	}
 }
 

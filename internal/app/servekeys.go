@@ -86,9 +86,10 @@ func ReplaceLostKeys(ctx context.Context, cfg *Config, by Caller, reason string)
 	if err != nil {
 		return 0, err
 	}
-	db, err := OpenStore(ctx, cfg, store.Options{})
+	// A server that runs on would seal with the lost keys, which it still has in memory.
+	db, err := OpenStore(ctx, cfg, store.Options{Exclusive: true})
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("replacing the keys %s: every server on this database must be stopped: %w", file, err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	ops, err := operator.New(operator.Options{Store: db.Operators(), Membership: &people{now: by.Now}, Policies: policies, Keys: keys})

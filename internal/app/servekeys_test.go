@@ -23,20 +23,21 @@ import (
 
 	"github.com/leastwise/leastwise/internal/operator"
 	"github.com/leastwise/leastwise/internal/operator/operatortest"
+	"github.com/leastwise/leastwise/internal/store"
 )
 
 // Keys are made at the first start, and never in place of lost ones: where something was
 // sealed the server says what is missing. A file that others can read is refused.
 func TestOperatorKeysAreNotReplaced(t *testing.T) {
-	store, file := operatortest.NewMemory(), filepath.Join(t.TempDir(), "operator.keys")
-	if _, err := operatorKeys(t.Context(), file, store); err != nil {
+	records, file := operatortest.NewMemory(), filepath.Join(t.TempDir(), "operator.keys")
+	if _, err := operatorKeys(t.Context(), file, records); err != nil {
 		t.Fatal(err)
 	}
 	before, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := operatorKeys(t.Context(), file, store); err != nil {
+	if _, err := operatorKeys(t.Context(), file, records); err != nil {
 		t.Fatal(err)
 	}
 	if now, err := os.ReadFile(file); err != nil || !bytes.Equal(before, now) {
@@ -47,7 +48,7 @@ func TestOperatorKeysAreNotReplaced(t *testing.T) {
 			if err := os.Chmod(file, mode); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := operatorKeys(t.Context(), file, store); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "open to others") {
+			if _, err := operatorKeys(t.Context(), file, records); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "open to others") {
 				t.Errorf("mode %o: %v", mode, err)
 			}
 		}
@@ -55,13 +56,13 @@ func TestOperatorKeysAreNotReplaced(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	err = store.Update(t.Context(), func(ctx context.Context, tx operator.Tx) error {
+	err = records.Update(t.Context(), func(ctx context.Context, tx operator.Tx) error {
 		return tx.Put(ctx, operator.Record{Kind: "factor", ID: "a", Account: operatortest.GUID(1), Body: []byte(`{"id":"a","confirmed":true,"sealed":"AAAA"}`)})
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := operatorKeys(t.Context(), file, store); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "restore it") {
+	if _, err := operatorKeys(t.Context(), file, records); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "restore it") {
 		t.Errorf("lost keys: %v", err)
 	}
 	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
@@ -90,6 +91,9 @@ func TestReplaceKeysByHand(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := ReplaceLostKeys(t.Context(), cfg, by, "disk failed"); !errors.Is(err, store.ErrInUse) {
+		t.Errorf("while the server runs: %v", err)
 	}
 	if err := s.closers[0](); err != nil {
 		t.Fatal(err)

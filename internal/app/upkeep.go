@@ -32,7 +32,7 @@ func (s *serving) upkeep(ctx context.Context) (u server.Upkeep, err error) {
 		if err != nil {
 			return u, err
 		}
-		u.Scan = &server.ScanState{Running: v.Running(s.now()), Tried: v.Tried, Succeeded: v.Succeeded, Failures: v.Failures, Overruns: s.scans.left()}
+		u.Scan = &server.ScanState{Running: underWay(v, s.now()), Tried: v.Tried, Succeeded: v.Succeeded, Failures: v.Failures, Overruns: s.scans.left()}
 	}
 	if s.notifier != nil {
 		n := &server.NoticeState{Targets: map[string]server.TargetState{}}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,12 +11,15 @@ import (
 
 // addSettings gives cmd a flag for each setting of the named groups.
 func addSettings(cmd *cobra.Command, groups ...string) {
+	unknown := append([]string(nil), groups...)
 	for _, s := range app.Settings() {
-		for _, g := range groups {
-			if s.Group == g {
-				addSetting(cmd, s)
-			}
+		if slices.Contains(groups, s.Group) {
+			addSetting(cmd, s)
+			unknown = slices.DeleteFunc(unknown, func(g string) bool { return g == s.Group })
 		}
+	}
+	if len(unknown) > 0 {
+		panic("no setting is of the group " + strings.Join(unknown, ", ")) // found by any test that makes the command
 	}
 }
 

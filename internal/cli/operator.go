@@ -116,7 +116,7 @@ the server, with its configuration, and start the server again.`,
 	cmd.Flags().BoolVar(&rotate, "rotate", false, "add a key")
 	cmd.Flags().BoolVar(&lost, "lost", false, "the file is lost for good: make another")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log (with --lost)")
-	addSettings(cmd, "database", "store", "serve")
+	addSettings(cmd, "database", "serve")
 	return cmd
 }
 

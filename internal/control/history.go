@@ -251,8 +251,7 @@ func LostSight(before, after []forest.Coverage) []string {
 		key := coverageKey(c)
 		said[key] = true
 		old, known := was[key]
-		larger := known && !old.Complete() && old.State == c.State && c.Count > old.Count
-		if !c.Complete() && (!known || old.Complete() || larger) {
+		if !c.Complete() && (!known || sawLess(old, c)) {
 			out = append(out, fmt.Sprintf("%s %s: %s. %s", c.Area, c.Subject, c.State, c.Reason))
 		}
 	}
@@ -262,6 +261,21 @@ func LostSight(before, after []forest.Coverage) []string {
 		}
 	}
 	return out
+}
+
+// sawLess reports whether an area that is not complete may hold something that was seen
+// before: it was complete, or partial with fewer objects missing, or for another reason.
+func sawLess(before, after forest.Coverage) bool {
+	const partial = "partial"
+	switch {
+	case before.Complete():
+		return true
+	case before.State != partial: // nothing of it was seen
+		return before.State == after.State && after.Count > before.Count
+	case after.State != partial:
+		return true
+	}
+	return after.Count > before.Count || after.Count == before.Count && after.Reason != before.Reason
 }
 
 func coverageKey(c forest.Coverage) string {

@@ -43,6 +43,8 @@ func TestTraceKeepsWhatWasNotSeen(t *testing.T) {
 	legal := append([]forest.Coverage{{Area: forest.AreaContainer, Subject: "OU=Legal", State: "unreadable", Reason: "no right"}}, whole...)
 	few := append([]forest.Coverage{{Area: forest.AreaAttribute, Subject: "mail", State: "partial", Count: 3}}, whole...)
 	many := append([]forest.Coverage{{Area: forest.AreaAttribute, Subject: "MAIL", State: "partial", Count: 4}}, whole...)
+	none := append([]forest.Coverage{{Area: forest.AreaAttribute, Subject: "mail", State: "not collected"}}, whole...)
+	others := append([]forest.Coverage{{Area: forest.AreaAttribute, Subject: "mail", State: "partial", Count: 3, Reason: "another"}}, whole...)
 	less := aPast("less", whole, "c:a")
 	less.Controls = []string{"c"}
 	for name, c := range map[string]struct {
@@ -58,6 +60,9 @@ func TestTraceKeepsWhatWasNotSeen(t *testing.T) {
 		"same gap":     {[]Past{aPast("1", legal, "c:a"), aPast("2", legal)}, []string{"1 0 0 0 0 1", "0 0 1 0 0 0"}, "c:a gone"},
 		"larger gap":   {[]Past{aPast("1", few, "c:a"), aPast("2", many)}, []string{"1 0 0 0 0 1", "0 0 0 0 1 1"}, "c:a undecided"},
 		"smaller gap":  {[]Past{aPast("1", many, "c:a"), aPast("2", few)}, []string{"1 0 0 0 0 1", "0 0 1 0 0 0"}, "c:a gone"},
+		"worse gap":    {[]Past{aPast("1", few, "c:a"), aPast("2", none)}, []string{"1 0 0 0 0 1", "0 0 0 0 1 1"}, "c:a undecided"},
+		"better gap":   {[]Past{aPast("1", none, "c:a"), aPast("2", few)}, []string{"1 0 0 0 0 1", "0 0 1 0 0 0"}, "c:a gone"},
+		"other gap":    {[]Past{aPast("1", few, "c:a"), aPast("2", others)}, []string{"1 0 0 0 0 1", "0 0 0 0 1 1"}, "c:a undecided"},
 		"not said":     {[]Past{aPast("1", whole, "c:a"), aPast("2", nil)}, []string{"1 0 0 0 0 1", "0 0 0 0 1 1"}, "c:a undecided"},
 		// A domain is always in sight: the control itself says what it lacks about it.
 		"of a domain":       {[]Past{aPast("1", whole, "c:domain"), aPast("2", legal)}, []string{"1 0 0 0 0 1", "0 0 1 0 0 0"}, "c:domain gone"},

@@ -72,8 +72,12 @@ func (p *page) groupHistory(h *History) {
 	first, last := h.Runs[0], h.Runs[len(h.Runs)-1]
 	p.heading("Members of privileged groups, from the first of these runs to the last")
 	var rows [][]cellInk
-	for _, now := range last.Populations {
-		was, there := groupOf(first, now)
+	for _, g := range append(append([]control.PopulationPoint(nil), last.Populations...), notIn(last, first)...) {
+		was, there := groupOf(first, g)
+		now, counts := groupOf(last, g)
+		if !counts { // not counted is not empty
+			now = control.PopulationPoint{Name: g.Name, Domain: g.Domain}
+		}
 		row := []cellInk{{visible(now.Name), ""}, {visible(now.Domain), ""}}
 		for _, n := range [][2]int{{was.Effective, now.Effective}, {was.Standing, now.Standing}, {was.Temporary, now.Temporary}} {
 			before := counted(n[0], was.Unknown)
@@ -81,14 +85,28 @@ func (p *page) groupHistory(h *History) {
 				before = "–"
 			}
 			color := ""
-			if there && len(was.Unknown)+len(now.Unknown) == 0 {
+			after := counted(n[1], now.Unknown)
+			if !counts {
+				after = "?"
+			}
+			if there && counts && len(was.Unknown)+len(now.Unknown) == 0 {
 				color = pick(n[1] > n[0], red, pick(n[1] < n[0], green, ""))
 			}
-			row = append(row, cellInk{before + " → " + counted(n[1], now.Unknown), color})
+			row = append(row, cellInk{before + " → " + after, color})
 		}
 		rows = append(rows, row)
 	}
 	p.grid([]string{"Group", "Domain", "Accounts", "Standing", "Temporary"}, rows)
+}
+
+// notIn returns the groups that another run has counted and r has not.
+func notIn(r, other control.TrendPoint) (out []control.PopulationPoint) {
+	for _, g := range other.Populations {
+		if _, there := groupOf(r, g); !there {
+			out = append(out, g)
+		}
+	}
+	return out
 }
 
 // groupOf finds a group in another run.

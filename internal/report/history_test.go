@@ -39,6 +39,11 @@ func TestHistory(t *testing.T) {
 	if text := shown(t, cut.Text, report.Screen{}); !strings.Contains(text, "4 → ≥ 2") || !strings.Contains(text, "3 failures of earlier runs could not be decided") {
 		t.Error(text)
 	}
+	gone := aHistory()
+	gone.Runs[2].Populations = nil
+	if text := shown(t, gone.Text, report.Screen{}); !strings.Contains(text, "4 → ?") {
+		t.Errorf("a group that the last run did not count:\n%s", text)
+	}
 	if text := shown(t, report.NewHistory("contoso.com", nil).Text, report.Screen{}); !strings.Contains(text, "none") {
 		t.Error(text)
 	}

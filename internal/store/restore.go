@@ -25,7 +25,7 @@ import (
 // overwrites.
 var ErrOccupied = errors.New("the database is not empty")
 
-// generationLeap is by how much a restore moves every generation on: more than any
+// generationLeap is by how much a restore moves the generation of every fence on: more than any
 // database counted after the backup was taken, so that whatever was in flight then
 // is stale.
 const generationLeap = 1 << 32
@@ -34,8 +34,8 @@ const generationLeap = 1 << 32
 // yet; it is created and its schema is made that of the backup, then today's. The
 // rows, and an entry of the audit log that says that they were restored, are
 // written in one transaction: by is that entry, whose Digest is set to the hash of
-// the backup. All generations move on, so that actions that were planned on the
-// original database are stale. Sessions and API tokens are not kept: one
+// the backup. The generations of fences move on, so that actions that were planned on the
+// original database are stale; those of grants and schedules stay as they were. Sessions and API tokens are not kept: one
 // that was revoked after the backup would be good again.
 func Restore(ctx context.Context, o Options, r io.Reader, by audit.Entry) (info BackupInfo, err error) {
 	in, err := openBackup(r)

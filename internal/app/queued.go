@@ -47,7 +47,7 @@ func (q *queued) turn(ctx context.Context) (done func(), err error) {
 	case q.turns <- struct{}{}:
 		return func() { <-q.turns }, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting to ask the directory: %w", context.Cause(ctx))
+		return nil, fmt.Errorf("waiting to ask the directory: %w: %w", grant.ErrUnreachable, context.Cause(ctx))
 	}
 }
 

@@ -48,11 +48,11 @@ func ParseTimetable(cfg *Config) (Timetable, error) {
 // After returns the first turn after a time.
 func (t Timetable) After(at time.Time) time.Time {
 	since := at.UTC().Sub(time.Unix(0, 0)) - t.At
-	turns := since / t.Every
-	if since < 0 && since%t.Every != 0 {
-		turns-- // division rounds towards zero
+	into := since % t.Every
+	if into < 0 {
+		into += t.Every // the remainder has the sign of the dividend
 	}
-	return time.Unix(0, 0).UTC().Add(t.At + (turns+1)*t.Every)
+	return at.UTC().Add(t.Every - into)
 }
 
 // Due reports whether a turn is to be begun now, of a schedule as the store has it.

@@ -186,7 +186,7 @@ func cmdServing(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: serving URL CA")
 	}
-	last := error(os.ErrDeadlineExceeded)
+	last := os.ErrDeadlineExceeded
 	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(50 * time.Millisecond) {
 		pem, err := os.ReadFile(ts.MkAbs(args[1]))
 		if err != nil {

@@ -48,8 +48,8 @@ func newOperatorKeys(ctx context.Context, file string, s operator.Store) ([]byte
 }
 
 // RotateKeys adds a key to the configured file, which seals from the next start of the
-// server on; the others go on opening what they have sealed.
-func RotateKeys(cfg *Config) error {
+// server on; the others go on opening what they have sealed. It is in the audit log first.
+func RotateKeys(ctx context.Context, cfg *Config, by Caller) error {
 	file := cfg.Text("operator-keys")
 	old, err := readPrivate(file)
 	if err != nil {
@@ -60,10 +60,35 @@ func RotateKeys(cfg *Config) error {
 		return fmt.Errorf("%w: %s: %w", ErrConfig, file, err)
 	}
 	next := file + ".new"
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a run that was ended
+		return err
+	}
 	if err := writeSecret(next, text); err != nil {
 		return err
 	}
+	if err := noteKeys(ctx, cfg, by, "a key was added to "+file); err != nil {
+		return errors.Join(err, os.Remove(next))
+	}
 	return writeError(file, os.Rename(next, file))
+}
+
+// noteKeys writes an entry about the keys that seal second factors.
+func noteKeys(ctx context.Context, cfg *Config, by Caller, what string) (err error) {
+	db, err := OpenStore(ctx, cfg, store.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return appendKeys(ctx, db, by, what)
+}
+
+func appendKeys(ctx context.Context, db *store.Store, by Caller, what string) error {
+	e := localEntry("operator.keys", by.Now().UTC())
+	e.Reason = what
+	return db.Update(ctx, func(ctx context.Context, tx *store.Tx) error {
+		_, err := audit.Append(ctx, tx, e)
+		return err
+	})
 }
 
 // ReplaceLostKeys makes keys in place of those that are lost for good, and forgets what
@@ -99,6 +124,9 @@ func ReplaceLostKeys(ctx context.Context, cfg *Config, by Caller, reason string)
 	local := localEntry("operator.keys", by.Now())
 	if n, err = ops.ForgetSealed(ctx, operator.Local(local.Actor.Name, "operator-keys", by.Now().UTC()), reason); err != nil {
 		return 0, err
+	}
+	if err := appendKeys(ctx, db, by, fmt.Sprintf("%s is made anew, %d authenticator apps removed: %s", file, n, reason)); err != nil {
+		return n, err
 	}
 	return n, writeSecret(file, text)
 }

@@ -108,15 +108,44 @@ func TestReplaceKeysByHand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := RotateKeys(cfg); err != nil {
+	if err := os.WriteFile(file+".new", []byte("half of"), 0o600); err != nil { // by a run that was ended
 		t.Fatal(err)
 	}
+	if err := RotateKeys(t.Context(), cfg, by); err != nil {
+		t.Fatal(err)
+	}
+	keysInLog(t, cfg, "is made anew, 1 authenticator apps removed: disk failed", "a key was added")
 	after, err := readPrivate(file)
 	if err != nil || len(after) <= len(before) {
 		t.Errorf("%d bytes, had %d, %v", len(after), len(before), err)
 	}
 	if _, err := operator.ReadKeys(after); err != nil {
 		t.Error(err)
+	}
+}
+
+// keysInLog demands entries about the keys that seal second factors, oldest first.
+func keysInLog(t *testing.T, cfg *Config, parts ...string) {
+	t.Helper()
+	db, err := OpenStore(t.Context(), cfg, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		list, err := tx.AuditEntries(ctx, store.AuditFilter{Action: "operator.keys", Limit: 10})
+		if err != nil || len(list) != len(parts) {
+			t.Fatalf("%d entries, want %d: %v", len(list), len(parts), err)
+		}
+		for i, part := range parts {
+			if !strings.Contains(list[i].Reason, part) {
+				t.Errorf("%q, want %q", list[i].Reason, part)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -91,8 +91,9 @@ func (c *command) operatorKeysCommand() *cobra.Command {
 		Long: `--rotate adds a key to --operator-keys, which seals from the server's next start on; the others
 go on opening what they have sealed. --lost makes a new file where the old one is lost for good: the
 authenticator apps of all accounts are removed, their sessions and API tokens end, and whoever has no
-other second factor needs an enrolment code (operator invite). It is in the audit log. Run it beside
-the server, with its configuration, and start the server again.`,
+other second factor needs an enrolment code (operator invite); stop every server on the database
+before. Both are in the audit log. Run it on the server's machine as the server's account, with its
+configuration, and start the server again.`,
 		Example: "  leastwise operator keys --rotate\n  leastwise operator keys --lost --reason 'disk failed, no copy'", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if rotate == lost || lost && reason == "" {
@@ -103,7 +104,7 @@ the server, with its configuration, and start the server again.`,
 				return err
 			}
 			if rotate {
-				return app.RotateKeys(cfg)
+				return app.RotateKeys(cmd.Context(), cfg, c.caller())
 			}
 			n, err := app.ReplaceLostKeys(cmd.Context(), cfg, c.caller(), reason)
 			if err != nil {

@@ -59,7 +59,7 @@ func TestI7OneUnreadableGroup(t *testing.T) {
 	d := &unreadable{World: r.w, groups: []secdesc.GUID{b.Key.Group}}
 	svc := grant.New(r.shim, d, granttest.Policies())
 	r.w.Pass(time.Minute)
-	report, err := svc.Tick(t.Context(), r.now())
+	_, err := svc.Tick(t.Context(), r.now())
 	if err != nil || r.member(&a) || !r.member(&b) {
 		t.Fatalf("%v; members: %t, %t", err, r.member(&a), r.member(&b))
 	}
@@ -67,7 +67,7 @@ func TestI7OneUnreadableGroup(t *testing.T) {
 		t.Error("the other end was put off")
 	}
 	r.passOn(svc, 10*time.Second)
-	report, err = svc.Sweep(t.Context(), r.now())
+	report, err := svc.Sweep(t.Context(), r.now())
 	if err != nil {
 		t.Fatal(err)
 	}

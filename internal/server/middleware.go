@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -208,7 +209,7 @@ type timedBody struct {
 // Read implements [io.Reader].
 func (b *timedBody) Read(p []byte) (n int, err error) {
 	n, err = b.ReadCloser.Read(p)
-	if err == io.EOF { //nolint:errorlint // the very value
+	if errors.Is(err, io.EOF) {
 		_ = http.NewResponseController(b.w).SetReadDeadline(time.Time{}) // a test's recorder knows none
 	}
 	return n, err
